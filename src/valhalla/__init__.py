@@ -1,0 +1,1 @@
+"""A safe place to run risky backend code, and the console that governs it."""

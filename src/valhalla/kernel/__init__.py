@@ -1,0 +1,1 @@
+"""Pure words the whole product shares: standard library only, no I/O."""

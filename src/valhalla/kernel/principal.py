@@ -1,0 +1,44 @@
+"""Who is asking: a client with an API key, a person, or the system itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from valhalla.kernel.problems import Forbidden
+
+ADMIN: Final = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller. ``owner`` is whose sandboxes it makes and sees; scope ``admin`` allows everything."""
+
+    id: str
+    owner: str
+    scopes: frozenset[str]
+    kind: Literal["client", "person", "system"] = "client"
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the principal may act on everybody's things."""
+        return ADMIN in self.scopes
+
+    def allows(self, scope: str) -> bool:
+        """Say whether ``scope`` is held; ``x:write`` includes ``x:read``."""
+        if self.is_admin or scope in self.scopes:
+            return True
+        area, _, verb = scope.partition(":")
+        return verb == "read" and f"{area}:write" in self.scopes
+
+    def require(self, scope: str) -> None:
+        """Accept or refuse.
+
+        Raises:
+            Forbidden: ``scope`` is not held.
+        """
+        if not self.allows(scope):
+            raise Forbidden(f"this needs the scope '{scope}'", scope=scope)
+
+
+SYSTEM: Final = Principal(id="system", owner="system", scopes=frozenset({ADMIN}), kind="system")

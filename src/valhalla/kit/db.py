@@ -1,0 +1,184 @@
+"""The control plane's Postgres: plain functions ``f(conn, ...)`` on a sync SQLAlchemy Core connection, and runners.
+
+``run`` opens one transaction, ``read`` uses AUTOCOMMIT for single statements (BEGIN/ROLLBACK double their cost).
+Both exist for the event loop (asyncpg through ``run_sync``) and for threads (psycopg): one code path, two runners.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from valhalla.kernel.problems import Unavailable
+from valhalla.kit.json import dumps_text, loads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SCHEMA: Final = "valhalla"
+metadata = sa.MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+# SQLSTATE classes that mean "the server is away", not "the statement is wrong".
+_AWAY: Final = ("08", "57P", "53300")
+
+
+def is_away(error: BaseException) -> bool:
+    """Say whether ``error``, or what caused it, means that the server cannot be reached."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (OSError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError, TimeoutError)):
+            return True
+        state = getattr(seen, "sqlstate", None)
+        if isinstance(state, str) and state.startswith(_AWAY):
+            return True
+        if isinstance(seen, sa.exc.DBAPIError) and seen.connection_invalidated:
+            return True
+        if type(seen).__module__.startswith("psycopg") and type(seen).__name__ == "OperationalError" and state is None:
+            return True
+        seen = seen.__cause__ or getattr(seen, "orig", None)
+    return False
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the five-character SQLSTATE behind a driver error, through SQLAlchemy's wrapping."""
+    seen: BaseException | None = error
+    while seen is not None:
+        state = getattr(seen, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+        seen = getattr(seen, "orig", None) or seen.__cause__
+    return None
+
+
+class Database:
+    """One Postgres database with its two runners. ``url`` is a libpq URL (``postgresql://…``)."""
+
+    def __init__(self, url: str, *, pool_size: int = 8, application_name: str = "valhalla") -> None:
+        self._url = make_url(url)
+        self._pool_size = pool_size
+        self._application_name = application_name
+        self._async: AsyncEngine | None = None
+        self._autocommit: AsyncEngine | None = None
+        self._sync: Engine | None = None
+
+    def __repr__(self) -> str:
+        return f"Database({self._url.render_as_string(hide_password=True)})"
+
+    @property
+    def dsn(self) -> str:
+        """The libpq URL with its password: never log it."""
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def _engine(self) -> AsyncEngine:
+        if self._async is None:
+            self._async = create_async_engine(
+                _with_driver(self._url, "postgresql+asyncpg"),
+                pool_size=self._pool_size,
+                max_overflow=self._pool_size,
+                pool_timeout=10,
+                json_serializer=dumps_text,
+                json_deserializer=loads,
+                connect_args={
+                    "timeout": 5,
+                    "server_settings": {"application_name": self._application_name, "jit": "off"},
+                },
+            )
+        return self._async
+
+    def _sync_engine(self) -> Engine:
+        if self._sync is None:
+            self._sync = sa.create_engine(
+                _with_driver(self._url, "postgresql+psycopg"),
+                pool_size=4,
+                json_serializer=dumps_text,
+                json_deserializer=loads,
+                connect_args={"application_name": self._application_name, "connect_timeout": 5},
+            )
+        return self._sync
+
+    async def run(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``f(conn, ...)`` in one transaction: committed when it returns, rolled back when it raises.
+
+        Raises:
+            Unavailable: the server cannot be reached; a transaction that was not acknowledged may still have committed.
+        """
+        try:
+            async with self._engine().begin() as connection:
+                return await connection.run_sync(f, *args, **kwargs)
+        except Exception as error:
+            if is_away(error):
+                raise _away() from error
+            raise
+
+    async def read(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function of single-statement reads without a transaction around it.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        if self._autocommit is None:
+            self._autocommit = self._engine().execution_options(
+                isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
+            )
+        try:
+            async with self._autocommit.connect() as connection:
+                return await connection.run_sync(f, *args, **kwargs)
+        except Exception as error:
+            if is_away(error):
+                raise _away() from error
+            raise
+
+    def run_blocking(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Like ``run``, for a caller without an event loop."""
+        try:
+            with self._sync_engine().begin() as connection:
+                return f(connection, *args, **kwargs)
+        except Exception as error:
+            if is_away(error):
+                raise _away() from error
+            raise
+
+    async def connect(self) -> asyncpg.Connection[Any]:
+        """Open a connection of its own, outside the pool, for LISTEN or a session lock.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        try:
+            return await asyncpg.connect(
+                self.dsn, timeout=5, server_settings={"application_name": self._application_name}
+            )
+        except Exception as error:
+            if is_away(error):
+                raise _away() from error
+            raise
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        if self._async is not None:
+            await self._async.dispose()
+        if self._sync is not None:
+            await asyncio.to_thread(self._sync.dispose)
+
+
+def _with_driver(url: URL, driver: str) -> URL:
+    return url.set(drivername=driver)
+
+
+def _away() -> Unavailable:
+    return Unavailable("postgres", "the control plane's Postgres cannot be reached")
