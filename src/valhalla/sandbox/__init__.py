@@ -1,0 +1,1 @@
+"""Disposable, enforced slices of real infrastructure."""
