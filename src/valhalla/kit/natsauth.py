@@ -1,0 +1,260 @@
+"""NATS decentralised authentication: nkeys and JWTs (version 2) made from the cell key, offline.
+
+An operator signs accounts, an account signs users; a server holds only public keys. Every key derives from
+the cell key and ed25519 is deterministic: equal inputs give equal bytes, and a restart rewrites nothing.
+Formats: github.com/nats-io/nkeys and github.com/nats-io/jwt (v2).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+from nacl.signing import SigningKey
+
+from valhalla.kernel.problems import Misconfigured
+from valhalla.kit.cellkey import CellKey
+
+Kind = Literal["operator", "account", "user"]
+Claims = dict[str, Any]
+
+_PREFIXES: Final[dict[Kind, int]] = {"operator": 14 << 3, "account": 0, "user": 20 << 3}
+_SEED: Final = 18 << 3
+_HEADER: Final = {"typ": "JWT", "alg": "ed25519-nkey"}
+
+ISSUED: Final = 1_767_225_600
+"""``iat`` of what is signed once per cell (2026-01-01Z); raise it when the content changes."""
+
+UNLIMITED: Final[Mapping[str, int | bool]] = {
+    "subs": -1, "data": -1, "payload": -1, "conn": -1, "leaf": -1,
+    "imports": -1, "exports": -1, "wildcards": True,
+}  # fmt: skip
+JETSTREAM_UNLIMITED: Final[Mapping[str, int]] = {
+    "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+}  # fmt: skip
+
+
+def _text(raw: bytes) -> str:
+    # nkeys end in a CRC-16/XMODEM, which is what crc_hqx computes, little-endian
+    return base64.b32encode(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little")).decode().rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """An nkey. ``public`` starts with O, A or U; ``seed`` is secret and starts with SO, SA or SU."""
+
+    kind: Kind
+    public: str
+    seed: str = field(repr=False)
+    _signing: SigningKey = field(repr=False, compare=False)
+
+    @classmethod
+    def from_raw(cls, kind: Kind, raw: bytes) -> KeyPair:
+        """Make the key of 32 secret bytes."""
+        prefix, signing = _PREFIXES[kind], SigningKey(raw)
+        seed = bytes((_SEED | prefix >> 5, (prefix & 31) << 3)) + raw
+        return cls(kind, _text(bytes((prefix,)) + bytes(signing.verify_key)), _text(seed), signing)
+
+    @classmethod
+    def derive(cls, cell: CellKey, kind: Kind, purpose: str, *parts: str) -> KeyPair:
+        """Return the key of one purpose; it is the same for ever for the same cell and arguments."""
+        return cls.from_raw(kind, cell.derive("nats.nkey", kind, purpose, *parts))
+
+    @classmethod
+    def from_seed(cls, seed: str) -> KeyPair:
+        """Read a seed as ``nsc`` and ``nk`` print it.
+
+        Raises:
+            Misconfigured: it is not the seed of an operator, account or user.
+        """
+        text = seed.strip()
+        try:
+            raw = base64.b32decode(text + "=" * (-len(text) % 8))
+        except ValueError:
+            raw = b""
+        if len(raw) == 36 and binascii.crc_hqx(raw[:-2], 0) == int.from_bytes(raw[-2:], "little"):
+            prefix = (raw[0] & 7) << 5 | raw[1] >> 3
+            for kind, known in _PREFIXES.items():
+                if raw[0] & 0xF8 == _SEED and prefix == known:
+                    return cls.from_raw(kind, raw[2:34])
+        raise Misconfigured("that is not an nkey seed of an operator, account or user", setting="nats")
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the ed25519 signature (64 bytes) of ``data``."""
+        return self._signing.sign(data).signature
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def encode_jwt(
+    signer: KeyPair,
+    subject: str,
+    name: str,
+    nats: Mapping[str, Any],
+    *,
+    issued_at: int,
+    expires_at: int | None = None,
+) -> str:
+    """Sign claims. Instants are unix seconds; ``jti`` hashes the claims, as in the reference library."""
+    claims: Claims = {
+        "jti": "",
+        "iat": issued_at,
+        "iss": signer.public,
+        "name": name,
+        "sub": subject,
+        "nats": dict(nats),
+    }
+    if expires_at is not None:
+        claims["exp"] = expires_at
+    digest = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).digest()
+    claims["jti"] = base64.b32encode(digest).decode().rstrip("=")
+    parts = (json.dumps(part, separators=(",", ":")).encode() for part in (_HEADER, claims))
+    body = ".".join(_b64(part) for part in parts)
+    return f"{body}.{_b64(signer.sign(body.encode()))}"
+
+
+def decode_jwt(token: str) -> Claims:
+    """Return the claims without verifying anything; for tokens that a trusted server handed out.
+
+    Raises:
+        ValueError: the text is not a JWT.
+    """
+    try:
+        _, body, _ = token.strip().split(".")
+        claims: object = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except ValueError as error:
+        raise ValueError("not a JWT") from error
+    if not isinstance(claims, dict):
+        raise ValueError("not a JWT")
+    return cast("Claims", claims)
+
+
+def operator_jwt(operator: KeyPair, *, name: str, system_account: str, issued_at: int = ISSUED) -> str:
+    """Return the operator's self-signed JWT, which names the system account."""
+    body = {"system_account": system_account, "type": "operator", "version": 2}
+    return encode_jwt(operator, operator.public, name, body, issued_at=issued_at)
+
+
+def account_jwt(
+    operator: KeyPair,
+    account: str,
+    *,
+    name: str,
+    limits: Mapping[str, int | bool] = UNLIMITED,
+    revocations: Mapping[str, int] | None = None,
+    imports: Sequence[Mapping[str, Any]] = (),
+    exports: Sequence[Mapping[str, Any]] = (),
+    issued_at: int | None = None,
+) -> str:
+    """Return an account's JWT.
+
+    ``limits`` has the members of ``jwt.OperatorLimits`` (-1 is no limit, a missing one is 0). ``revocations``
+    maps a user's public key, or ``*``, to a unix second: users issued until then are refused and cut off.
+    """
+    body: Claims = {"limits": dict(limits), "default_permissions": {}, "type": "account", "version": 2}
+    optional = {"revocations": dict(revocations or {}), "imports": list(imports), "exports": list(exports)}
+    body |= {member: value for member, value in optional.items() if value}
+    return encode_jwt(
+        operator, account, name, body, issued_at=int(time.time()) if issued_at is None else issued_at
+    )
+
+
+def _permission(allow: Sequence[str] | None) -> Claims:
+    if allow is None:
+        return {}
+    # an empty allow list means "everything" to the server
+    return {"allow": list(allow)} if allow else {"deny": [">"]}
+
+
+def user_jwt(
+    account: KeyPair,
+    user: str,
+    *,
+    name: str,
+    publish: Sequence[str] | None = None,
+    subscribe: Sequence[str] | None = None,
+    limits: Mapping[str, Any] | None = None,
+    issued_at: int | None = None,
+    expires_at: int | None = None,
+) -> str:
+    """Return a user's JWT. ``None`` allows every subject, an empty list none; instants are unix seconds."""
+    body: Claims = {
+        "pub": _permission(publish),
+        "sub": _permission(subscribe),
+        **({"subs": -1, "data": -1, "payload": -1} | dict(limits or {})),
+        "type": "user",
+        "version": 2,
+    }
+    issued_at = int(time.time()) if issued_at is None else issued_at
+    return encode_jwt(account, user, name, body, issued_at=issued_at, expires_at=expires_at)
+
+
+def delete_claim(operator: KeyPair, accounts: Sequence[str]) -> str:
+    """Return the signed request body of ``$SYS.REQ.CLAIMS.DELETE`` for these account keys."""
+    body = {"accounts": list(accounts), "type": "generic", "version": 2}
+    return encode_jwt(operator, operator.public, "delete", body, issued_at=int(time.time()))
+
+
+def creds_file(token: str, user: KeyPair) -> str:
+    """Return the text of a ``.creds`` file; secret."""
+    return (
+        f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
+        "************************* IMPORTANT *************************\n"
+        "NKEY Seed printed below can be used to sign and prove identity.\n"
+        "NKEYs are sensitive and should be treated as secrets.\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.seed}\n------END USER NKEY SEED------\n\n"
+        "*************************************************************\n"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NatsTrust:
+    """What a server must know to trust one cell: goes into its configuration; nothing in it is secret."""
+
+    operator_jwt: str
+    system_account: str
+    accounts: dict[str, str]
+    """Account public key → account JWT."""
+
+
+def operator_key(cell: CellKey) -> KeyPair:
+    """Return the cell's own operator key; it signs every account of the embedded server."""
+    return KeyPair.derive(cell, "operator", "cell")
+
+
+def trust(cell: CellKey) -> NatsTrust:
+    """Return the cell's operator and its two standing accounts: SYS and VALHALLA (unlimited JetStream)."""
+    operator = operator_key(cell)
+    system, control = (KeyPair.derive(cell, "account", purpose).public for purpose in ("system", "control"))
+    accounts = {
+        system: account_jwt(operator, system, name="SYS", issued_at=ISSUED),
+        control: account_jwt(
+            operator, control, name="VALHALLA", limits={**UNLIMITED, **JETSTREAM_UNLIMITED}, issued_at=ISSUED
+        ),
+    }
+    token = operator_jwt(operator, name=f"valhalla-{cell.cell}", system_account=system)
+    return NatsTrust(token, system, accounts)
+
+
+def _standing_creds(cell: CellKey, purpose: str) -> str:
+    user = KeyPair.derive(cell, "user", purpose)
+    token = user_jwt(KeyPair.derive(cell, "account", purpose), user.public, name=purpose, issued_at=ISSUED)
+    return creds_file(token, user)
+
+
+def system_creds(cell: CellKey) -> str:
+    """Return the credentials of the system account's user, which may push and delete accounts; secret."""
+    return _standing_creds(cell, "system")
+
+
+def control_creds(cell: CellKey) -> str:
+    """Return the credentials of the control plane's own user in VALHALLA; secret."""
+    return _standing_creds(cell, "control")
