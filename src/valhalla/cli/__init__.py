@@ -1,0 +1,1 @@
+"""The command line: talks to the control plane through the SDK, and starts it."""

@@ -1,0 +1,87 @@
+"""``valhalla``: the table of commands, and what every ending of a command means to the shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from valhalla.cli.invocation import Invocation, global_options
+from valhalla.cli.lazy import LazyGroup
+
+SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+_AT: Final = "valhalla.cli.commands."
+TABLE: Final = {
+    "up": (_AT + "up", "Start the control plane and its servers."),
+    "down": (_AT + "down", "Stop the control plane of the data directory."),
+    "sandbox": ("valhalla.cli.sandbox", "Make, enter and destroy sandboxes."),
+    "status": (_AT + "status", "Say in one line whether the control plane works."),
+    "info": (_AT + "info", "Show address, data directory and services."),
+    "doctor": (_AT + "doctor", "Check every part and say what to do."),
+    "demo": (_AT + "demo", "Watch one sandbox live, work and end."),
+    "key": (_AT + "key", "Make, list and revoke API keys."),
+    "ledger": (_AT + "ledger", "Read the ledger and verify that nobody changed it."),
+    "db": (_AT + "db", "Migrate the control plane's database."),
+}
+
+
+@click.group(cls=LazyGroup, table=TABLE, context_settings=SETTINGS)
+@click.version_option(package_name="valhalla", message="valhalla %(version)s")
+@global_options
+def cli() -> None:
+    """A safe place to run risky backend code.
+
+    \b
+    Example:
+      valhalla up --detach
+      valhalla sandbox new try-it --ttl 90m
+      eval "$(valhalla sandbox env try-it)"
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; nothing is raised.
+
+    0 fine, 1 refused by the rules, 2 usage, 3 the control plane cannot be reached, 130 interrupted.
+    """
+    invocation = Invocation()
+    try:
+        try:
+            return _invoke(list(arguments), invocation)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read us has seen enough; what is still buffered must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one message, no traceback
+        from valhalla.cli.failures import report
+
+        return report(error, as_json=invocation.json)
+
+
+def _invoke(arguments: list[str], invocation: Invocation) -> int:
+    # not click's main(): it turns a broken pipe and Ctrl-C into endings of its own
+    if instruction := os.environ.get("_VALHALLA_COMPLETE"):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "valhalla", "_VALHALLA_COMPLETE", instruction)
+    try:
+        with cli.make_context("valhalla", arguments, obj=invocation) as ctx:
+            outcome = cli.invoke(ctx)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    return outcome if isinstance(outcome, int) else 0
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))

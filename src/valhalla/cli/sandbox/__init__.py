@@ -1,0 +1,42 @@
+"""``valhalla sandbox``: the commands of one sandbox's life."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from valhalla.cli.invocation import shared_options
+from valhalla.cli.lazy import LazyGroup
+
+_AT: Final = "valhalla.cli.sandbox."
+TABLE: Final = {
+    "new": (_AT + "new", "Make a sandbox."),
+    "ls": (_AT + "ls", "List sandboxes."),
+    "status": (_AT + "status", "Show a sandbox's health."),
+    "env": (_AT + "env", "Print its environment for eval, or a file."),
+    "run": (_AT + "run", "Run one program inside it."),
+    "psql": (_AT + "psql", "Open its database in psql."),
+    "link": (_AT + "link", "Route events to it."),
+    "unlink": (_AT + "unlink", "End a route."),
+    "extend": (_AT + "extend", "Give it more time."),
+    "rm": (_AT + "rm", "Destroy sandboxes."),
+    "audit": (_AT + "audit", "Show what happened to it."),
+    "reap": (_AT + "reap", "Run the reaper now (admin)."),
+}
+ALIASES: Final = {"create": "new", "list": "ls", "connect": "env", "destroy": "rm"}
+
+
+@click.group("sandbox", cls=LazyGroup, table=TABLE, aliases=ALIASES)
+@shared_options
+def command() -> None:
+    """Make, enter and destroy sandboxes.
+
+    \b
+    Example:
+      valhalla sandbox new try-it --ttl 90m
+      valhalla sandbox run try-it -- pytest
+      valhalla sandbox rm -y try-it
+
+    create, list, connect and destroy are other names for new, ls, env and rm.
+    """

@@ -1,0 +1,156 @@
+"""Every call the control plane knows, as a function that returns the request."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from valhalla.sdk.models import (
+    ApiKey,
+    AuditEntry,
+    Connection,
+    Draft,
+    DryRun,
+    Extension,
+    Health,
+    LedgerReport,
+    Page,
+    Readiness,
+    ReapReport,
+    Sandbox,
+)
+from valhalla.sdk.wire import Request, params, present, segment
+
+_SANDBOXES = "/api/sandboxes"
+
+
+def _at(ref: str, *rest: str) -> str:
+    return "/".join([_SANDBOXES, segment(ref), *rest])
+
+
+def create(draft: Draft, *, idempotency_key: str | None = None) -> Request[Sandbox]:
+    """Make a sandbox; the idempotency key makes a repetition after a lost answer harmless."""
+    headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
+    return Request("POST", _SANDBOXES, Sandbox, body=draft.body(), headers=headers)
+
+
+def plan(draft: Draft) -> Request[DryRun]:
+    """Say what ``create`` would make, and make nothing."""
+    return Request("POST", _SANDBOXES, DryRun, params=params(dry_run=True), body=draft.body())
+
+
+def list_sandboxes(
+    *,
+    owner: str | None = None,
+    status: str | None = None,
+    tag: str | None = None,
+    include_destroyed: bool = False,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Request[Page[Sandbox]]:
+    """One page of the sandboxes the key may see, newest first."""
+    query = params(
+        owner=owner, status=status, tag=tag, include_destroyed=include_destroyed, limit=limit, cursor=cursor
+    )
+    return Request("GET", _SANDBOXES, Page[Sandbox], params=query)
+
+
+def get(ref: str) -> Request[Sandbox]:
+    """One sandbox by id or name."""
+    return Request("GET", _at(ref), Sandbox)
+
+
+def destroy(ref: str, *, wait: float | None = None) -> Request[Sandbox]:
+    """Cut access at once and drop the rest; ``wait`` seconds for the end of it."""
+    timeout = None if wait is None else wait + 10
+    return Request("DELETE", _at(ref), Sandbox, params=params(wait=wait), timeout=timeout)
+
+
+def extend(ref: str, ttl: str) -> Request[Extension]:
+    """Give a sandbox more time, up to the maximum."""
+    return Request("POST", _at(ref, "extend"), Extension, body={"ttl": ttl})
+
+
+def status(ref: str) -> Request[Health]:
+    """A sandbox's health, tried with its own credentials."""
+    return Request("GET", _at(ref, "status"), Health)
+
+
+def connection(ref: str) -> Request[Connection]:
+    """How to enter a running sandbox."""
+    return Request("GET", _at(ref, "connection"), Connection)
+
+
+def link(ref: str, kind: str, key: str) -> Request[None]:
+    """Route events of (kind, key) to the sandbox."""
+    return Request("POST", _at(ref, "routes"), type(None), body={"kind": kind, "key": key})
+
+
+def unlink(ref: str, kind: str, key: str) -> Request[None]:
+    """End a route."""
+    return Request("DELETE", _at(ref, "routes", segment(kind), segment(key)), type(None))
+
+
+def sandbox_audit(
+    ref: str, *, limit: int | None = None, cursor: str | None = None
+) -> Request[Page[AuditEntry]]:
+    """What happened to one sandbox, also after its end."""
+    return Request("GET", _at(ref, "audit"), Page[AuditEntry], params=params(limit=limit, cursor=cursor))
+
+
+def reap(*, dry_run: bool = False) -> Request[ReapReport]:
+    """Run one pass of the reaper now."""
+    return Request("POST", f"{_SANDBOXES}/reap", ReapReport, params=params(dry_run=dry_run))
+
+
+def create_key(
+    *, owner: str, scopes: Sequence[str], name: str | None = None, expires_in: str | None = None
+) -> Request[ApiKey]:
+    """Make an API key; the answer is the only time it is told."""
+    body = present(name=name, owner=owner, scopes=list(scopes), expires_in=expires_in)
+    return Request("POST", "/system/api-clients", ApiKey, body=body)
+
+
+def list_keys(*, limit: int | None = None, cursor: str | None = None) -> Request[Page[ApiKey]]:
+    """The API keys, without their secrets."""
+    return Request("GET", "/system/api-clients", Page[ApiKey], params=params(limit=limit, cursor=cursor))
+
+
+def revoke_key(client_id: str) -> Request[None]:
+    """End a key at once."""
+    return Request("DELETE", f"/system/api-clients/{segment(client_id)}", type(None))
+
+
+def audit(
+    *,
+    kind: str | None = None,
+    subject: str | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Request[Page[AuditEntry]]:
+    """One page of the ledger."""
+    query = params(kind=kind, subject=subject, actor=actor, action=action, limit=limit, cursor=cursor)
+    return Request("GET", "/system/audit", Page[AuditEntry], params=query)
+
+
+def verify_ledger() -> Request[LedgerReport]:
+    """Recompute the chain; a long ledger takes a while."""
+    return Request("GET", "/system/audit/verify", LedgerReport, timeout=600)
+
+
+def live() -> Request[None]:
+    """Whether the process answers at all."""
+    return Request("GET", "/live", type(None), timeout=2)
+
+
+def ready() -> Request[Readiness]:
+    """Whether it can do its work; not being ready is an answer, too."""
+    return Request("GET", "/ready", Readiness, params={"verbose": "1"}, accept=frozenset({503}))
+
+
+def info() -> Request[dict[str, Any]]:
+    """Version, address, data directory and services."""
+    return Request("GET", "/system/info", dict[str, Any])

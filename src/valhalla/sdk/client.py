@@ -1,0 +1,225 @@
+"""The blocking client: one method per thing a control plane does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from valhalla.sdk import calls, discovery
+from valhalla.sdk.models import (
+    ApiKey,
+    AuditEntry,
+    Connection,
+    Draft,
+    DryRun,
+    Extension,
+    Health,
+    LedgerReport,
+    Page,
+    Readiness,
+    ReapReport,
+    Sandbox,
+)
+from valhalla.sdk.transport import Transport
+from valhalla.sdk.wire import Request
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to a control plane. Without arguments it finds the one of the environment or the data directory.
+
+    Every method raises ``ApiProblem`` when refused, ``Unreachable`` when there is no answer.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        data_dir: Path | None = None,
+        timeout: float = 30,
+    ) -> None:
+        self.endpoint = discovery.find(url, api_key, data_dir)
+        self._transport = Transport(self.endpoint.url, self.endpoint.api_key, timeout)
+        self.keys = Keys(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection now."""
+        self._transport.close()
+
+    def send(self, request: Request[T]) -> T:
+        """Send any of ``valhalla.sdk.calls`` and return its typed answer."""
+        return request.decode(self._transport.exchange(request))
+
+    def document(self, request: Request[Any]) -> Any:
+        """Send any of ``valhalla.sdk.calls`` and return the answer as it came."""
+        return self._transport.exchange(request)
+
+    def create(
+        self,
+        name: str | None = None,
+        *,
+        owner: str | None = None,
+        template: str | None = None,
+        ttl: str | None = None,
+        description: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        routes: Iterable[tuple[str, str]] = (),
+        idempotency_key: str | None = None,
+    ) -> Sandbox:
+        """Make a sandbox and wait until it runs; the answer holds its ``connection``."""
+        draft = Draft(
+            name=name,
+            owner=owner,
+            template=template,
+            ttl=ttl,
+            description=description,
+            tags=tuple(tags),
+            metadata=dict(metadata or {}),
+            routes=tuple(routes),
+        )
+        return self.send(calls.create(draft, idempotency_key=idempotency_key))
+
+    def plan(self, draft: Draft) -> DryRun:
+        """Say what ``create`` would make."""
+        return self.send(calls.plan(draft))
+
+    def iterate(
+        self,
+        *,
+        owner: str | None = None,
+        status: str | None = None,
+        tag: str | None = None,
+        include_destroyed: bool = False,
+    ) -> Iterator[Sandbox]:
+        """Every sandbox the key may see, page after page."""
+        return pages(
+            self.send,
+            lambda cursor: calls.list_sandboxes(
+                owner=owner,
+                status=status,
+                tag=tag,
+                include_destroyed=include_destroyed,
+                limit=100,
+                cursor=cursor,
+            ),
+        )
+
+    def get(self, ref: str) -> Sandbox:
+        """Return a sandbox by id or name."""
+        return self.send(calls.get(ref))
+
+    def destroy(self, ref: str, *, wait: float | None = None) -> Sandbox:
+        """Cut access at once; with ``wait`` stay up to that many seconds for the rest."""
+        return self.send(calls.destroy(ref, wait=wait))
+
+    def extend(self, ref: str, ttl: str) -> Extension:
+        """Give a sandbox more time; the answer tells when the maximum cut it short."""
+        return self.send(calls.extend(ref, ttl))
+
+    def status(self, ref: str) -> Health:
+        """Return a sandbox's health."""
+        return self.send(calls.status(ref))
+
+    def connection(self, ref: str) -> Connection:
+        """Return how to enter a running sandbox."""
+        return self.send(calls.connection(ref))
+
+    def link(self, ref: str, kind: str, key: str) -> None:
+        """Route events of (kind, key) to the sandbox."""
+        self.send(calls.link(ref, kind, key))
+
+    def unlink(self, ref: str, kind: str, key: str) -> None:
+        """End a route."""
+        self.send(calls.unlink(ref, kind, key))
+
+    def audit(self, ref: str | None = None) -> Iterator[AuditEntry]:
+        """Every entry of the ledger, or of one sandbox."""
+        if ref is None:
+            return pages(self.send, lambda cursor: calls.audit(limit=100, cursor=cursor))
+        return pages(self.send, lambda cursor: calls.sandbox_audit(ref, limit=100, cursor=cursor))
+
+    def verify_ledger(self) -> LedgerReport:
+        """Recompute the ledger's chain."""
+        return self.send(calls.verify_ledger())
+
+    def reap(self, *, dry_run: bool = False) -> ReapReport:
+        """Run one pass of the reaper now."""
+        return self.send(calls.reap(dry_run=dry_run))
+
+    def ready(self) -> Readiness:
+        """Return whether the control plane can do its work; not being ready is no error here."""
+        return self.send(calls.ready())
+
+    def info(self) -> dict[str, Any]:
+        """Return version, address, data directory and services."""
+        return self.send(calls.info())
+
+    # last, so that `list` above still names the type
+    def list(
+        self,
+        *,
+        owner: str | None = None,
+        status: str | None = None,
+        tag: str | None = None,
+        include_destroyed: bool = False,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Sandbox]:
+        """Return one page of sandboxes; ``iterate`` walks over all of them."""
+        request = calls.list_sandboxes(
+            owner=owner,
+            status=status,
+            tag=tag,
+            include_destroyed=include_destroyed,
+            limit=limit,
+            cursor=cursor,
+        )
+        return self.send(request)
+
+
+class Keys:
+    """The API keys of a control plane; for admins."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(
+        self, *, owner: str, scopes: Sequence[str], name: str | None = None, expires_in: str | None = None
+    ) -> ApiKey:
+        """Make a key; its ``key`` is told this once."""
+        return self._client.send(
+            calls.create_key(owner=owner, scopes=scopes, name=name, expires_in=expires_in)
+        )
+
+    def iterate(self) -> Iterator[ApiKey]:
+        """Every key, without its secret."""
+        return pages(self._client.send, lambda cursor: calls.list_keys(limit=100, cursor=cursor))
+
+    def revoke(self, client_id: str) -> None:
+        """End a key at once."""
+        self._client.send(calls.revoke_key(client_id))
+
+
+def pages(
+    send: Callable[[Request[Page[T]]], Page[T]], build: Callable[[str | None], Request[Page[T]]]
+) -> Iterator[T]:
+    """Walk over a list page by page; ``build`` makes the request for a cursor."""
+    cursor: str | None = None
+    while True:
+        page = send(build(cursor))
+        yield from page.items
+        if page.next is None or page.next == cursor:
+            return
+        cursor = page.next
