@@ -1,0 +1,1 @@
+"""The control plane's features, each an identical slice."""

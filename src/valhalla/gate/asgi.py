@@ -1,0 +1,101 @@
+"""The one middleware: correlation id, authentication, body limit, access log, metrics. Pure ASGI, no query."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from valhalla.gate import rules
+from valhalla.gate.metrics import HttpMetrics
+from valhalla.kernel.context import correlation_id
+from valhalla.kernel.principal import Principal
+from valhalla.kernel.problems import PayloadTooLarge, Problem, Unauthenticated
+from valhalla.kit.http import problem_response, set_principal
+
+HEADER: Final = b"x-correlation-id"
+AccessLog = Callable[[str, str, int, float, str, str | None], None]
+
+
+class Gate:
+    """Wraps the application. ``authenticate`` turns a key into a principal from a snapshot."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        authenticate: Callable[[str], Principal | None],
+        metrics: HttpMetrics,
+        log: AccessLog | None,
+        max_body: int,
+    ) -> None:
+        self._app = app
+        self._authenticate = authenticate
+        self._metrics = metrics
+        self._log = log
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; only HTTP is served."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        correlation = rules.correlation(headers.get(HEADER))
+        token = correlation_id.set(correlation)
+        started = time.monotonic()
+        status = 500
+        principal: Principal | None = None
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], (HEADER, correlation.encode())]}
+            await send(message)
+
+        try:
+            try:
+                principal = self._admit(scope, headers)
+                set_principal(scope, principal)
+                await self._app(scope, self._limited(headers, receive), send_marked)
+            except Problem as problem:
+                await problem_response(problem, instance=scope["path"])(scope, receive, send_marked)
+        finally:
+            elapsed = time.monotonic() - started
+            self._metrics.observe(scope["method"], status, elapsed)
+            if self._log is not None:
+                who = None if principal is None else principal.id
+                self._log(scope["method"], scope["path"], status, elapsed, correlation, who)
+            correlation_id.reset(token)
+
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> Principal | None:
+        """Say who asks, or refuse."""
+        key = rules.bearer(headers.get(b"authorization"))
+        principal = None if key is None else self._authenticate(key)
+        if principal is None and not rules.is_public(scope["path"]):
+            raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="valhalla"'})
+        length = headers.get(b"content-length")
+        if length is not None and length.isdigit() and int(length) > self._max_body:
+            raise PayloadTooLarge(f"the limit is {self._max_body} bytes")
+        return principal
+
+    def _limited(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+        """Count a body that does not say its length."""
+        if b"content-length" in headers or b"transfer-encoding" not in headers:
+            return receive
+        left = self._max_body
+
+        async def counted() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                # the framework turns any other exception here into a 400
+                raise HTTPException(413, f"the limit is {self._max_body} bytes")
+            return message
+
+        return counted

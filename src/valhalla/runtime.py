@@ -1,0 +1,199 @@
+"""The composition root: settings → stores → services → background parts, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from prometheus_client import CollectorRegistry
+
+from valhalla.embedded import Endpoints
+from valhalla.features.operations.clients import ApiClient, ClientService, IssuedKey, client_registry
+from valhalla.gate import HttpMetrics
+from valhalla.kernel.clock import Clock
+from valhalla.kernel.problems import Misconfigured
+from valhalla.kit import migrate, natsauth
+from valhalla.kit.cellkey import CellKey
+from valhalla.kit.changes import Feed, Snapshot
+from valhalla.kit.db import Database
+from valhalla.kit.ledger import Ledger, Sealer
+from valhalla.kit.log import get_logger
+from valhalla.kit.outbox import Dispatcher
+from valhalla.kit.settings import Settings
+from valhalla.sandbox.backends import Backends
+from valhalla.sandbox.contracts import Limits
+from valhalla.sandbox.reaper import Reaper
+from valhalla.sandbox.service import SandboxService
+from valhalla.sandbox.slices.nats import NatsSlice
+from valhalla.sandbox.slices.postgres import Bootstrap, PostgresLimits, PostgresSlice, bootstrap
+from valhalla.sandbox.slices.valkey import ValkeySlice
+from valhalla.sandbox.teardown import Timing
+from valhalla.sandbox.templates import Templates
+
+_log = get_logger("runtime")
+CONTROL_ROLE = "valhalla"
+
+
+class Runtime:
+    """One running control plane. Several can live in one process; nothing is module-level state."""
+
+    def __init__(self, settings: Settings, cell: CellKey, endpoints: Endpoints, *, clock: Clock | None = None) -> None:
+        """Compose everything; nothing is connected yet."""
+        self.settings = settings
+        self.cell = cell
+        self.clock = clock or Clock()
+        self.endpoints = endpoints
+        self.db = Database(self._database_url())
+        self.ledger = Ledger(cell)
+        self.registry = client_registry(self.ledger)
+        self.feed = Feed(self.db, [self.registry])
+        self._view = self.feed.view(self.registry.name, _by_id)
+        self.clients = ClientService(self.db, self.registry, clock=self.clock)
+        self.backends = self._backends()
+        timing = Timing(settings.lease, settings.orphan_grace)
+        self.sandboxes = SandboxService(
+            self.db,
+            self.backends,
+            self.ledger,
+            cell,
+            templates=Templates(settings.templates_dir or settings.data_dir / "templates"),
+            limits=Limits(settings.default_ttl, settings.max_ttl, settings.max_sandboxes_per_owner),
+            timing=timing,
+            clock=self.clock,
+        )
+        self.reaper = Reaper(
+            self.db,
+            self.backends,
+            self.ledger,
+            self.sandboxes.teardown,
+            clock=self.clock,
+            timing=timing,
+            interval=settings.reap_interval,
+        )
+        self.http_metrics = HttpMetrics()
+        self.metrics = CollectorRegistry()
+        self.metrics.register(self.http_metrics)
+        self.findings: list[str] = []
+        self.first_admin: IssuedKey | None = None
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _database_url(self) -> str:
+        external = self.settings.database_url
+        if external is not None:
+            return external.get_secret_value()
+        password = self.cell.password("control.postgres")
+        return f"postgresql://{CONTROL_ROLE}:{password}@127.0.0.1:{self.endpoints.postgres_port}/{CONTROL_ROLE}"
+
+    def _backends(self) -> Backends:
+        settings, endpoints = self.settings, self.endpoints
+        limits = PostgresLimits(
+            connections=settings.sandbox_connections, statement_timeout=settings.sandbox_statement_timeout
+        )
+        valkey = endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
+        nats = settings.nats_url or endpoints.nats_url
+        if valkey is None or nats is None:
+            raise Misconfigured("neither an embedded nor an external server is known for valkey or nats")
+        operator = None
+        creds = None
+        if settings.nats_operator_seed is not None and settings.nats_system_creds is not None:
+            operator = natsauth.KeyPair.from_seed(settings.nats_operator_seed.get_secret_value())
+            creds = _text_or_file(settings.nats_system_creds.get_secret_value())
+        return Backends(
+            postgres=PostgresSlice(self._database_url(), self.cell, limits=limits),
+            valkey=ValkeySlice(valkey, self.cell),
+            nats=NatsSlice(
+                nats, self.cell, operator=operator, system_creds=creds, jwt_dir=endpoints.nats_jwt_dir
+            ),
+        )
+
+    async def start(self) -> None:
+        """Bring the stores up to date, load the snapshots, start the background parts.
+
+        Raises:
+            Misconfigured: a backend cannot do what is needed; says which and why.
+            Unavailable: a backend cannot be reached.
+        """
+        if self.settings.database_url is None:
+            await self._ensure_bootstrapped()
+        if await self.db.run(migrate.needs_upgrade):
+            await asyncio.to_thread(migrate.upgrade_blocking, self.db.dsn)
+        _, *findings = await asyncio.gather(
+            self.feed.start(),
+            self.backends.postgres.prepare(),
+            self.backends.valkey.check_server(),
+            self.backends.nats.check_server(),
+        )
+        self.findings = [line for lines in findings for line in lines]
+        self.first_admin = await self.clients.first_admin()
+        await self.feed.refresh()
+        dispatcher = Dispatcher(self.db, [])
+        for name, work in (
+            ("reaper", self.reaper.run(self._stop)),
+            ("sealer", Sealer(self.db, self.ledger).run(self._stop)),
+            ("dispatcher", dispatcher.run(self._stop)),
+        ):
+            self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def _ensure_bootstrapped(self) -> None:
+        """Make role, database and hardened template in a fresh embedded cluster."""
+        superuser = self.endpoints.postgres_superuser_url
+        assert superuser is not None
+        try:
+            connection = await asyncpg.connect(self.db.dsn, timeout=5)
+            try:
+                done = await self.backends.postgres.is_bootstrapped(connection)
+            finally:
+                await connection.close()
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
+            done = False
+        if not done:
+            plan = Bootstrap(CONTROL_ROLE, self.cell.password("control.postgres"), CONTROL_ROLE, self.cell.cell)
+            await bootstrap(superuser, plan, exclusive=True)
+
+    async def stop(self) -> None:
+        """Finish what is under way, then close every connection. Safe to call after a failed start."""
+        self._stop.set()
+        await self.sandboxes.close()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=5)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.feed.stop()
+        for part in (self.backends.nats, self.backends.valkey, self.backends.postgres, self.db):
+            await part.close()
+
+    def clients_by_id(self) -> Mapping[str, ApiClient]:
+        """Return the API clients of the current snapshot."""
+        return self._view.value
+
+    def services(self) -> dict[str, Any]:
+        """Say where each backend is, without credentials."""
+        settings, endpoints = self.settings, self.endpoints
+        postgres = self.backends.postgres.address
+        return {
+            "postgres": {"mode": _mode(settings.database_url), "address": postgres},
+            "valkey": {"mode": _mode(settings.valkey_url), "address": self.backends.valkey.address},
+            "nats": {"mode": _mode(settings.nats_url), "address": settings.nats_url or endpoints.nats_url},
+        }
+
+
+def _by_id(snapshot: Snapshot[ApiClient]) -> Mapping[str, ApiClient]:
+    return {key: record.value for key, record in snapshot.records.items()}
+
+
+def _mode(external: object) -> str:
+    return "embedded" if external is None else "external"
+
+
+def _text_or_file(value: str) -> str:
+    if "-----BEGIN" in value:
+        return value
+    try:
+        return Path(value).read_text()
+    except OSError as error:
+        raise Misconfigured(f"nats_system_creds: {error}", setting="nats_system_creds") from error

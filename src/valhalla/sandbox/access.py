@@ -1,0 +1,47 @@
+"""What a program needs to use a sandbox: addresses, credentials, environment variables. All of it is secret."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from valhalla.sandbox.backends import Backends
+from valhalla.sandbox.contracts import Sandbox
+
+
+def connection(sandbox: Sandbox, backends: Backends) -> dict[str, Any]:
+    """Return addresses and credentials by slice, and ``env``: the variables that ``valhalla sandbox env`` prints."""
+    slices = backends.connection(sandbox.names, expires_at=sandbox.expires_at)
+    return {**slices, "env": environment(sandbox, slices)}
+
+
+def environment(sandbox: Sandbox, slices: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return the environment variables, except ``NATS_CREDS``, which is the path of a file that the client writes."""
+    return {
+        "SANDBOX_ID": sandbox.id,
+        "SANDBOX_NAME": sandbox.name,
+        "SANDBOX_SCHEMA": sandbox.names.schema,
+        "SANDBOX_ROUTES": ",".join(str(route) for route in sandbox.routes),
+        "DATABASE_URL": slices["postgres"]["url"],
+        "REDIS_URL": slices["valkey"]["url"],
+        "VALKEY_PREFIX": slices["valkey"]["prefix"],
+        "NATS_URL": slices["nats"]["url"],
+        "NATS_PREFIX": slices["nats"]["prefix"],
+    }
+
+
+@asynccontextmanager
+async def creds_file(backends: Backends, sandbox: Sandbox) -> AsyncIterator[dict[str, str]]:
+    """Lend the full environment with ``NATS_CREDS`` naming a private file that is gone afterwards."""
+    slices = backends.connection(sandbox.names, expires_at=sandbox.expires_at)
+    descriptor, path = tempfile.mkstemp(prefix="valhalla-", suffix=".creds")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(slices["nats"]["creds"])
+        yield environment(sandbox, slices) | {"NATS_CREDS": path}
+    finally:
+        Path(path).unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""The slices of one control plane, and steps taken in all of them at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from valhalla.kit.faults import crashpoint
+from valhalla.sandbox.slices.contracts import Names, Probe, Slice
+from valhalla.sandbox.slices.nats import NatsSlice
+from valhalla.sandbox.slices.postgres import PostgresSlice
+from valhalla.sandbox.slices.valkey import ValkeySlice
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """One object per backend; iterates over them."""
+
+    postgres: PostgresSlice
+    valkey: ValkeySlice
+    nats: NatsSlice
+
+    def __iter__(self) -> Iterator[Slice]:
+        yield self.postgres
+        yield self.valkey
+        yield self.nats
+
+    async def each(self, verb: str, step: Callable[[Slice], Coroutine[Any, Any, None]]) -> dict[str, BaseException]:
+        """Take a step in every backend concurrently; return what failed, by slice, after all have ended.
+
+        Nothing is cancelled when one fails: a step that still runs would race with its own clean-up.
+        """
+
+        async def take(part: Slice) -> None:
+            await step(part)
+            crashpoint(f"{verb}.{part.name}")
+
+        parts = list(self)
+        results = await asyncio.gather(*(take(part) for part in parts), return_exceptions=True)
+        return {part.name: error for part, error in zip(parts, results, strict=True) if error is not None}
+
+    async def cut(self, names: Names) -> dict[str, BaseException]:
+        """End all access; return the failures by slice."""
+        return await self.each("cut", lambda part: part.cut(names))
+
+    async def probe(self, names: Names) -> Mapping[str, Probe]:
+        """Check a sandbox's own credentials in every backend."""
+        parts = list(self)
+        probes = await asyncio.gather(*(part.probe(names) for part in parts))
+        return {part.name: probe for part, probe in zip(parts, probes, strict=True)}
+
+    def connection(self, names: Names, *, expires_at: datetime) -> dict[str, dict[str, Any]]:
+        """Return a sandbox's addresses and credentials by slice."""
+        return {part.name: part.connection(names, expires_at=expires_at) for part in self}

@@ -1,0 +1,188 @@
+"""The reaper: ends what has expired, finishes what hangs, sweeps what nobody owns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from datetime import timedelta
+
+from valhalla.kernel.clock import Clock
+from valhalla.kernel.problems import Conflict, NotFound, Problem, Unavailable
+from valhalla.kit import lifecycle
+from valhalla.kit.db import Database
+from valhalla.kit.ledger import Ledger
+from valhalla.kit.log import get_logger
+from valhalla.sandbox import store
+from valhalla.sandbox.backends import Backends
+from valhalla.sandbox.contracts import LIFECYCLE, ReapReport
+from valhalla.sandbox.slices.contracts import Found
+from valhalla.sandbox.tables import sandboxes
+from valhalla.sandbox.teardown import Teardown, Timing, lease_end
+
+_log = get_logger("sandbox.reaper")
+_BATCH = 200
+_ACTOR = "reaper"
+
+
+class Reaper:
+    """Runs every ``interval`` in the background, or once on demand. Several processes may run one each."""
+
+    def __init__(
+        self,
+        db: Database,
+        backends: Backends,
+        ledger: Ledger,
+        teardown: Teardown,
+        *,
+        clock: Clock | None = None,
+        timing: Timing | None = None,
+        interval: timedelta = timedelta(seconds=15),
+    ) -> None:
+        self._db = db
+        self._backends = backends
+        self._ledger = ledger
+        self._teardown = teardown
+        self._clock = clock or Clock()
+        self._timing = timing or Timing()
+        self._interval = interval.total_seconds()
+        self._valkey_run: str | None = None
+        self.last_run: float | None = None
+        self.last_error: str | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set; a run that fails is logged and repeated."""
+        while not stop.is_set():
+            try:
+                report = await self.once()
+                self.last_run, self.last_error = self._clock.monotonic(), None
+                if report.destroyed or report.removed or report.failed:
+                    _log.info(
+                        "reaped", destroyed=len(report.destroyed), failed=report.failed, removed=report.removed
+                    )
+            except Unavailable as problem:
+                self.last_error = problem.detail
+                _log.warning("the reaper waits for a backend", backend=problem.backend)
+            except Exception as error:
+                self.last_error = f"{type(error).__name__}: {error}"
+                _log.exception("the reaper failed and will try again")
+            with contextlib.suppress(TimeoutError):
+                # jitter keeps several control planes from reaping in step
+                await asyncio.wait_for(stop.wait(), self._interval * random.uniform(0.9, 1.1))  # noqa: S311
+
+    async def once(self, *, dry_run: bool = False) -> ReapReport:
+        """Do everything that is due; ``dry_run`` only reports it.
+
+        Raises:
+            Unavailable: the registry or a backend's listing cannot be reached.
+        """
+        report = ReapReport(dry_run)
+        if not dry_run:
+            await self._restore_users()
+            await self._db.run(store.touch, await self._backends.postgres.activity())
+        await self._expire(report)
+        await self._resume(report)
+        await self._sweep(report)
+        return report
+
+    async def _restore_users(self) -> None:
+        """A restarted Valkey has forgotten its ACL users; give the live sandboxes theirs back."""
+        run = await self._backends.valkey.run_id()
+        if run != self._valkey_run:
+            await self._backends.valkey.ensure(await self._db.read(store.live_names))
+            self._valkey_run = run
+
+    async def _expire(self, report: ReapReport) -> None:
+        for sandbox_id in await self._db.read(store.due, now=self._clock.now(), limit=_BATCH):
+            report.expired.append(sandbox_id)
+            if report.dry_run:
+                continue
+            with contextlib.suppress(Conflict, NotFound):
+                await self._db.run(
+                    lifecycle.take,
+                    LIFECYCLE,
+                    sandboxes,
+                    key=sandbox_id,
+                    to="expired",
+                    values={"lease_until": self._clock.now()},
+                    where=sandboxes.c.expires_at <= self._clock.now(),
+                    ledger=self._ledger,
+                    actor=_ACTOR,
+                    kind="sandbox",
+                    details={"reason": "its time is over"},
+                )
+                await self._destroy(sandbox_id, "expired", report)
+
+    async def _resume(self, report: ReapReport) -> None:
+        for sandbox_id, status in await self._db.read(store.stuck, now=self._clock.now(), limit=_BATCH):
+            if sandbox_id in report.expired or sandbox_id in report.failed:
+                continue
+            report.resumed.append(sandbox_id)
+            if report.dry_run:
+                continue
+            if status == "destroying":
+                await self._finish(sandbox_id, report)
+            else:
+                await self._destroy(sandbox_id, f"stuck in {status}", report, failed=status != "expired")
+
+    async def _destroy(self, sandbox_id: str, reason: str, report: ReapReport, *, failed: bool = False) -> None:
+        try:
+            action = "failed" if failed else "destroying"
+            sandbox = await self._teardown.begin(sandbox_id, actor=_ACTOR, action=action, reason=reason)
+            done = await self._teardown.finish(sandbox, actor=_ACTOR)
+        except Problem as problem:
+            report.failed[sandbox_id] = problem.detail
+            return
+        self._book(sandbox_id, report, done=done)
+
+    async def _finish(self, sandbox_id: str, report: ReapReport) -> None:
+        now = self._clock.now()
+        until = lease_end(self._clock, self._timing)
+        if not await self._db.run(store.take_lease, sandbox_id, now=now, until=until):
+            return
+        sandbox = await self._db.read(store.find, sandbox_id)
+        assert sandbox is not None
+        done = await self._teardown.finish(sandbox, actor=_ACTOR, recut=True)
+        self._book(sandbox_id, report, done=done)
+
+    def _book(self, sandbox_id: str, report: ReapReport, *, done: bool) -> None:
+        if done:
+            report.destroyed.append(sandbox_id)
+        else:
+            report.failed[sandbox_id] = "something is left; the next run tries again"
+
+    async def _sweep(self, report: ReapReport) -> None:
+        """Remove what carries our mark but belongs to no sandbox, once it has been so for the grace period."""
+        found: list[Found] = []
+        for part in self._backends:
+            found.extend(await part.found())
+        # the registry is read after the listing: a sandbox made in between has its row already
+        ended = await self._db.read(store.ended, {item.sandbox_id for item in found})
+        orphans = [item for item in found if item.sandbox_id in ended]
+        report.orphans.extend(_document(item) for item in orphans)
+        if report.dry_run:
+            return
+        now = self._clock.now()
+        first_seen = await self._db.run(store.suspect, orphans, now=now)
+        # roles go after the schemas that they own
+        ripe = [item for item in orphans if now - first_seen.get(item, now) >= self._timing.orphan_grace]
+        for item in sorted(ripe, key=lambda each: each.kind == "role"):
+            part = next(each for each in self._backends if each.name == item.slice)
+            try:
+                await part.remove(item)
+            except Problem as problem:
+                report.failed[f"{item.slice}:{item.name}"] = problem.detail
+                continue
+            await self._db.run(
+                self._ledger.append,
+                actor=_ACTOR,
+                action="orphan_removed",
+                kind="sandbox",
+                subject=item.sandbox_id,
+                details=_document(item),
+            )
+            report.removed.append(_document(item))
+
+
+def _document(item: Found) -> dict[str, str]:
+    return {"slice": item.slice, "kind": item.kind, "name": item.name, "sandbox_id": item.sandbox_id}

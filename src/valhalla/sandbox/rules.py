@@ -1,0 +1,214 @@
+"""Pure decisions about sandboxes: names, lifetimes, routes, tags. No I/O, no clock."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from valhalla.kernel.problems import Invalid
+from valhalla.kit.json import dumps
+from valhalla.sandbox.contracts import Limits, Route, Spec
+
+NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
+OWNER: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,62}")
+TEMPLATE: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+ROUTE_KIND: Final = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*){0,3}")
+ROUTE_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+# A snowflake is 64 bits of milliseconds since 2015: 17 to 19 digits today, below 2**63.
+SNOWFLAKE: Final = re.compile(r"[1-9][0-9]{16,18}")
+
+MAX_TAGS: Final = 20
+MAX_ROUTES: Final = 50
+MAX_DESCRIPTION: Final = 500
+MAX_METADATA_BYTES: Final = 16_384
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_TTL: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
+_TTL_PART: Final = re.compile(r"([0-9]{1,9})([smhd])")
+
+_ADJECTIVES: Final = (
+    "amber bold brave bright brisk calm clever cosmic crisp daring dawn deep eager early fair fleet fresh gentle "
+    "golden grand happy hazel keen kind late light lively lucky lunar mellow merry mighty misty noble northern "
+    "olive pale proud quick quiet rapid rosy royal rustic sandy sharp silent silver snowy solar steady still "
+    "sunny swift tidy vivid warm wild windy wise young"
+).split()
+_NOUNS: Final = (
+    "acorn anchor ash aspen badger bay beacon birch bison brook canyon cedar cliff cloud comet coral crane creek "
+    "dale delta dune eagle elm ember falcon fern field finch fjord fox gale glade grove harbor hawk heron hill "
+    "island ivy lake lark lily lynx maple marsh meadow moon oak orbit otter owl peak pebble pine raven reef "
+    "ridge river robin sparrow spruce star stone summit thistle tide trail valley wave willow wolf wren"
+).split()
+
+
+def invalid(pointer: str, detail: str) -> Invalid:
+    """Make the problem for one wrong member; ``pointer`` is its JSON pointer (RFC 6901)."""
+    return Invalid(detail, errors=[{"pointer": pointer, "detail": detail}])
+
+
+def check_name(name: str) -> str:
+    """Return a legal sandbox name.
+
+    Raises:
+        Invalid: it does not match ``[a-z][a-z0-9-]{0,62}``.
+    """
+    if NAME.fullmatch(name) is None:
+        raise invalid(
+            "/name",
+            "a name is 1 to 63 characters: a lower-case letter first, then lower-case letters, digits and hyphens",
+        )
+    return name
+
+
+def check_owner(owner: str) -> str:
+    """Return a legal owner.
+
+    Raises:
+        Invalid: it does not match ``[a-z][a-z0-9_.-]{0,62}``.
+    """
+    if OWNER.fullmatch(owner) is None:
+        raise invalid("/owner", "an owner is 1 to 63 characters of a-z, 0-9, '_', '.' and '-', a letter first")
+    return owner
+
+
+def generated_name(owner: str, choose: Callable[[Sequence[str]], str]) -> str:
+    """Return ``{owner}-{adjective}-{noun}``, fitted to the name rule; ``choose`` picks one of a sequence."""
+    stem = re.sub(r"[^a-z0-9-]", "-", owner)[:40].rstrip("-") or "sandbox"
+    return f"{stem}-{choose(_ADJECTIVES)}-{choose(_NOUNS)}"
+
+
+def parse_ttl(text: str | int | float) -> timedelta:
+    """Read a lifetime: ``90m``, ``24h``, ``7d``, ``1h30m``, or a number of seconds.
+
+    Raises:
+        Invalid: no unit in a text, not a finite positive number, or longer than 10^9 seconds.
+    """
+    if isinstance(text, bool):
+        raise invalid("/ttl", "a TTL is a number of seconds or a text such as '90m', '24h' or '7d'")
+    if isinstance(text, (int, float)):
+        if not math.isfinite(text) or not 0 < text <= 1e9:
+            raise invalid("/ttl", "a TTL is a positive, finite number of seconds")
+        return timedelta(seconds=text)
+    if _TTL.fullmatch(text) is None:
+        raise invalid("/ttl", "write a TTL with its unit, such as '90m', '24h', '7d' or '1h30m'")
+    seconds = sum(int(count) * _UNITS[unit] for count, unit in _TTL_PART.findall(text))
+    if not 0 < seconds <= 1e9:
+        raise invalid("/ttl", "a TTL must be longer than zero")
+    return timedelta(seconds=seconds)
+
+
+def check_ttl(ttl: timedelta, limits: Limits) -> timedelta:
+    """Return a lifetime within the maximum.
+
+    Raises:
+        Invalid: it is not positive or exceeds ``limits.max_ttl``.
+    """
+    if ttl <= timedelta(0):
+        raise invalid("/ttl", "a TTL must be longer than zero")
+    if ttl > limits.max_ttl:
+        raise invalid("/ttl", f"the TTL is longer than the maximum of {written(limits.max_ttl)}")
+    return ttl
+
+
+def written(duration: timedelta) -> str:
+    """Write a duration the way a user types one: ``168h``, ``90m``, ``45s``."""
+    seconds = int(duration.total_seconds())
+    for unit, size in (("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def extended(created_at: datetime, expires_at: datetime, ttl: timedelta, limits: Limits) -> tuple[datetime, bool]:
+    """Return the new end and whether the maximum lifetime from creation shortened it."""
+    cap = created_at + limits.max_ttl
+    wanted = expires_at + ttl
+    return (cap, True) if wanted > cap else (wanted, False)
+
+
+def check_route(kind: str, key: str, pointer: str = "/routes") -> Route:
+    """Return a legal route.
+
+    Raises:
+        Invalid: the kind or key has a wrong form; a ``discord.guild`` key must be a snowflake.
+    """
+    if len(kind) > 63 or ROUTE_KIND.fullmatch(kind) is None:
+        raise invalid(f"{pointer}/kind", "a route's kind is dotted lower-case words, such as 'discord.guild'")
+    if kind.startswith("discord."):
+        if SNOWFLAKE.fullmatch(key) is None or int(key) >= 2**63:
+            raise invalid(f"{pointer}/key", f"a {kind} key is a snowflake: 17 to 19 digits")
+    elif ROUTE_KEY.fullmatch(key) is None:
+        raise invalid(f"{pointer}/key", "a route's key is 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'")
+    return Route(kind, key)
+
+
+def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return the distinct tags in order.
+
+    Raises:
+        Invalid: there are more than 20, or one has a wrong form.
+    """
+    if len(tags) > MAX_TAGS:
+        raise invalid("/tags", f"at most {MAX_TAGS} tags")
+    for index, tag in enumerate(tags):
+        if TAG.fullmatch(tag) is None:
+            raise invalid(f"/tags/{index}", "a tag is 1 to 63 characters of A-Z, a-z, 0-9 and '_.:/-'")
+    return tuple(dict.fromkeys(tags))
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata.
+
+    Raises:
+        Invalid: it is larger than 16 KiB as JSON, or holds what Postgres cannot store (NUL).
+    """
+    try:
+        data = dumps(dict(metadata))
+    except (TypeError, ValueError) as error:
+        raise invalid("/metadata", "metadata must be plain JSON") from error
+    if len(data) > MAX_METADATA_BYTES:
+        raise invalid("/metadata", f"metadata is larger than {MAX_METADATA_BYTES} bytes as JSON")
+    if b"\\u0000" in data:
+        raise invalid("/metadata", "metadata cannot hold a NUL character")
+    return dict(metadata)
+
+
+def check_spec(
+    *,
+    owner: str,
+    limits: Limits,
+    name: str | None = None,
+    template: str = "community",
+    ttl: str | int | float | None = None,
+    description: str | None = None,
+    tags: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+    routes: Sequence[tuple[str, str]] = (),
+) -> Spec:
+    """Check everything a caller sent and return the request as a value.
+
+    Raises:
+        Invalid: the first member that breaks a rule, named by its JSON pointer.
+    """
+    if TEMPLATE.fullmatch(template) is None:
+        raise invalid("/template", "a template's name is a lower-case letter, then a-z, 0-9, '_' and '-'")
+    if description is not None:
+        if len(description) > MAX_DESCRIPTION:
+            raise invalid("/description", f"a description has at most {MAX_DESCRIPTION} characters")
+        if "\x00" in description:
+            raise invalid("/description", "a description cannot hold a NUL character")
+    if len(routes) > MAX_ROUTES:
+        raise invalid("/routes", f"at most {MAX_ROUTES} routes")
+    checked = [check_route(kind, key, f"/routes/{index}") for index, (kind, key) in enumerate(routes)]
+    return Spec(
+        owner=check_owner(owner),
+        template=template,
+        ttl=check_ttl(limits.default_ttl if ttl is None else parse_ttl(ttl), limits),
+        name=None if name is None else check_name(name),
+        description=description,
+        tags=check_tags(tags),
+        metadata=check_metadata(metadata or {}),
+        routes=tuple(dict.fromkeys(checked)),
+    )

@@ -1,0 +1,285 @@
+"""The use cases of sandboxes: what a principal may ask of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from valhalla.kernel.clock import Clock, isoformat
+from valhalla.kernel.principal import Principal
+from valhalla.kernel.problems import Forbidden
+from valhalla.kit import paging
+from valhalla.kit.cellkey import CellKey
+from valhalla.kit.db import Database
+from valhalla.kit.ledger import Ledger
+from valhalla.sandbox import access, rules, store
+from valhalla.sandbox.backends import Backends
+from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Route, Sandbox, Spec, TableStats
+from valhalla.sandbox.creation import Created, Creation
+from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound
+from valhalla.sandbox.health import judge
+from valhalla.sandbox.teardown import Teardown, Timing, emit
+from valhalla.sandbox.templates import Templates
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of sandboxes, newest first; ``next`` is the cursor of the following one."""
+
+    items: Sequence[Sandbox]
+    next: str | None
+    total: int
+
+
+class SandboxService:
+    """Everything the API and the SDK do with sandboxes. One per control plane process."""
+
+    def __init__(
+        self,
+        db: Database,
+        backends: Backends,
+        ledger: Ledger,
+        cell: CellKey,
+        *,
+        templates: Templates,
+        limits: Limits | None = None,
+        timing: Timing | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.templates = templates
+        self.backends = backends
+        self._db = db
+        self._ledger = ledger
+        self._clock = clock or Clock()
+        self.teardown = Teardown(db, backends, ledger, self._clock, timing)
+        self._creation = Creation(
+            db, backends, ledger, cell, self.teardown, templates=templates, limits=self.limits, clock=self._clock,
+            timing=timing or Timing(),
+        )
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def create(self, principal: Principal, spec: Spec, *, key: str | None = None) -> Created:
+        """Make a sandbox, whole or not at all; ``key`` makes a repeated request answer with the first one's sandbox.
+
+        Raises:
+            Forbidden: the owner is somebody else.
+            NameTaken, OwnerLimit, RouteTaken, TemplateUnknown, TemplateFailed: the rules refuse it.
+            KeyReuse, InProgress: the idempotency key was used for something else, or its first use still runs.
+            Unavailable, CreateFailed: a backend failed; nothing is left.
+        """
+        self._may_own(principal, spec.owner)
+        task = self._spawn(self._creation.run(principal, spec, key=key))
+        # a client that hangs up must not leave a half-made sandbox: the creation ends on its own terms
+        return await asyncio.shield(task)
+
+    async def plan(self, principal: Principal, spec: Spec) -> Sandbox:
+        """Return what ``create`` would make now, without making it.
+
+        Raises:
+            the same problems as ``create``, as far as they can be told beforehand.
+        """
+        self._may_own(principal, spec.owner)
+        return await self._creation.plan(principal, spec)
+
+    async def get(self, principal: Principal, reference: str) -> Sandbox:
+        """Return a sandbox by id or name.
+
+        Raises:
+            SandboxNotFound: there is none, or it is another owner's.
+        """
+        sandbox = await self._db.read(store.find, reference) if len(reference) <= 64 else None
+        if sandbox is None or not (principal.is_admin or sandbox.owner == principal.owner):
+            raise SandboxNotFound(f"no sandbox has the id or name '{reference[:64]}'")
+        return sandbox
+
+    async def list(
+        self,
+        principal: Principal,
+        *,
+        owner: str | None = None,
+        statuses: Sequence[str] | None = None,
+        tag: str | None = None,
+        include_destroyed: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Return a page of sandboxes; a principal that is no admin sees its owner's only.
+
+        Raises:
+            Invalid: the cursor is not one of ours.
+        """
+        if not principal.is_admin:
+            if owner is not None and owner != principal.owner:
+                return Page((), None, 0)
+            owner = principal.owner
+        if statuses is None and not include_destroyed:
+            statuses = (*LIVE, "destroying")
+        position = paging.decode(cursor)
+        after = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
+        items, total = await self._db.read(
+            store.page, owner=owner, statuses=statuses, tag=tag, limit=limit + 1, after=after
+        )
+        last = items[limit - 1] if len(items) > limit else None
+        following = None if last is None else paging.encode({"at": last.created_at.isoformat(), "id": last.id})
+        return Page(items[:limit], following, total)
+
+    async def destroy(self, principal: Principal, reference: str, *, wait: float = 0.0) -> Sandbox:
+        """Cut access now and drop in the background; waits up to ``wait`` seconds for the end. Repeating it is fine.
+
+        Raises:
+            SandboxNotFound: there is none for this principal.
+            Unavailable: a backend is away; access elsewhere is cut and the reaper finishes.
+        """
+        sandbox = await self.get(principal, reference)
+        if sandbox.status in LIVE:
+            marked = await self.teardown.begin(sandbox.id, actor=principal.id, reason="requested")
+            self._spawn(self.teardown.finish(marked, actor=principal.id))
+        deadline = self._clock.monotonic() + wait
+        sandbox = await self._reread(sandbox.id)
+        while sandbox.status != "destroyed" and self._clock.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+            sandbox = await self._reread(sandbox.id)
+        return sandbox
+
+    async def extend(self, principal: Principal, reference: str, ttl: str | float) -> Extension:
+        """Move the end by ``ttl``, at most to the maximum lifetime from creation.
+
+        Raises:
+            Invalid: the TTL is none.
+            NotRunning: the sandbox is not running, or its time is already over.
+        """
+        duration = rules.parse_ttl(ttl)
+        sandbox = await self.get(principal, reference)
+        self._must_run(sandbox)
+        expires_at, capped = rules.extended(sandbox.created_at, sandbox.expires_at, duration, self.limits)
+        # first the credentials, then the registry: a crash in between leaves a login that the reaper still cuts in time
+        for part in self.backends:
+            await part.extend(sandbox.names, expires_at=expires_at)
+        await self._db.run(self._record_extension, principal, sandbox, expires_at, capped=capped)
+        return Extension(await self._reread(sandbox.id), capped, sandbox.created_at + self.limits.max_ttl)
+
+    def _record_extension(
+        self, conn: Connection, principal: Principal, sandbox: Sandbox, expires_at: datetime, *, capped: bool
+    ) -> None:
+        if not store.set_expiry(conn, sandbox.id, expires_at):
+            raise NotRunning("the sandbox ended in the meantime")
+        details = {"from": isoformat(sandbox.expires_at), "to": isoformat(expires_at), "capped": capped}
+        self._note(conn, principal, sandbox, "ttl_extended", details)
+        emit(conn, sandbox, "sandbox.ttl_extended", expires_at=isoformat(expires_at))
+
+    async def link(self, principal: Principal, reference: str, kind: str, key: str) -> Route:
+        """Claim a route for a running sandbox; claiming it again is fine.
+
+        Raises:
+            Invalid: kind or key have a wrong form.
+            RouteTaken: another sandbox holds it.
+            NotRunning: the sandbox is not running.
+        """
+        route = rules.check_route(kind, key, "")
+        sandbox = await self.get(principal, reference)
+        self._must_run(sandbox)
+        return await self._db.run(self._link, principal, sandbox, route)
+
+    def _link(self, conn: Connection, principal: Principal, sandbox: Sandbox, route: Route) -> Route:
+        current = store.lock(conn, sandbox.id)
+        if current is None or current.status != "running":
+            raise NotRunning("the sandbox ended in the meantime")
+        if any((held.kind, held.key) == (route.kind, route.key) for held in sandbox.routes):
+            return route
+        now = self._clock.now()
+        if store.link(conn, sandbox.id, route, at=now) != sandbox.id:
+            raise RouteTaken(f"the route {route} belongs to another sandbox", route=str(route))
+        self._note(conn, principal, sandbox, "route_linked", {"route": str(route)})
+        emit(conn, sandbox, "sandbox.route_linked", kind=route.kind, key=route.key)
+        return Route(route.kind, route.key, now)
+
+    async def unlink(self, principal: Principal, reference: str, kind: str, key: str) -> None:
+        """Release a route.
+
+        Raises:
+            RouteNotFound: the sandbox does not hold it.
+        """
+        route = rules.check_route(kind, key, "")
+        sandbox = await self.get(principal, reference)
+        await self._db.run(self._unlink, principal, sandbox, route)
+
+    def _unlink(self, conn: Connection, principal: Principal, sandbox: Sandbox, route: Route) -> None:
+        if not store.unlink(conn, sandbox.id, route.kind, route.key):
+            raise RouteNotFound(f"the sandbox does not hold the route {route}", route=str(route))
+        self._note(conn, principal, sandbox, "route_unlinked", {"route": str(route)})
+        emit(conn, sandbox, "sandbox.route_unlinked", kind=route.kind, key=route.key)
+
+    async def connection(self, principal: Principal, reference: str) -> dict[str, Any]:
+        """Return the addresses and credentials of a running sandbox, and its environment variables.
+
+        Raises:
+            NotRunning: it is not running.
+        """
+        sandbox = await self.get(principal, reference)
+        self._must_run(sandbox)
+        await self._db.run(store.touch, {sandbox.id: self._clock.now()})
+        return access.connection(sandbox, self.backends)
+
+    async def health(self, principal: Principal, reference: str) -> HealthReport:
+        """Check a sandbox with its own credentials in every backend."""
+        sandbox = await self.get(principal, reference)
+        probes = await self.backends.probe(sandbox.names) if sandbox.status == "running" else {}
+        return judge(sandbox, probes, now=self._clock.now())
+
+    async def stats(self, principal: Principal, reference: str) -> list[TableStats]:
+        """Return the tables of a running sandbox's schema with their row counts.
+
+        Raises:
+            NotRunning: it is not running.
+        """
+        sandbox = await self.get(principal, reference)
+        self._must_run(sandbox)
+        return await self.backends.postgres.stats(sandbox.names)
+
+    async def audit(self, principal: Principal, reference: str, *, limit: int, cursor: str | None) -> Any:
+        """Return a page of what happened to a sandbox, newest first; also after its end."""
+        sandbox = await self.get(principal, reference)
+        return await self._db.read(self._ledger.page, kind="sandbox", subject=sandbox.id, limit=limit, cursor=cursor)
+
+    async def counts(self) -> Mapping[str, int]:
+        """Count the sandboxes that are not destroyed, by status."""
+        return await self._db.read(store.count_by_status)
+
+    async def close(self) -> None:
+        """Wait for creations and teardowns that are under way."""
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def _reread(self, sandbox_id: str) -> Sandbox:
+        sandbox = await self._db.read(store.find, sandbox_id)
+        assert sandbox is not None, "rows of sandboxes are never deleted"
+        return sandbox
+
+    def _note(
+        self, conn: Connection, principal: Principal, sandbox: Sandbox, action: str, details: dict[str, Any]
+    ) -> None:
+        self._ledger.append(
+            conn, actor=principal.id, action=action, kind="sandbox", subject=sandbox.id, details=details
+        )
+
+    def _must_run(self, sandbox: Sandbox) -> None:
+        if sandbox.status != "running":
+            raise NotRunning(f"the sandbox is {sandbox.status}", sandbox_status=sandbox.status)
+        if sandbox.expires_at <= self._clock.now():
+            raise NotRunning("the sandbox's time is over", sandbox_status="expired")
+
+    def _may_own(self, principal: Principal, owner: str) -> None:
+        if not principal.is_admin and owner != principal.owner:
+            raise Forbidden(f"this key makes sandboxes for '{principal.owner}' only", owner=principal.owner)

@@ -1,0 +1,83 @@
+"""The one thing that needs a superuser: the control plane's role, its database, and the hardened template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from valhalla.kit.scram import verifier
+from valhalla.kit.sql import identifier, literal
+from valhalla.sandbox.slices.postgres.hardening import VERSION, superuser_script
+
+
+def template_name(cell: str) -> str:
+    """Return the name of the hardened database that this cell's arenas are cloned from."""
+    return f"vh_{cell}_template_v{VERSION}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """What the control plane will be: its role with password, its database, and its cell's mark."""
+
+    role: str
+    password: str
+    database: str
+    cell: str
+
+    def __repr__(self) -> str:
+        return f"Bootstrap(role={self.role!r}, database={self.database!r}, cell={self.cell!r})"
+
+
+async def bootstrap(superuser_url: str, plan: Bootstrap, *, exclusive: bool) -> None:
+    """Make what is missing; safe to repeat after a crash at any point.
+
+    ``exclusive`` says that the whole cluster is ours (embedded), so that PUBLIC loses CONNECT on every database.
+
+    Raises:
+        asyncpg.PostgresError: the role behind ``superuser_url`` is no superuser.
+        OSError: the server cannot be reached.
+    """
+    connection = await asyncpg.connect(superuser_url, timeout=5)
+    try:
+        await _make_role(connection, plan)
+        await _make_database(connection, plan.database, plan.role)
+        if exclusive:
+            for name in (plan.database, "postgres", "template1"):
+                await connection.execute(f"REVOKE ALL ON DATABASE {identifier(name)} FROM PUBLIC")
+        await _make_template(connection, superuser_url, plan)
+    finally:
+        await connection.close()
+
+
+async def _make_role(connection: asyncpg.Connection[asyncpg.Record], plan: Bootstrap) -> None:
+    role = identifier(plan.role)
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", plan.role):
+        await connection.execute(f"CREATE ROLE {role} LOGIN CREATEROLE CREATEDB NOSUPERUSER")
+    await connection.execute(
+        f"ALTER ROLE {role} PASSWORD {literal(verifier(plan.password))};"
+        # the control plane must get in when sandboxes have taken every ordinary connection
+        f"GRANT pg_use_reserved_connections TO {role};"
+        # the only limit on a sandbox's role that the role itself cannot lift
+        f"GRANT SET ON PARAMETER temp_file_limit TO {role}"
+    )
+
+
+async def _make_database(connection: asyncpg.Connection[asyncpg.Record], name: str, owner: str) -> None:
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
+        await connection.execute(f"CREATE DATABASE {identifier(name)} OWNER {identifier(owner)} TEMPLATE template0")
+
+
+async def _make_template(connection: asyncpg.Connection[asyncpg.Record], url: str, plan: Bootstrap) -> None:
+    name = template_name(plan.cell)
+    if await connection.fetchval("SELECT datistemplate FROM pg_database WHERE datname = $1", name):
+        return
+    # without the mark it is a half-made one of an interrupted start
+    await connection.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+    await connection.execute(f"CREATE DATABASE {identifier(name)} OWNER {identifier(plan.role)} TEMPLATE template0")
+    inside = await asyncpg.connect(url, database=name, timeout=5)
+    try:
+        await inside.execute(superuser_script(plan.role))
+    finally:
+        await inside.close()
+    await connection.execute(f"ALTER DATABASE {identifier(name)} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false")

@@ -1,0 +1,174 @@
+"""Ending a sandbox: cut access first, then drop, each step idempotent and resumed after a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from valhalla.kernel.clock import Clock
+from valhalla.kernel.problems import IllegalTransition, Problem, Unavailable
+from valhalla.kit import lifecycle, outbox
+from valhalla.kit.db import Database
+from valhalla.kit.faults import crashpoint
+from valhalla.kit.ledger import Ledger
+from valhalla.kit.log import get_logger
+from valhalla.sandbox import store
+from valhalla.sandbox.backends import Backends
+from valhalla.sandbox.contracts import LIFECYCLE, Sandbox
+from valhalla.sandbox.slices.contracts import Slice
+from valhalla.sandbox.tables import sandboxes
+
+_log = get_logger("sandbox.teardown")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one worker may hold a transient state before the reaper takes over, and how long an orphan may age."""
+
+    lease: timedelta = timedelta(seconds=30)
+    orphan_grace: timedelta = timedelta(minutes=10)
+
+
+class Teardown:
+    """Takes sandboxes from any live state to ``destroyed``."""
+
+    def __init__(
+        self, db: Database, backends: Backends, ledger: Ledger, clock: Clock, timing: Timing | None = None
+    ) -> None:
+        self._db = db
+        self._backends = backends
+        self._ledger = ledger
+        self._clock = clock
+        self._timing = timing or Timing()
+
+    def mark(
+        self, conn: Connection, sandbox_id: str, *, actor: str, action: str, reason: str, error: str | None = None
+    ) -> Sandbox:
+        """Move a sandbox to ``destroying`` and free its name, routes and place in the owner's limit.
+
+        Raises:
+            NotFound, IllegalTransition: there is none, or it is already past that.
+        """
+        now = self._clock.now()
+        values: dict[str, Any] = {"lease_until": now + self._timing.lease, "last_error": error and error[:500]}
+        if action == "failed":
+            # a failed creation must not answer for a retry with the same key
+            values["idempotency_key"] = None
+        details: dict[str, Any] = {"reason": reason} | ({"error": error} if error else {})
+        row = lifecycle.take(
+            conn,
+            LIFECYCLE,
+            sandboxes,
+            key=sandbox_id,
+            to="destroying",
+            values=values,
+            ledger=self._ledger,
+            actor=actor,
+            kind="sandbox",
+            action=action,
+            details=details,
+        )
+        for route in store.unlink_all(conn, sandbox_id):
+            self._ledger.append(
+                conn,
+                actor=actor,
+                action="route_unlinked",
+                kind="sandbox",
+                subject=sandbox_id,
+                details={"route": str(route), "reason": action},
+            )
+        sandbox = store.from_row(row)
+        emit(conn, sandbox, "sandbox.destroying", reason=reason)
+        return sandbox
+
+    async def begin(
+        self, sandbox_id: str, *, actor: str, action: str = "destroying", reason: str, error: str | None = None
+    ) -> Sandbox:
+        """Mark the sandbox and cut all access. When this returns, no credential works and no connection lives.
+
+        Raises:
+            Unavailable: a backend could not be reached; the decision stands and the reaper repeats the cut.
+        """
+        sandbox = await self._db.run(self.mark, sandbox_id, actor=actor, action=action, reason=reason, error=error)
+        crashpoint("destroy.marked")
+        failures = await self._backends.cut(sandbox.names)
+        if failures:
+            await self._note(sandbox.id, failures)
+            raise _unfinished(sandbox, failures)
+        crashpoint("destroy.cut")
+        return sandbox
+
+    async def finish(self, sandbox: Sandbox, *, actor: str, recut: bool = False) -> bool:
+        """Drop everything and mark the sandbox destroyed; False when something is left for the reaper.
+
+        ``recut`` repeats the cut first, for a sandbox whose earlier worker is not known to have finished it.
+        """
+
+        async def end(part: Slice) -> None:
+            if recut:
+                await part.cut(sandbox.names)
+            await part.drop(sandbox.names)
+
+        # a backend that is away does not keep the others from finishing
+        failures = await self._backends.each("drop", end)
+        if failures:
+            await self._note(sandbox.id, failures)
+            return False
+        crashpoint("destroy.dropped")
+        await self._db.run(self._settle, sandbox, actor=actor)
+        return True
+
+    def _settle(self, conn: Connection, sandbox: Sandbox, *, actor: str) -> None:
+        try:
+            lifecycle.take(
+                conn,
+                LIFECYCLE,
+                sandboxes,
+                key=sandbox.id,
+                to="destroyed",
+                values={"destroyed_at": self._clock.now(), "lease_until": None, "last_error": None},
+                ledger=self._ledger,
+                actor=actor,
+                kind="sandbox",
+                action="destroyed",
+            )
+        except IllegalTransition as problem:
+            if problem.extra.get("current") != "destroyed":
+                raise
+            return
+        emit(conn, sandbox, "sandbox.destroyed")
+
+    async def _note(self, sandbox_id: str, failures: Mapping[str, BaseException]) -> None:
+        text = "; ".join(f"{name}: {_plain(error)}" for name, error in failures.items())
+        _log.warning("sandbox teardown is unfinished", sandbox_id=sandbox_id, error=text)
+        await self._db.run(store.note_error, sandbox_id, text, retry_at=self._clock.now())
+
+
+def emit(conn: Connection, sandbox: Sandbox, kind: str, **data: Any) -> None:
+    """Write a sandbox's domain event in the transaction of its cause."""
+    document = {"id": sandbox.id, "name": sandbox.name, "owner": sandbox.owner, **data}
+    outbox.emit(conn, subject=f"sandbox.{sandbox.id}", type=kind, data=document)
+
+
+def _plain(error: BaseException) -> str:
+    return error.detail if isinstance(error, Problem) else f"{type(error).__name__}: {error}"
+
+
+def _unfinished(sandbox: Sandbox, failures: Mapping[str, BaseException]) -> Unavailable:
+    first = next((e.backend for e in failures.values() if isinstance(e, Unavailable)), next(iter(failures)))
+    return Unavailable(
+        first,
+        f"the sandbox is being destroyed, but access could not be cut in {', '.join(sorted(failures))};"
+        " the reaper repeats it until it succeeds",
+        sandbox_id=sandbox.id,
+        sandbox_status="destroying",
+    )
+
+
+def lease_end(clock: Clock, timing: Timing) -> datetime:
+    """Return until when a worker that starts now may hold a transient state."""
+    return clock.now() + timing.lease

@@ -1,0 +1,214 @@
+"""The process of a control plane: servers first, then the application, until a signal ends both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from valhalla.embedded import Endpoints, Stack
+from valhalla.kernel.problems import Misconfigured
+from valhalla.kit.cellkey import CellKey
+from valhalla.server import files
+from valhalla.server.options import ServeOptions
+from valhalla.version import VERSION
+
+
+def serve(options: ServeOptions) -> int:
+    """Run the control plane in the foreground until SIGINT or SIGTERM; return the exit status.
+
+    Raises:
+        Problem: it cannot start; nothing is left running.
+    """
+    started = time.monotonic()
+    with _signals_as_interrupts():
+        try:
+            # the heavy libraries load while the servers start
+            loader = threading.Thread(target=_load, daemon=True)
+            loader.start()
+            from valhalla.kit.settings import load
+
+            overrides = dict(options.overrides)
+            if options.data_dir is not None:
+                overrides["data_dir"] = options.data_dir
+            settings = load(options.config, **overrides)
+            data_dir = files.prepare(settings.data_dir)
+            text = settings.cell_key
+            cell = CellKey.parse(text.get_secret_value()) if text else CellKey.load_or_create(data_dir / "cell.key")
+            stack = embedded_stack(settings, data_dir, cell)
+            try:
+                endpoints = stack.start() if stack is not None else Endpoints()
+                loader.join()
+                return _run(settings, cell, endpoints, stack, started)
+            finally:
+                if stack is not None:
+                    stack.stop()
+        except KeyboardInterrupt:
+            return 0
+
+
+def embedded_stack(settings: Any, data_dir: Path, cell: CellKey) -> Stack | None:
+    """Return the servers to start as children: those for which no external one is named."""
+    external = {"postgres": settings.database_url, "valkey": settings.valkey_url, "nats": settings.nats_url}
+    want = frozenset(name for name, url in external.items() if url is None)
+    if not want:
+        return None
+    trust = None
+    if "nats" in want:
+        from valhalla.kit import natsauth
+
+        trust = natsauth.trust(cell)
+    return Stack(data_dir, cell, want=want, nats_operator=trust)
+
+
+def _run(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None, started: float) -> int:
+    import uvloop
+
+    return uvloop.run(_main(settings, cell, endpoints, stack, started))
+
+
+async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None, started: float) -> int:
+    import uvicorn
+
+    from valhalla.kit.log import configure
+    from valhalla.runtime import Runtime
+    from valhalla.server.app import build
+
+    configure(level=settings.log_level)
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            # uvicorn would raise the signal again after its shutdown, before ours
+            yield
+
+    runtime = Runtime(settings, cell, endpoints)
+    try:
+        await runtime.start()
+        listener = _bind(settings)
+        server = Server(
+            uvicorn.Config(
+                build(runtime),
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=10,
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=settings.tls_key,
+            )
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _ask_to_stop, server)
+        data_dir = settings.data_dir.resolve()
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.002)
+        url = _url(settings, listener)
+        first_key = files.keep_admin_key(data_dir, runtime.first_admin)
+        files.write_control(data_dir, _control(url, data_dir, runtime, stack))
+        _announce(url, data_dir, first_key, time.monotonic() - started, runtime.findings)
+        try:
+            await serving
+        finally:
+            files.remove_control(data_dir)
+    finally:
+        await runtime.stop()
+    return 0
+
+
+def _ask_to_stop(server: Any) -> None:
+    """First signal: stop gracefully; second: now."""
+    if server.should_exit:
+        server.force_exit = True
+    server.should_exit = True
+
+
+def _bind(settings: Any) -> socket.socket:
+    """Bind the configured port; without one, the port of the last run if it is free, else any."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    wanted = [settings.port] if settings.port else [*files.last_port(settings.data_dir), 0]
+    for port in wanted:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, port))
+        except OSError as error:
+            listener.close()
+            if port == wanted[-1]:
+                raise Misconfigured(
+                    f"cannot listen on {settings.host}:{port}: {error.strerror}",
+                    help="Stop what uses the port, or choose another with --port.",
+                    setting="port",
+                ) from error
+            continue
+        listener.listen(2048)
+        listener.setblocking(False)
+        files.keep_port(settings.data_dir, listener.getsockname()[1])
+        return listener
+    raise AssertionError("the last port either binds or raises")
+
+
+def _url(settings: Any, listener: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "http" if settings.tls_cert is None else "https"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def _control(url: str, data_dir: Path, runtime: Any, stack: Stack | None) -> dict[str, Any]:
+    services: dict[str, Any] = runtime.services()
+    for name, pid in (stack.pids() if stack is not None else {}).items():
+        services[name]["pid"] = pid
+    return {
+        "pid": os.getpid(),
+        "started": files.start_ticks(os.getpid()),
+        "url": url,
+        "version": VERSION,
+        "data_dir": str(data_dir),
+        "admin_key_file": str(data_dir / "admin.key"),
+        "services": services,
+    }
+
+
+def _announce(url: str, data_dir: Path, first_key: str | None, seconds: float, findings: list[str]) -> None:
+    lines = [f"Valhalla {VERSION} is ready ({seconds:.2f} s)", f"  url        {url}", f"  data       {data_dir}"]
+    if first_key is not None:
+        lines.append(f"  admin key  {first_key}")
+        lines.append(f"             shown once; also in {data_dir / 'admin.key'}")
+    lines.extend(f"  note       {finding}" for finding in findings)
+    lines.append("Ctrl-C stops it; 'valhalla sandbox new' in another terminal makes a sandbox.")
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+def _load() -> None:
+    """Import what the application needs; an error shows when the main thread imports the same."""
+    with contextlib.suppress(ImportError):
+        import valhalla.server.app
+
+
+@contextlib.contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """Until the event loop handles signals, SIGTERM ends the start like Ctrl-C: children are stopped on the way out."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+

@@ -1,0 +1,167 @@
+"""The control plane about itself: liveness, readiness, metrics, info, the ledger, and what each problem means."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from valhalla.kernel.principal import Principal
+from valhalla.kernel.problems import NotFound, Problem
+from valhalla.kit.http import PROBLEMS, WireModel, requires
+from valhalla.runtime import Runtime
+from valhalla.server.readiness import readiness
+from valhalla.version import VERSION
+
+Auditor = Annotated[Principal, requires("audit:read")]
+Known = Annotated[Principal, requires("sandbox:read")]
+
+
+class LedgerEntryOut(WireModel):
+    """One row of the ledger."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    kind: str
+    subject: str
+    details: dict[str, Any]
+    correlation_id: str | None
+    seq: int | None
+
+
+class LedgerPage(WireModel):
+    """One page of the ledger, newest first."""
+
+    items: list[LedgerEntryOut]
+    next: str | None
+
+
+class FaultOut(WireModel):
+    """The first row that is not as it was written."""
+
+    kind: str
+    seq: int | None
+    entry: int | None
+    detail: str
+
+
+class VerificationOut(WireModel):
+    """The verdict on the whole ledger."""
+
+    ok: bool
+    entries: int
+    sealed: int
+    unsealed: int
+    checkpoints: int
+    fault: FaultOut | None
+
+
+def router(runtime: Runtime) -> APIRouter:
+    """Return the routes over the running control plane."""
+    routes = APIRouter(tags=["system"], responses=PROBLEMS)
+    _probes(routes, runtime)
+    _ledger(routes, runtime)
+
+    @routes.get("/system/info")
+    async def info(principal: Known) -> dict[str, Any]:
+        """Say what runs here."""
+        document: dict[str, Any] = {"version": VERSION, "services": runtime.services()}
+        document["sandboxes"] = dict(await runtime.sandboxes.counts()) if principal.is_admin else {}
+        document["templates"] = runtime.sandboxes.templates.names()
+        if principal.is_admin:
+            document |= {"cell": runtime.cell.cell, "data_dir": str(runtime.settings.data_dir.resolve())}
+        return document
+
+    @routes.get("/problems/{code}")
+    async def problem(code: str) -> dict[str, Any]:
+        """Explain a problem's code."""
+        kinds = {kind.code: kind for kind in _problems(Problem)}
+        if code not in kinds:
+            raise NotFound("there is no problem of this code")
+        kind = kinds[code]
+        return {"code": code, "title": kind.title, "status": kind.status, "meaning": kind.__doc__, "help": kind.help}
+
+    return routes
+
+
+def _problems(root: type[Problem]) -> list[type[Problem]]:
+    return [root, *(each for child in root.__subclasses__() for each in _problems(child))]
+
+
+def _probes(routes: APIRouter, runtime: Runtime) -> None:
+    @routes.get("/live")
+    async def live() -> dict[str, str]:
+        """Answer while the process runs."""
+        return {"status": "live"}
+
+    @routes.get("/ready")
+    @routes.get("/health", include_in_schema=False)
+    async def ready(response: Response) -> dict[str, Any]:
+        """Check every backend; 503 names the one that is away and what to do."""
+        document = await readiness(runtime)
+        if document["status"] != "ready":
+            response.status_code = 503
+        return document
+
+    @routes.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Render the metrics for Prometheus."""
+        return Response(generate_latest(runtime.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+def _ledger(routes: APIRouter, runtime: Runtime) -> None:
+    @routes.get("/system/audit")
+    async def audit(
+        principal: Auditor,
+        kind: Annotated[str | None, Query(max_length=100)] = None,
+        subject: Annotated[str | None, Query(max_length=200)] = None,
+        actor: Annotated[str | None, Query(max_length=100)] = None,
+        action: Annotated[str | None, Query(max_length=100)] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=500)] = None,
+    ) -> LedgerPage:
+        """List what happened, newest first."""
+        page = await runtime.db.read(
+            runtime.ledger.page,
+            kind=kind,
+            subject=subject,
+            actor=actor,
+            action=action,
+            limit=limit,
+            cursor=cursor,
+        )
+        items = [
+            LedgerEntryOut(
+                id=entry.id,
+                at=entry.at,
+                actor=entry.actor,
+                action=entry.action,
+                kind=entry.kind,
+                subject=entry.subject,
+                details=dict(entry.details),
+                correlation_id=entry.correlation_id,
+                seq=entry.seq,
+            )
+            for entry in page.items
+        ]
+        return LedgerPage(items=items, next=page.next)
+
+    @routes.get("/system/audit/verify")
+    async def verify(principal: Auditor) -> VerificationOut:
+        """Check the ledger's chain and signatures from the first row to the last."""
+        verdict = await runtime.db.run(runtime.ledger.verify)
+        fault = verdict.fault
+        return VerificationOut(
+            ok=verdict.ok,
+            entries=verdict.entries,
+            sealed=verdict.sealed,
+            unsealed=verdict.unsealed,
+            checkpoints=verdict.checkpoints,
+            fault=None
+            if fault is None
+            else FaultOut(kind=str(fault.kind), seq=fault.seq, entry=fault.entry, detail=fault.detail),
+        )
