@@ -40,7 +40,9 @@ CONTROL_ROLE = "valhalla"
 class Runtime:
     """One running control plane. Several can live in one process; nothing is module-level state."""
 
-    def __init__(self, settings: Settings, cell: CellKey, endpoints: Endpoints, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, cell: CellKey, endpoints: Endpoints, *, clock: Clock | None = None
+    ) -> None:
         """Compose everything; nothing is connected yet."""
         self.settings = settings
         self.cell = cell
@@ -86,14 +88,18 @@ class Runtime:
         if external is not None:
             return external.get_secret_value()
         password = self.cell.password("control.postgres")
-        return f"postgresql://{CONTROL_ROLE}:{password}@127.0.0.1:{self.endpoints.postgres_port}/{CONTROL_ROLE}"
+        return (
+            f"postgresql://{CONTROL_ROLE}:{password}@127.0.0.1:{self.endpoints.postgres_port}/{CONTROL_ROLE}"
+        )
 
     def _backends(self) -> Backends:
         settings, endpoints = self.settings, self.endpoints
         limits = PostgresLimits(
             connections=settings.sandbox_connections, statement_timeout=settings.sandbox_statement_timeout
         )
-        valkey = endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
+        valkey = (
+            endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
+        )
         nats = settings.nats_url or endpoints.nats_url
         if valkey is None or nats is None:
             raise Misconfigured("neither an embedded nor an external server is known for valkey or nats")
@@ -151,7 +157,9 @@ class Runtime:
         except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
             done = False
         if not done:
-            plan = Bootstrap(CONTROL_ROLE, self.cell.password("control.postgres"), CONTROL_ROLE, self.cell.cell)
+            plan = Bootstrap(
+                CONTROL_ROLE, self.cell.password("control.postgres"), CONTROL_ROLE, self.cell.cell
+            )
             await bootstrap(superuser, plan, exclusive=True)
 
     async def stop(self) -> None:

@@ -11,11 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from valhalla.gate import rules
 from valhalla.gate.metrics import HttpMetrics
-from valhalla.kernel.context import correlation_id
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import PayloadTooLarge, Problem, Unauthenticated
 from valhalla.kit.http import problem_response, set_principal
+from valhalla.kit.log import correlated, get_logger
 
+_log = get_logger("gate")
 HEADER: Final = b"x-correlation-id"
 AccessLog = Callable[[str, str, int, float, str, str | None], None]
 
@@ -45,7 +46,6 @@ class Gate:
             return
         headers = dict(scope["headers"])
         correlation = rules.correlation(headers.get(HEADER))
-        token = correlation_id.set(correlation)
         started = time.monotonic()
         status = 500
         principal: Principal | None = None
@@ -57,20 +57,21 @@ class Gate:
                 message = {**message, "headers": [*message["headers"], (HEADER, correlation.encode())]}
             await send(message)
 
-        try:
+        with correlated(correlation):
             try:
                 principal = self._admit(scope, headers)
                 set_principal(scope, principal)
                 await self._app(scope, self._limited(headers, receive), send_marked)
             except Problem as problem:
                 await problem_response(problem, instance=scope["path"])(scope, receive, send_marked)
-        finally:
-            elapsed = time.monotonic() - started
-            self._metrics.observe(scope["method"], status, elapsed)
-            if self._log is not None:
-                who = None if principal is None else principal.id
-                self._log(scope["method"], scope["path"], status, elapsed, correlation, who)
-            correlation_id.reset(token)
+            except Exception:  # noqa: BLE001 - the framework has answered 500 and raises again for the server's log
+                _log.exception("unexpected error", path=scope["path"])
+            finally:
+                elapsed = time.monotonic() - started
+                self._metrics.observe(scope["method"], status, elapsed)
+                if self._log is not None:
+                    who = None if principal is None else principal.id
+                    self._log(scope["method"], scope["path"], status, elapsed, correlation, who)
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> Principal | None:
         """Say who asks, or refuse."""

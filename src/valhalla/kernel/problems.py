@@ -142,7 +142,9 @@ class Unavailable(Problem):
     title = "A backend is not available"
     help = "'valhalla doctor' says which backend is down and what to do; then try again."
 
-    def __init__(self, backend: str, detail: str | None = None, *, retry_after: float | None = 2.0, **extra: Any) -> None:
+    def __init__(
+        self, backend: str, detail: str | None = None, *, retry_after: float | None = 2.0, **extra: Any
+    ) -> None:
         """``backend`` is the name the user knows: ``postgres``, ``valkey`` or ``nats``."""
         super().__init__(
             detail or f"{backend} cannot be reached", retry_after=retry_after, backend=backend, **extra

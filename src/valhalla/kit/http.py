@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 from starlette.types import Scope
 
-from valhalla.kernel.context import correlation_id
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid, Problem, Unauthenticated
 from valhalla.kit.json import dumps
+from valhalla.kit.log import correlation_id
 
 PROBLEM_JSON: Final = "application/problem+json"
 _PRINCIPAL: Final = "valhalla.principal"
@@ -63,7 +63,7 @@ def problem_response(problem: Problem, *, instance: str | None = None) -> Respon
     headers = dict(problem.headers)
     if problem.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(problem.retry_after)))
-    body = problem.document(instance=instance, correlation_id=correlation_id.get())
+    body = problem.document(instance=instance, correlation_id=correlation_id())
     return Response(dumps(body), problem.status, headers, media_type=PROBLEM_JSON)
 
 
@@ -73,8 +73,14 @@ def validation_problem(errors: Sequence[Mapping[str, Any]]) -> Invalid:
     for error in errors[:20]:
         where, *path = error.get("loc", ("body",))
         pointer = "".join(f"/{part}" for part in path)
-        detail = "this member is unknown" if error.get("type") == "extra_forbidden" else str(error.get("msg", "invalid"))
-        items.append({"in": str(where), "pointer": pointer[:200], "detail": detail.removeprefix("Value error, ")[:300]})
+        detail = (
+            "this member is unknown"
+            if error.get("type") == "extra_forbidden"
+            else str(error.get("msg", "invalid"))
+        )
+        items.append(
+            {"in": str(where), "pointer": pointer[:200], "detail": detail.removeprefix("Value error, ")[:300]}
+        )
     first = items[0] if items else {"pointer": "", "detail": "the request is not valid", "in": "body"}
     place = first["pointer"] or first["in"]
     return Invalid(f"{place}: {first['detail']}", errors=items)

@@ -1,4 +1,4 @@
-"""Every setting of a control plane, from ``valhalla.toml``, ``VALHALLA_*`` and the command line, in rising precedence."""
+"""Every setting of a control plane: ``valhalla.toml``, then ``VALHALLA_*``, then the command line wins."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from valhalla.kernel.problems import Misconfigured
 
 PREFIX: Final = "VALHALLA_"
 # read by the client or by tests, not settings of the control plane
-_OTHER_VARIABLES: Final = frozenset({"VALHALLA_URL", "VALHALLA_API_KEY", "VALHALLA_CRASH_AT", "VALHALLA_OWNER"})
+_OTHER_VARIABLES: Final = frozenset(
+    {"VALHALLA_URL", "VALHALLA_API_KEY", "VALHALLA_CRASH_AT", "VALHALLA_OWNER"}
+)
 
 
 class Settings(BaseSettings):
@@ -24,17 +31,29 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     data_dir: Path = Field(Path(".valhalla"), description="where the control plane keeps its files")
-    host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs TLS or allow_plaintext")
-    port: int = Field(0, ge=0, le=65_535, description="port to bind; 0 keeps the last one, or takes a free one")
+    host: str = Field(
+        "127.0.0.1", description="address to bind; anything but loopback needs TLS or allow_plaintext"
+    )
+    port: int = Field(
+        0, ge=0, le=65_535, description="port to bind; 0 keeps the last one, or takes a free one"
+    )
     allow_plaintext: bool = Field(False, description="permit a non-loopback address without TLS")
     tls_cert: Path | None = Field(None, description="PEM certificate chain")
     tls_key: Path | None = Field(None, description="PEM private key")
 
-    database_url: SecretStr | None = Field(None, description="an external PostgreSQL (16 or newer) instead of the embedded")
-    valkey_url: SecretStr | None = Field(None, description="an external Valkey or Redis (7 or newer): an admin user's URL")
-    nats_url: str | None = Field(None, description="an external NATS server in operator mode with the full resolver")
+    database_url: SecretStr | None = Field(
+        None, description="an external PostgreSQL (16 or newer) instead of the embedded"
+    )
+    valkey_url: SecretStr | None = Field(
+        None, description="an external Valkey or Redis (7 or newer): an admin user's URL"
+    )
+    nats_url: str | None = Field(
+        None, description="an external NATS server in operator mode with the full resolver"
+    )
     nats_operator_seed: SecretStr | None = Field(None, description="the operator's (signing) seed, SO…")
-    nats_system_creds: SecretStr | None = Field(None, description="credentials of a system-account user: text or a path")
+    nats_system_creds: SecretStr | None = Field(
+        None, description="credentials of a system-account user: text or a path"
+    )
     cell_key: SecretStr | None = Field(None, description="base64 of 32 bytes; made in data_dir when absent")
 
     default_ttl: timedelta = Field(timedelta(hours=24), gt=timedelta(0))
@@ -42,7 +61,9 @@ class Settings(BaseSettings):
     max_sandboxes_per_owner: int = Field(5, ge=1, le=100_000)
     sandbox_connections: int = Field(5, ge=1, le=1000, description="Postgres connections per sandbox")
     sandbox_statement_timeout: timedelta = Field(timedelta(seconds=60), gt=timedelta(0))
-    templates_dir: Path | None = Field(None, description="folders of .sql files or template.toml; data_dir/templates")
+    templates_dir: Path | None = Field(
+        None, description="folders of .sql files or template.toml; data_dir/templates"
+    )
 
     reap_interval: timedelta = Field(timedelta(seconds=15), gt=timedelta(0))
     lease: timedelta = Field(timedelta(seconds=30), gt=timedelta(0))
@@ -116,7 +137,11 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"
-        reason = "it is no setting" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        reason = (
+            "it is no setting"
+            if first["type"] == "extra_forbidden"
+            else first["msg"].removeprefix("Value error, ")
+        )
         raise Misconfigured(f"{name}: {reason}", setting=name) from error
     except ValueError as error:
         raise Misconfigured(f"{path}: {error}", setting="config") from error

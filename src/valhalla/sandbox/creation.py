@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
+import sqlalchemy.exc
 from sqlalchemy.engine import Connection
 
 from valhalla.kernel.clock import Clock, isoformat
@@ -101,12 +102,14 @@ class Creation:
         await asyncio.to_thread(self._templates.get, spec.template)
         return await self._db.run(self._checked, principal, spec)
 
-    async def _claim(self, principal: Principal, spec: Spec, key: str | None) -> tuple[Sandbox | None, Sandbox]:
+    async def _claim(
+        self, principal: Principal, spec: Spec, key: str | None
+    ) -> tuple[Sandbox | None, Sandbox]:
         """Insert the row, or find what the key has made; the loser of a race looks again."""
         for attempt in range(_NAME_ATTEMPTS):
             try:
                 return await self._db.run(self._insert, principal, spec, key)
-            except sa.exc.IntegrityError as error:
+            except sqlalchemy.exc.IntegrityError as error:
                 constraint = str(error.orig)
                 if "uq_sandboxes_live_name" in constraint and spec.name is not None:
                     raise NameTaken(f"a live sandbox is called '{spec.name}'", name=spec.name) from error
@@ -122,7 +125,11 @@ class Creation:
         if key is not None:
             # one request per key at a time, so that the second finds the first
             conn.execute(
-                sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"valhalla.key:{principal.id}:{key}", 0)))
+                sa.select(
+                    sa.func.pg_advisory_xact_lock(
+                        sa.func.hashtextextended(f"valhalla.key:{principal.id}:{key}", 0)
+                    )
+                )
             )
             claim = store.find_claim(conn, principal.id, key)
             if claim is not None:
@@ -238,7 +245,7 @@ class Creation:
                 # somebody else is destroying it, or a backend is away: what we made must go all the same
                 marked = sandbox
             await self._teardown.finish(marked, actor=principal.id, recut=True)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the first error is the one to report; the lease hands the rest to the reaper
             _log.exception("clean-up after a failed creation is left to the reaper", sandbox_id=sandbox.id)
 
     def _replay(self, earlier: Sandbox, started: float) -> Created:

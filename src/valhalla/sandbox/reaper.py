@@ -58,12 +58,15 @@ class Reaper:
                 self.last_run, self.last_error = self._clock.monotonic(), None
                 if report.destroyed or report.removed or report.failed:
                     _log.info(
-                        "reaped", destroyed=len(report.destroyed), failed=report.failed, removed=report.removed
+                        "reaped",
+                        destroyed=len(report.destroyed),
+                        failed=report.failed,
+                        removed=report.removed,
                     )
             except Unavailable as problem:
                 self.last_error = problem.detail
                 _log.warning("the reaper waits for a backend", backend=problem.backend)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a loop that dies would leave sandboxes alive for ever
                 self.last_error = f"{type(error).__name__}: {error}"
                 _log.exception("the reaper failed and will try again")
             with contextlib.suppress(TimeoutError):
@@ -125,7 +128,9 @@ class Reaper:
             else:
                 await self._destroy(sandbox_id, f"stuck in {status}", report, failed=status != "expired")
 
-    async def _destroy(self, sandbox_id: str, reason: str, report: ReapReport, *, failed: bool = False) -> None:
+    async def _destroy(
+        self, sandbox_id: str, reason: str, report: ReapReport, *, failed: bool = False
+    ) -> None:
         try:
             action = "failed" if failed else "destroying"
             sandbox = await self._teardown.begin(sandbox_id, actor=_ACTOR, action=action, reason=reason)

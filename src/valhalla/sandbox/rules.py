@@ -11,6 +11,7 @@ from typing import Any, Final
 from valhalla.kernel.problems import Invalid
 from valhalla.kit.json import dumps
 from valhalla.sandbox.contracts import Limits, Route, Spec
+from valhalla.sandbox.vocabulary import ADJECTIVES, NOUNS
 
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 OWNER: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
@@ -29,18 +30,6 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TTL: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
 _TTL_PART: Final = re.compile(r"([0-9]{1,9})([smhd])")
 
-_ADJECTIVES: Final = (
-    "amber bold brave bright brisk calm clever cosmic crisp daring dawn deep eager early fair fleet fresh gentle "
-    "golden grand happy hazel keen kind late light lively lucky lunar mellow merry mighty misty noble northern "
-    "olive pale proud quick quiet rapid rosy royal rustic sandy sharp silent silver snowy solar steady still "
-    "sunny swift tidy vivid warm wild windy wise young"
-).split()
-_NOUNS: Final = (
-    "acorn anchor ash aspen badger bay beacon birch bison brook canyon cedar cliff cloud comet coral crane creek "
-    "dale delta dune eagle elm ember falcon fern field finch fjord fox gale glade grove harbor hawk heron hill "
-    "island ivy lake lark lily lynx maple marsh meadow moon oak orbit otter owl peak pebble pine raven reef "
-    "ridge river robin sparrow spruce star stone summit thistle tide trail valley wave willow wolf wren"
-).split()
 
 
 def invalid(pointer: str, detail: str) -> Invalid:
@@ -69,14 +58,16 @@ def check_owner(owner: str) -> str:
         Invalid: it does not match ``[a-z][a-z0-9_.-]{0,62}``.
     """
     if OWNER.fullmatch(owner) is None:
-        raise invalid("/owner", "an owner is 1 to 63 characters of a-z, 0-9, '_', '.' and '-', a letter first")
+        raise invalid(
+            "/owner", "an owner is 1 to 63 characters of a-z, 0-9, '_', '.' and '-', a letter first"
+        )
     return owner
 
 
 def generated_name(owner: str, choose: Callable[[Sequence[str]], str]) -> str:
     """Return ``{owner}-{adjective}-{noun}``, fitted to the name rule; ``choose`` picks one of a sequence."""
     stem = re.sub(r"[^a-z0-9-]", "-", owner)[:40].rstrip("-") or "sandbox"
-    return f"{stem}-{choose(_ADJECTIVES)}-{choose(_NOUNS)}"
+    return f"{stem}-{choose(ADJECTIVES)}-{choose(NOUNS)}"
 
 
 def parse_ttl(text: str | int | float) -> timedelta:
@@ -121,7 +112,9 @@ def written(duration: timedelta) -> str:
     return f"{seconds}s"
 
 
-def extended(created_at: datetime, expires_at: datetime, ttl: timedelta, limits: Limits) -> tuple[datetime, bool]:
+def extended(
+    created_at: datetime, expires_at: datetime, ttl: timedelta, limits: Limits
+) -> tuple[datetime, bool]:
     """Return the new end and whether the maximum lifetime from creation shortened it."""
     cap = created_at + limits.max_ttl
     wanted = expires_at + ttl
@@ -140,7 +133,9 @@ def check_route(kind: str, key: str, pointer: str = "/routes") -> Route:
         if SNOWFLAKE.fullmatch(key) is None or int(key) >= 2**63:
             raise invalid(f"{pointer}/key", f"a {kind} key is a snowflake: 17 to 19 digits")
     elif ROUTE_KEY.fullmatch(key) is None:
-        raise invalid(f"{pointer}/key", "a route's key is 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'")
+        raise invalid(
+            f"{pointer}/key", "a route's key is 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'"
+        )
     return Route(kind, key)
 
 

@@ -59,7 +59,14 @@ class SandboxService:
         self._clock = clock or Clock()
         self.teardown = Teardown(db, backends, ledger, self._clock, timing)
         self._creation = Creation(
-            db, backends, ledger, cell, self.teardown, templates=templates, limits=self.limits, clock=self._clock,
+            db,
+            backends,
+            ledger,
+            cell,
+            self.teardown,
+            templates=templates,
+            limits=self.limits,
+            clock=self._clock,
             timing=timing or Timing(),
         )
         self._background: set[asyncio.Task[Any]] = set()
@@ -126,7 +133,9 @@ class SandboxService:
             store.page, owner=owner, statuses=statuses, tag=tag, limit=limit + 1, after=after
         )
         last = items[limit - 1] if len(items) > limit else None
-        following = None if last is None else paging.encode({"at": last.created_at.isoformat(), "id": last.id})
+        following = (
+            None if last is None else paging.encode({"at": last.created_at.isoformat(), "id": last.id})
+        )
         return Page(items[:limit], following, total)
 
     async def destroy(self, principal: Principal, reference: str, *, wait: float = 0.0) -> Sandbox:
@@ -245,7 +254,9 @@ class SandboxService:
     async def audit(self, principal: Principal, reference: str, *, limit: int, cursor: str | None) -> Any:
         """Return a page of what happened to a sandbox, newest first; also after its end."""
         sandbox = await self.get(principal, reference)
-        return await self._db.read(self._ledger.page, kind="sandbox", subject=sandbox.id, limit=limit, cursor=cursor)
+        return await self._db.read(
+            self._ledger.page, kind="sandbox", subject=sandbox.id, limit=limit, cursor=cursor
+        )
 
     async def counts(self) -> Mapping[str, int]:
         """Count the sandboxes that are not destroyed, by status."""

@@ -84,7 +84,9 @@ def from_row(row: RowMapping) -> Sandbox:
 
 def lock_owner(conn: Connection, owner: str) -> None:
     """Let one creation per owner decide at a time, so that the limit holds; released with the transaction."""
-    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"valhalla.owner:{owner}", 0))))
+    conn.execute(
+        sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"valhalla.owner:{owner}", 0)))
+    )
 
 
 def count_live(conn: Connection, owner: str) -> int:
@@ -97,7 +99,9 @@ def find_claim(conn: Connection, created_by: str, idempotency_key: str) -> Claim
     """Return what this principal's key has made, if it was used."""
     row = (
         conn.execute(
-            _select.where(sandboxes.c.created_by == created_by, sandboxes.c.idempotency_key == idempotency_key)
+            _select.where(
+                sandboxes.c.created_by == created_by, sandboxes.c.idempotency_key == idempotency_key
+            )
         )
         .mappings()
         .one_or_none()
@@ -107,11 +111,15 @@ def find_claim(conn: Connection, created_by: str, idempotency_key: str) -> Claim
 
 def name_is_taken(conn: Connection, name: str) -> bool:
     """Say whether a live sandbox has the name."""
-    statement = sa.select(sa.literal(1)).where(sandboxes.c.name == name, sandboxes.c.status.in_(LIVE)).limit(1)
+    statement = (
+        sa.select(sa.literal(1)).where(sandboxes.c.name == name, sandboxes.c.status.in_(LIVE)).limit(1)
+    )
     return conn.execute(statement).first() is not None
 
 
-def insert(conn: Connection, sandbox: Sandbox, *, lease_until: datetime, key: str | None, fingerprint: bytes) -> None:
+def insert(
+    conn: Connection, sandbox: Sandbox, *, lease_until: datetime, key: str | None, fingerprint: bytes
+) -> None:
     """Write a new sandbox's row and its routes."""
     names = sandbox.names
     conn.execute(
@@ -157,7 +165,9 @@ def unlink(conn: Connection, sandbox_id: str, kind: str, key: str) -> bool:
     """Release one route; False when the sandbox does not hold it."""
     result = conn.execute(
         sandbox_routes.delete().where(
-            sandbox_routes.c.kind == kind, sandbox_routes.c.key == key, sandbox_routes.c.sandbox_id == sandbox_id
+            sandbox_routes.c.kind == kind,
+            sandbox_routes.c.key == key,
+            sandbox_routes.c.sandbox_id == sandbox_id,
         )
     )
     return result.rowcount == 1
@@ -175,7 +185,11 @@ def unlink_all(conn: Connection, sandbox_id: str) -> list[Route]:
 
 def lock(conn: Connection, sandbox_id: str) -> Sandbox | None:
     """Read one sandbox and hold its row until the transaction ends."""
-    row = conn.execute(sa.select(sandboxes).where(sandboxes.c.id == sandbox_id).with_for_update()).mappings().one_or_none()
+    row = (
+        conn.execute(sa.select(sandboxes).where(sandboxes.c.id == sandbox_id).with_for_update())
+        .mappings()
+        .one_or_none()
+    )
     return None if row is None else from_row(row)
 
 
@@ -211,9 +225,13 @@ def page(
     if tag is not None:
         matches.append(sandboxes.c.tags.contains([tag]))
     total = conn.execute(sa.select(sa.func.count()).select_from(sandboxes).where(*matches)).scalar_one()
-    statement = _select.where(*matches).order_by(sandboxes.c.created_at.desc(), sandboxes.c.id.desc()).limit(limit)
+    statement = (
+        _select.where(*matches).order_by(sandboxes.c.created_at.desc(), sandboxes.c.id.desc()).limit(limit)
+    )
     if after is not None:
-        statement = statement.where(sa.tuple_(sandboxes.c.created_at, sandboxes.c.id) < sa.tuple_(*map(sa.literal, after)))
+        statement = statement.where(
+            sa.tuple_(sandboxes.c.created_at, sandboxes.c.id) < sa.tuple_(*map(sa.literal, after))
+        )
     return [from_row(row) for row in conn.execute(statement).mappings()], total
 
 
@@ -250,7 +268,8 @@ def touch(conn: Connection, activity: Mapping[str, datetime]) -> None:
     """Move ``last_activity_at`` forward for the sandboxes with these ids."""
     if activity:
         moments = sa.func.unnest(
-            sa.cast(list(activity), sa.ARRAY(sa.Text)), sa.cast(list(activity.values()), sa.ARRAY(sa.DateTime(True)))
+            sa.cast(list(activity), sa.ARRAY(sa.Text)),
+            sa.cast(list(activity.values()), sa.ARRAY(sa.DateTime(True))),
         ).table_valued("id", "at")
         conn.execute(
             sandboxes.update()
@@ -311,7 +330,7 @@ def count_by_status(conn: Connection) -> dict[str, int]:
         .where(sandboxes.c.status != "destroyed")
         .group_by(sandboxes.c.status)
     )
-    return {status: count for status, count in conn.execute(statement)}
+    return {row[0]: row[1] for row in conn.execute(statement)}
 
 
 def ended(conn: Connection, ids: Iterable[str]) -> set[str]:
@@ -325,7 +344,9 @@ def suspect(conn: Connection, found: Sequence[Found], *, now: datetime) -> dict[
     """Remember orphan candidates, forget those that are gone, and return when each was first seen."""
     keys = [(item.slice, item.kind, item.name) for item in found]
     columns = (sandbox_orphans.c.slice, sandbox_orphans.c.kind, sandbox_orphans.c.name)
-    conn.execute(sandbox_orphans.delete().where(sa.tuple_(*columns).not_in(keys)) if keys else sandbox_orphans.delete())
+    conn.execute(
+        sandbox_orphans.delete().where(sa.tuple_(*columns).not_in(keys)) if keys else sandbox_orphans.delete()
+    )
     if not found:
         return {}
     conn.execute(
@@ -335,5 +356,11 @@ def suspect(conn: Connection, found: Sequence[Found], *, now: datetime) -> dict[
             for i in found
         ],
     )
-    seen = {(row.slice, row.kind, row.name): row.first_seen for row in conn.execute(sa.select(sandbox_orphans))}
-    return {item: seen[item.slice, item.kind, item.name] for item in found if (item.slice, item.kind, item.name) in seen}
+    seen = {
+        (row.slice, row.kind, row.name): row.first_seen for row in conn.execute(sa.select(sandbox_orphans))
+    }
+    return {
+        item: seen[item.slice, item.kind, item.name]
+        for item in found
+        if (item.slice, item.kind, item.name) in seen
+    }

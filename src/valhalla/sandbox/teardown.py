@@ -46,7 +46,14 @@ class Teardown:
         self._timing = timing or Timing()
 
     def mark(
-        self, conn: Connection, sandbox_id: str, *, actor: str, action: str, reason: str, error: str | None = None
+        self,
+        conn: Connection,
+        sandbox_id: str,
+        *,
+        actor: str,
+        action: str,
+        reason: str,
+        error: str | None = None,
     ) -> Sandbox:
         """Move a sandbox to ``destroying`` and free its name, routes and place in the owner's limit.
 
@@ -54,7 +61,10 @@ class Teardown:
             NotFound, IllegalTransition: there is none, or it is already past that.
         """
         now = self._clock.now()
-        values: dict[str, Any] = {"lease_until": now + self._timing.lease, "last_error": error and error[:500]}
+        values: dict[str, Any] = {
+            "lease_until": now + self._timing.lease,
+            "last_error": error and error[:500],
+        }
         if action == "failed":
             # a failed creation must not answer for a retry with the same key
             values["idempotency_key"] = None
@@ -86,14 +96,22 @@ class Teardown:
         return sandbox
 
     async def begin(
-        self, sandbox_id: str, *, actor: str, action: str = "destroying", reason: str, error: str | None = None
+        self,
+        sandbox_id: str,
+        *,
+        actor: str,
+        action: str = "destroying",
+        reason: str,
+        error: str | None = None,
     ) -> Sandbox:
         """Mark the sandbox and cut all access. When this returns, no credential works and no connection lives.
 
         Raises:
             Unavailable: a backend could not be reached; the decision stands and the reaper repeats the cut.
         """
-        sandbox = await self._db.run(self.mark, sandbox_id, actor=actor, action=action, reason=reason, error=error)
+        sandbox = await self._db.run(
+            self.mark, sandbox_id, actor=actor, action=action, reason=reason, error=error
+        )
         crashpoint("destroy.marked")
         failures = await self._backends.cut(sandbox.names)
         if failures:

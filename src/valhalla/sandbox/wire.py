@@ -34,7 +34,9 @@ class SandboxIn(WireModel):
     model_config = {**WireModel.model_config, "json_schema_extra": {"examples": [_EXAMPLE]}}
 
     name: str | None = Field(None, max_length=63, description="generated when absent")
-    owner: str | None = Field(None, max_length=63, description="the key's owner when absent; another's needs admin")
+    owner: str | None = Field(
+        None, max_length=63, description="the key's owner when absent; another's needs admin"
+    )
     template: str = Field("community", max_length=63)
     ttl: StrictStr | StrictInt | StrictFloat | None = Field(
         None, description="'90m', '24h', '7d' or seconds; 24h when absent", examples=["24h"]
@@ -223,9 +225,7 @@ def status_out(report: HealthReport) -> StatusOut:
 
 def extended_out(extension: Extension) -> ExtendedOut:
     """Return the model of an extension."""
-    return ExtendedOut.of(
-        extension.sandbox, capped=extension.capped, max_expires_at=extension.max_expires_at
-    )
+    return ExtendedOut.of(extension.sandbox, capped=extension.capped, max_expires_at=extension.max_expires_at)
 
 
 def planned_out(sandbox: Sandbox) -> PlannedOut:

@@ -17,13 +17,10 @@ from valhalla.gate.accesslog import access_line
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid, MethodNotAllowed, NotFound, PayloadTooLarge, Problem
 from valhalla.kit.http import problem_response, validation_problem
-from valhalla.kit.log import get_logger
 from valhalla.runtime import Runtime
 from valhalla.sandbox.api import router as sandbox_router
 from valhalla.server.system import router as system_router
 from valhalla.version import VERSION
-
-_log = get_logger("server")
 
 
 def build(runtime: Runtime) -> ASGIApp:
@@ -69,8 +66,7 @@ def _handle_problems(app: FastAPI) -> None:
         return problem_response(_from_http(error), instance=request.url.path)
 
     async def unexpected(request: Request, error: Exception) -> Response:
-        # the client learns the correlation id, never the traceback
-        _log.error("unexpected error", path=request.url.path, exc_info=error)
+        # the client learns the correlation id, never the traceback; the gate logs it
         return problem_response(Problem(), instance=request.url.path)
 
     app.add_exception_handler(Problem, problem)
@@ -107,5 +103,3 @@ def _describe_security(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-

@@ -42,7 +42,11 @@ def serve(options: ServeOptions) -> int:
             settings = load(options.config, **overrides)
             data_dir = files.prepare(settings.data_dir)
             text = settings.cell_key
-            cell = CellKey.parse(text.get_secret_value()) if text else CellKey.load_or_create(data_dir / "cell.key")
+            cell = (
+                CellKey.parse(text.get_secret_value())
+                if text
+                else CellKey.load_or_create(data_dir / "cell.key")
+            )
             stack = embedded_stack(settings, data_dir, cell)
             try:
                 endpoints = stack.start() if stack is not None else Endpoints()
@@ -75,7 +79,9 @@ def _run(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None
     return uvloop.run(_main(settings, cell, endpoints, stack, started))
 
 
-async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None, started: float) -> int:
+async def _main(
+    settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None, started: float
+) -> int:
     import uvicorn
 
     from valhalla.kit.log import configure
@@ -182,7 +188,11 @@ def _control(url: str, data_dir: Path, runtime: Any, stack: Stack | None) -> dic
 
 
 def _announce(url: str, data_dir: Path, first_key: str | None, seconds: float, findings: list[str]) -> None:
-    lines = [f"Valhalla {VERSION} is ready ({seconds:.2f} s)", f"  url        {url}", f"  data       {data_dir}"]
+    lines = [
+        f"Valhalla {VERSION} is ready ({seconds:.2f} s)",
+        f"  url        {url}",
+        f"  data       {data_dir}",
+    ]
     if first_key is not None:
         lines.append(f"  admin key  {first_key}")
         lines.append(f"             shown once; also in {data_dir / 'admin.key'}")
@@ -195,7 +205,7 @@ def _announce(url: str, data_dir: Path, first_key: str | None, seconds: float, f
 def _load() -> None:
     """Import what the application needs; an error shows when the main thread imports the same."""
     with contextlib.suppress(ImportError):
-        import valhalla.server.app
+        pass
 
 
 @contextlib.contextmanager
@@ -210,5 +220,3 @@ def _signals_as_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-

@@ -9,7 +9,7 @@ from valhalla.runtime import Runtime
 from valhalla.sandbox.slices.contracts import Probe
 
 _HELP: Final = {
-    "postgres": "Check that PostgreSQL runs and accepts connections; embedded: see logs/postgres.log in the data directory.",
+    "postgres": "Check that PostgreSQL runs and accepts connections; embedded: see logs/postgres.log.",
     "valkey": "Check that Valkey runs and its admin credentials are right; embedded: see logs/valkey.log.",
     "nats": "Check that the NATS server runs in operator mode with these credentials; embedded: see logs/nats.log.",
     "changes": "The change feed has lost its connection; it catches up by itself when Postgres is back.",
@@ -25,7 +25,9 @@ async def readiness(runtime: Runtime) -> dict[str, Any]:
     stale = runtime.feed.stale_for
     reason = None if stale is None else f"stale for {stale:.0f} s"
     checks["changes"] = _document("changes", Probe(stale is None, 0.0, reason))
-    checks["reaper"] = _document("reaper", Probe(runtime.reaper.last_error is None, 0.0, runtime.reaper.last_error))
+    checks["reaper"] = _document(
+        "reaper", Probe(runtime.reaper.last_error is None, 0.0, runtime.reaper.last_error)
+    )
     essential = all(checks[part.name]["ok"] for part in parts)
     return {
         "status": "ready" if essential else "not-ready",

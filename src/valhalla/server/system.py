@@ -83,7 +83,13 @@ def router(runtime: Runtime) -> APIRouter:
         if code not in kinds:
             raise NotFound("there is no problem of this code")
         kind = kinds[code]
-        return {"code": code, "title": kind.title, "status": kind.status, "meaning": kind.__doc__, "help": kind.help}
+        return {
+            "code": code,
+            "title": kind.title,
+            "status": kind.status,
+            "meaning": kind.__doc__,
+            "help": kind.help,
+        }
 
     return routes
 

@@ -83,7 +83,9 @@ def _load(name: str, folder: Path) -> Template:
     files = tuple(sorted(path for path in folder.iterdir() if path.suffix == ".sql" and path.is_file()))
     if not files:
         raise Misconfigured(
-            f"template '{name}' has neither .sql files nor a template.toml", setting="templates_dir", template=name
+            f"template '{name}' has neither .sql files nor a template.toml",
+            setting="templates_dir",
+            template=name,
         )
     return Scripts(name, files)
 
@@ -97,8 +99,15 @@ def _command(name: str, folder: Path, manifest: Path) -> Command:
     timeout: Any = document.pop("timeout_seconds", _DEFAULT_TIMEOUT.total_seconds())
     cwd: Any = document.pop("cwd", ".")
     if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):  # pyright: ignore[reportUnknownVariableType]
-        raise Misconfigured(f'{manifest}: "command" must be a list of words', setting="templates_dir", template=name)
-    if not isinstance(timeout, (int, float)) or not 0 < timeout <= 3600 or not isinstance(cwd, str) or document:
+        raise Misconfigured(
+            f'{manifest}: "command" must be a list of words', setting="templates_dir", template=name
+        )
+    if (
+        not isinstance(timeout, (int, float))
+        or not 0 < timeout <= 3600
+        or not isinstance(cwd, str)
+        or document
+    ):
         raise Misconfigured(
             f'{manifest}: the keys are "command", "cwd" and "timeout_seconds" (at most 3600)',
             setting="templates_dir",

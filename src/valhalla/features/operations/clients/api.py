@@ -84,10 +84,14 @@ def router(service: ClientService) -> APIRouter:
     ) -> ClientPage:
         """List the clients."""
         page = await service.list(principal, limit=limit, cursor=cursor)
-        return ClientPage(items=[ClientOut.model_validate(_out(record.value)) for record in page.items], next=page.next)
+        return ClientPage(
+            items=[ClientOut.model_validate(_out(record.value)) for record in page.items], next=page.next
+        )
 
     @routes.delete("/{client_id}", status_code=204)
-    async def revoke(client_id: Annotated[str, Path(max_length=64)], principal: Annotated[Principal, admin]) -> None:
+    async def revoke(
+        client_id: Annotated[str, Path(max_length=64)], principal: Annotated[Principal, admin]
+    ) -> None:
         """Revoke a client's key at once, in every process."""
         await service.revoke(principal, client_id)
 

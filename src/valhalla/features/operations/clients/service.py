@@ -38,7 +38,12 @@ class ClientService:
     """Issues, lists and revokes keys."""
 
     def __init__(
-        self, db: Database, registry: Registry[ApiClient], *, environment: str = "local", clock: Clock | None = None
+        self,
+        db: Database,
+        registry: Registry[ApiClient],
+        *,
+        environment: str = "local",
+        clock: Clock | None = None,
     ) -> None:
         self._db = db
         self._registry = registry

@@ -6,7 +6,7 @@ through which its sandboxes may connect to it and to nothing else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,11 @@ import asyncpg
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.sql import identifier
 from valhalla.sandbox.slices.postgres.bootstrap import template_name
-from valhalla.sandbox.slices.postgres.hardening import owner_statements, public_schema_statements, superuser_script
+from valhalla.sandbox.slices.postgres.hardening import (
+    owner_statements,
+    public_schema_statements,
+    superuser_script,
+)
 from valhalla.sandbox.slices.postgres.pools import Pools
 
 MINIMUM_VERSION = 160_000
@@ -38,7 +42,9 @@ class Arenas:
     async def list(self) -> list[str]:
         """Return the cell's arena databases."""
         async with self._pools.connection() as connection:
-            rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", self.prefix)
+            rows = await connection.fetch(
+                "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", self.prefix
+            )
         return sorted(row[0] for row in rows)
 
     async def prepare(self) -> list[str]:
@@ -50,7 +56,8 @@ class Arenas:
         """
         async with self._pools.connection() as connection, _one_at_a_time(connection):
             row = await connection.fetchrow(
-                "SELECT current_setting('server_version_num')::int AS version, r.rolsuper, r.rolcreaterole, r.rolcreatedb,"
+                "SELECT current_setting('server_version_num')::int AS version,"
+                " r.rolsuper, r.rolcreaterole, r.rolcreatedb,"
                 " has_parameter_privilege('temp_file_limit', 'SET') AS temp,"
                 " coalesce((SELECT datistemplate FROM pg_database WHERE datname = $1), false) AS hardened,"
                 " EXISTS (SELECT FROM pg_database WHERE datname = $2) AS arena,"
@@ -65,7 +72,11 @@ class Arenas:
             if not row["role"]:
                 await _ignoring_duplicates(connection, f"CREATE ROLE {identifier(self.current)} NOLOGIN")
             if not row["arena"]:
-                source = f" TEMPLATE {identifier(template_name(self._cell))}" if row["hardened"] else " TEMPLATE template0"
+                source = (
+                    f" TEMPLATE {identifier(template_name(self._cell))}"
+                    if row["hardened"]
+                    else " TEMPLATE template0"
+                )
                 await _ignoring_duplicates(connection, f"CREATE DATABASE {identifier(self.current)}{source}")
             # repeated at every start: a crash between CREATE and REVOKE must not leave an open database
             for statement in owner_statements(self.current, self.current):
@@ -80,7 +91,8 @@ class Arenas:
     def _check(self, row: asyncpg.Record) -> None:
         if row["version"] < MINIMUM_VERSION:
             raise Misconfigured(
-                f"PostgreSQL {row['version'] // 10_000} is too old: sandboxes need 16 or newer", setting="database_url"
+                f"PostgreSQL {row['version'] // 10_000} is too old: sandboxes need 16 or newer",
+                setting="database_url",
             )
         if not row["rolsuper"] and not (row["rolcreaterole"] and row["rolcreatedb"]):
             raise Misconfigured(
@@ -92,7 +104,9 @@ class Arenas:
     async def _findings(self, row: asyncpg.Record) -> list[str]:
         findings: list[str] = []
         if row["rolsuper"]:
-            findings.append("the control plane's Postgres role is a superuser; 'valhalla db bootstrap' makes one that is not")
+            findings.append(
+                "the control plane's Postgres role is a superuser; 'valhalla db bootstrap' makes one that is not"
+            )
         async with self._pools.connection(self.current) as inside:
             if await inside.fetchval(
                 "SELECT has_table_privilege($1, 'pg_catalog.pg_stat_activity', 'SELECT')", self.current
@@ -109,12 +123,14 @@ class Arenas:
             )
         if rows:
             names = ", ".join(sorted(row[0] for row in rows))
-            findings.append(f"sandboxes can connect to {names}: run REVOKE CONNECT ON DATABASE … FROM PUBLIC there")
+            findings.append(
+                f"sandboxes can connect to {names}: run REVOKE CONNECT ON DATABASE … FROM PUBLIC there"
+            )
         return findings
 
 
 @asynccontextmanager
-async def _one_at_a_time(connection: Any) -> AsyncIterator[None]:
+async def _one_at_a_time(connection: Any) -> AsyncGenerator[None]:
     """Keep two processes that start at once from altering the same catalog rows."""
     await connection.execute("SELECT pg_advisory_lock(hashtextextended('valhalla.arenas', 0))")
     try:

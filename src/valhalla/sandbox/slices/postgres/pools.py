@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -44,7 +44,9 @@ class Pools:
         return self._url.username or "postgres"
 
     @asynccontextmanager
-    async def connection(self, database: str | None = None) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
+    async def connection(
+        self, database: str | None = None
+    ) -> AsyncGenerator[asyncpg.pool.PoolConnectionProxy[Any]]:
         """Lend a connection to ``database`` (default: the control plane's).
 
         Raises:

@@ -22,6 +22,7 @@ from valhalla.kit.sql import identifier, literal
 from valhalla.sandbox.contracts import TableStats
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
 from valhalla.sandbox.slices.postgres.arenas import Arenas
+from valhalla.sandbox.slices.postgres.bootstrap import template_name
 from valhalla.sandbox.slices.postgres.drop import drop_role, drop_schema
 from valhalla.sandbox.slices.postgres.pools import Pools
 
@@ -45,7 +46,12 @@ class PostgresSlice:
     name = "postgres"
 
     def __init__(
-        self, control_url: str, cell: CellKey, *, limits: PostgresLimits | None = None, public_host: str | None = None
+        self,
+        control_url: str,
+        cell: CellKey,
+        *,
+        limits: PostgresLimits | None = None,
+        public_host: str | None = None,
     ) -> None:
         self._pools = Pools(control_url)
         self._cell = cell
@@ -59,7 +65,7 @@ class PostgresSlice:
         return self._arenas
 
     async def provision(self, names: Names, *, expires_at: datetime, seed: str | None = None) -> None:
-        """Make role and schema, and run ``seed`` (trusted SQL of a built-in template) as the role, all in one transaction.
+        """Make role and schema and run ``seed`` as the role (a built-in template's SQL), all in one transaction.
 
         Raises:
             Unavailable: the server cannot be reached.
@@ -197,7 +203,8 @@ class PostgresSlice:
             found: list[TableStats] = []
             for (table,) in tables:
                 count = await connection.fetchval(
-                    f"SELECT pg_catalog.count(*) FROM {identifier(names.schema)}.{identifier(table)}", timeout=10
+                    f"SELECT pg_catalog.count(*) FROM {identifier(names.schema)}.{identifier(table)}",
+                    timeout=10,
                 )
                 found.append(TableStats(table, count))
             return found
@@ -232,7 +239,9 @@ class PostgresSlice:
                 found.append(Found(self.name, "role", role, match[1]))
         for arena in await self._arenas.list():
             async with self._pools.connection(arena) as connection:
-                schemas = await connection.fetch("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'sbx\\_%'")
+                schemas = await connection.fetch(
+                    "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'sbx\\_%'"
+                )
             for (schema,) in schemas:
                 if match := _MARK.fullmatch(schema):
                     found.append(Found(self.name, "schema", f"{arena}.{schema}", match[1]))
@@ -262,7 +271,7 @@ class PostgresSlice:
         password = self.password(names)
         host = f"[{self._host}]" if ":" in self._host else self._host
         return {
-            "url": f"postgresql://{quote(names.role)}:{quote(password)}@{host}:{self._pools.port}/{quote(names.database)}",
+            "url": f"postgresql://{names.role}:{quote(password)}@{host}:{self._pools.port}/{names.database}",
             "host": self._host,
             "port": self._pools.port,
             "database": names.database,
@@ -271,6 +280,18 @@ class PostgresSlice:
             "schema": names.schema,
             "valid_until": isoformat(expires_at),
         }
+
+    @property
+    def address(self) -> str:
+        """Host and port of the server."""
+        return f"{self._pools.host}:{self._pools.port}"
+
+    async def is_bootstrapped(self, connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+        """Say whether the hardened template is complete."""
+        return await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_database WHERE datistemplate AND datname = $1)",
+            template_name(self._cell.cell),
+        )
 
     async def prepare(self) -> list[str]:
         """Make the arena ready and return what the server does not enforce, in the operator's words.

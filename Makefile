@@ -1,0 +1,51 @@
+# Every target sets up what it needs: a virtual environment with uv inside, and the locked dependencies.
+PYTHON ?= python3
+VENV := .venv
+UV := $(VENV)/bin/uv
+RUN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: help install up demo test test-all lint types contracts check bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8,<1"
+
+$(VENV)/.installed: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --quiet --locked --all-extras --compile-bytecode
+	@touch $@
+
+install: $(VENV)/.installed ## Install the locked dependencies
+
+up: install ## Run the control plane in the foreground (ARGS="--port 8420")
+	$(RUN)/valhalla up $(ARGS)
+
+demo: install ## Make a sandbox, work in it, prove that it is isolated, and that nothing is left of it
+	$(RUN)/valhalla demo
+
+test: install ## Run the tests
+	$(RUN)/pytest -q -n $(WORKERS) -m "not slow"
+
+test-all: install ## Run every test, also the slow ones
+	$(RUN)/pytest -q -n $(WORKERS)
+
+lint: install ## Check style
+	$(RUN)/ruff check src tests bench
+	$(RUN)/ruff format --check src tests bench
+
+types: install ## Check types
+	$(RUN)/pyright
+
+contracts: install ## Check which room imports which
+	$(RUN)/lint-imports --no-cache
+
+check: lint types contracts ## Everything but the tests
+
+bench: install ## Measure (results go to bench/results/)
+	$(RUN)/python -m bench
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis bench/results

@@ -1,0 +1,45 @@
+"""The embedded servers, once per test process: the same ones that users get."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from valhalla.embedded import Endpoints, Stack
+from valhalla.kit import natsauth
+from valhalla.kit.cellkey import CellKey
+
+
+@dataclass
+class Servers:
+    """Running Postgres, Valkey and NATS with the key of the cell that they belong to."""
+
+    data_dir: Path
+    cell: CellKey
+    stack: Stack
+    endpoints: Endpoints
+
+    @property
+    def superuser_url(self) -> str:
+        url = self.endpoints.postgres_superuser_url
+        assert url is not None
+        return url
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """Start the embedded servers for this test process and remove them afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="vh-test-"))
+    folder.chmod(0o711)
+    cell = CellKey.load_or_create(folder / "cell.key")
+    stack = Stack(folder, cell, nats_operator=natsauth.trust(cell))
+    try:
+        yield Servers(folder, cell, stack, stack.start())
+    finally:
+        stack.stop()
+        shutil.rmtree(folder)
