@@ -1,0 +1,15 @@
+"""The advisory locks of the control plane's database: every key in one place, so that no two meanings share one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# 64-bit keys: "vh" in the upper bytes, then a number of our own
+_BASE: Final = 0x7668 << 32
+
+MIGRATIONS: Final = _BASE | 1
+LEDGER_SEAL: Final = _BASE | 2
+OUTBOX_DISPATCH: Final = _BASE | 3
+
+# 32-bit classes of the two-argument form; the second argument is a hash of what is locked
+EVENT_SUBJECT: Final = 0x7668_0001

@@ -1,0 +1,7 @@
+"""The append-only, hash-chained record of who did what."""
+
+from valhalla.kit.ledger.ledger import Ledger
+from valhalla.kit.ledger.sealer import Sealer
+from valhalla.kit.ledger.values import Anchor, Entry, Fault, Verification
+
+__all__ = ["Anchor", "Entry", "Fault", "Ledger", "Sealer", "Verification"]

@@ -1,0 +1,104 @@
+"""Pages of lists: opaque cursors and bounded sizes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar, cast
+
+from valhalla.kernel.problems import Invalid
+from valhalla.kit.json import dumps, loads
+
+T = TypeVar("T")
+
+DEFAULT_LIMIT: Final = 50
+MAX_LIMIT: Final = 200
+_MAX_CURSOR: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some items of a list; ``next`` is the cursor of the following page, ``None`` at the end."""
+
+    items: Sequence[T]
+    next: str | None
+
+
+def clamp(limit: int | None) -> int:
+    """Return a page size between 1 and ``MAX_LIMIT``."""
+    return DEFAULT_LIMIT if limit is None else max(1, min(limit, MAX_LIMIT))
+
+
+def encode(position: Mapping[str, Any]) -> str:
+    """Return the cursor that stands for ``position`` (a JSON object)."""
+    return base64.urlsafe_b64encode(dumps(dict(position))).decode().rstrip("=")
+
+
+def decode(cursor: str | None) -> Mapping[str, Any] | None:
+    """Return the position a cursor stands for, ``None`` for the first page.
+
+    Raises:
+        Invalid: it was not made by ``encode``.
+    """
+    if cursor is None or cursor == "":
+        return None
+    if len(cursor) > _MAX_CURSOR:
+        raise _invalid()
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        position: object = loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise _invalid() from error
+    if not isinstance(position, dict):
+        raise _invalid()
+    return cast("dict[str, Any]", position)
+
+
+def text(position: Mapping[str, Any], name: str) -> str:
+    """Return a text member of a decoded cursor.
+
+    Raises:
+        Invalid: it is missing or of another type.
+    """
+    value = position.get(name)
+    if not isinstance(value, str) or "\x00" in value:
+        raise _invalid()
+    return value
+
+
+def integer(position: Mapping[str, Any], name: str) -> int:
+    """Return a 64-bit integer member of a decoded cursor.
+
+    Raises:
+        Invalid: it is missing or of another type.
+    """
+    value = position.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+        raise _invalid()
+    return value
+
+
+def instant(position: Mapping[str, Any], name: str) -> datetime:
+    """Return an aware instant of a decoded cursor, stored in ISO form.
+
+    Raises:
+        Invalid: it is missing, of another type or without an offset.
+    """
+    try:
+        value = datetime.fromisoformat(text(position, name))
+    except ValueError as error:
+        raise _invalid() from error
+    if value.tzinfo is None:
+        raise _invalid()
+    return value
+
+
+def _invalid() -> Invalid:
+    return Invalid(
+        "the cursor is not one this server gave out",
+        help="Send the 'next' of the previous page unchanged, or leave 'cursor' out to begin again.",
+        parameter="cursor",
+    )

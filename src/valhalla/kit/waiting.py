@@ -1,0 +1,38 @@
+"""Waiting: for one of several events, and longer after each failure."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+
+async def first_of(*events: asyncio.Event, seconds: float) -> bool:
+    """Wait until one of the events is set (``True``) or ``seconds`` have passed (``False``)."""
+    if any(event.is_set() for event in events):
+        return True
+    waiters = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        done, _ = await asyncio.wait(waiters, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for waiter in waiters:
+            waiter.cancel()
+
+
+class Backoff:
+    """Pauses that double from ``base`` to ``cap`` seconds, each drawn at random from its upper half."""
+
+    def __init__(self, base: float, cap: float) -> None:
+        self._base = base
+        self._cap = cap
+        self._failures = 0
+
+    def next(self) -> float:
+        """Return how long to wait after one more failure, in seconds."""
+        pause = min(self._cap, self._base * 2 ** min(self._failures, 32))
+        self._failures += 1
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads reconnects, guards nothing
+
+    def reset(self) -> None:
+        """Begin again at ``base``."""
+        self._failures = 0
