@@ -48,9 +48,7 @@ def test_seed_round_trip() -> None:
     assert natsauth.KeyPair.from_seed(f" {key.seed}\n") == key
 
 
-@pytest.mark.parametrize(
-    "seed", ["", "SO", "S" * 58, "not base32!", natsauth.KeyPair.derive(CELL, "user", "x").public]
-)
+@pytest.mark.parametrize("seed", ["", "SO", "S" * 58, "not base32!", natsauth.KeyPair.derive(CELL, "user", "x").public])
 def test_bad_seed(seed: str) -> None:
     """What is no seed is a configuration problem, not a ValueError."""
     with pytest.raises(Misconfigured):
@@ -103,9 +101,7 @@ def test_trust_is_signed_by_the_operator() -> None:
 def test_empty_permissions_allow_nothing() -> None:
     """The server reads an empty allow list as everything; an empty list here denies everything."""
     account = natsauth.KeyPair.derive(CELL, "account", "a")
-    closed = natsauth.decode_jwt(natsauth.user_jwt(account, "U", name="n", publish=[], subscribe=["a.>"]))[
-        "nats"
-    ]
+    closed = natsauth.decode_jwt(natsauth.user_jwt(account, "U", name="n", publish=[], subscribe=["a.>"]))["nats"]
     opened = natsauth.decode_jwt(natsauth.user_jwt(account, "U", name="n"))["nats"]
 
     assert closed["pub"] == {"deny": [">"]}

@@ -162,9 +162,7 @@ def account_jwt(
     body: Claims = {"limits": dict(limits), "default_permissions": {}, "type": "account", "version": 2}
     optional = {"revocations": dict(revocations or {}), "imports": list(imports), "exports": list(exports)}
     body |= {member: value for member, value in optional.items() if value}
-    return encode_jwt(
-        operator, account, name, body, issued_at=int(time.time()) if issued_at is None else issued_at
-    )
+    return encode_jwt(operator, account, name, body, issued_at=int(time.time()) if issued_at is None else issued_at)
 
 
 def _permission(allow: Sequence[str] | None) -> Claims:

@@ -1,0 +1,242 @@
+"""The NATS slice: an account per sandbox, with limits; its one user is minted offline and expires with it.
+
+An account of its own, because JetStream cannot be isolated inside a shared one: a stream can source another's
+and a consumer can deliver to any subject (nats-io/nats-server#4225).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from nats import errors
+
+from valhalla.kernel.clock import isoformat
+from valhalla.kernel.ids import is_id
+from valhalla.kernel.problems import Misconfigured, Unavailable
+from valhalla.kit import natsauth
+from valhalla.kit.cellkey import CellKey
+from valhalla.kit.natsauth import KeyPair
+from valhalla.sandbox.slices.contracts import Found, Names, Probe
+from valhalla.sandbox.slices.nats_admin import AccountRefused, NatsAdmin, close_client, explain, open_client
+from valhalla.sandbox.slices.nats_rules import FOREVER, NatsLimits, may_publish, may_subscribe
+
+_LOOKUPS: Final = 100
+
+
+class NatsSlice:
+    """One account per sandbox, on a server or cluster in operator mode with a full resolver."""
+
+    name = "nats"
+
+    def __init__(
+        self,
+        url: str,
+        cell: CellKey,
+        *,
+        operator: KeyPair | None = None,
+        system_creds: str | None = None,
+        jwt_dir: Path | None = None,
+        limits: NatsLimits | None = None,
+        public_url: str | None = None,
+        timeout: float = 2.0,
+    ) -> None:
+        """Nothing is connected yet.
+
+        Without ``operator`` and ``system_creds`` they are the cell's own, as the embedded server trusts them.
+        ``jwt_dir`` is the resolver's directory where it is on this machine: the file that the server leaves
+        of a deleted account is removed there. ``timeout`` is in seconds, per request.
+        """
+        self._url, self._public_url = url, public_url or url
+        self._cell, self._timeout = cell, timeout
+        self._operator = operator or natsauth.operator_key(cell)
+        creds = system_creds or natsauth.system_creds(cell)
+        self._admin = NatsAdmin(url, self._operator, creds, timeout=timeout)
+        self._jwt_dir = jwt_dir
+        self._limits = limits or NatsLimits()
+        self._mark = re.compile(rf"vh_{re.escape(cell.cell)}_([a-z0-9]{{16}})")
+        self._seen: dict[str, str] = {}
+
+    def account(self, names: Names) -> KeyPair:
+        """Return the key of the sandbox's account; it is derived, not stored.
+
+        Raises:
+            ValueError: the id has not the form that ``kernel.ids`` makes; its subjects could be wider.
+        """
+        if not is_id(names.id):
+            raise ValueError("not a sandbox id")
+        return KeyPair.derive(self._cell, "account", "sandbox", names.id)
+
+    async def provision(self, names: Names, *, expires_at: datetime) -> None:
+        """Push the account. Its user needs nothing on the server.
+
+        Raises:
+            Unavailable: the server cannot be reached, or refuses the account.
+        """
+        account, limits = self.account(names).public, self._limits.claims()
+        await self._admin.push_account(
+            natsauth.account_jwt(self._operator, account, name=names.nats_account, limits=limits)
+        )
+
+    async def extend(self, names: Names, *, expires_at: datetime) -> None:
+        """Do nothing: ``connection`` mints a user with the new expiry; the one held before keeps its own."""
+
+    async def cut(self, names: Names) -> None:
+        """Revoke every user and allow no connection; the server closes the live ones.
+
+        Raises:
+            Unavailable: the server cannot be reached, or refuses the account.
+        """
+        await self._cut(self.account(names).public, names.nats_account)
+
+    async def _cut(self, account: str, name: str) -> None:
+        await self._admin.push_account(
+            natsauth.account_jwt(
+                self._operator,
+                account,
+                name=name,
+                limits=self._limits.claims(connections=0),
+                # for ever: an id is never used again, so no user minted for it may ever return
+                revocations={"*": FOREVER},
+            )
+        )
+
+    async def drop(self, names: Names) -> None:
+        """Remove the account and its streams, from the disk too.
+
+        Raises:
+            Unavailable: the server cannot be reached, or does not allow deletion; to be resumed.
+        """
+        await self._drop(self.account(names).public)
+
+    async def _drop(self, account: str) -> None:
+        # purge first: the streams of a deleted account would stay on the disk
+        await self._admin.purge_account(account)
+        await self._admin.delete_accounts([account])
+        self._seen.pop(account, None)
+        if self._jwt_dir is not None:
+            left = self._jwt_dir / f"{account}.jwt.deleted"
+            await asyncio.to_thread(left.unlink, missing_ok=True)
+
+    async def probe(self, names: Names) -> Probe:
+        """Connect as the sandbox and receive a message that it published to itself."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._echo(names)
+        except (errors.Error, OSError, TimeoutError) as error:
+            return Probe(False, _since(started), f"cannot connect as the sandbox: {explain(error)}")
+        return Probe(True, _since(started))
+
+    async def _echo(self, names: Names) -> None:
+        creds = self._creds(names, datetime.now(UTC) + timedelta(minutes=1))
+        client: Any = await open_client(self._url, creds, inbox_prefix=names.inbox_prefix)
+        try:
+            subject = f"{names.subject_prefix}valhalla.probe"
+            subscription = await client.subscribe(subject)
+            await client.publish(subject, b"1")
+            await subscription.next_msg(timeout=self._timeout)
+        finally:
+            await close_client(client)
+
+    async def ping(self) -> Probe:
+        """Send PING on the system connection."""
+        started = time.monotonic()
+        try:
+            return Probe(True, await self._admin.round_trip())
+        except Unavailable as error:
+            return Probe(False, _since(started), error.detail)
+
+    async def found(self) -> Sequence[Found]:
+        """List the cell's accounts; each that was not seen before costs one look-up.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        accounts = await self._admin.list_accounts()
+        seen = {account: self._seen[account] for account in accounts if account in self._seen}
+        unknown = [account for account in accounts if account not in seen]
+        for start in range(0, len(unknown), _LOOKUPS):
+            batch = unknown[start : start + _LOOKUPS]
+            tokens = await asyncio.gather(*(self._admin.find_account(account) for account in batch))
+            seen |= _read_names(zip(batch, tokens, strict=True))
+        self._seen = seen
+        matches = ((account, self._mark.fullmatch(name)) for account, name in seen.items())
+        return [Found(self.name, "account", account, match[1]) for account, match in matches if match]
+
+    async def remove(self, orphan: Found) -> None:
+        """Remove an account that ``found`` listed, and its streams.
+
+        Raises:
+            Unavailable: the server cannot be reached, or does not allow deletion.
+        """
+        # cut first: a live client could make a stream between purge and delete
+        await self._cut(orphan.name, f"vh_{self._cell.cell}_{orphan.sandbox_id}")
+        await self._drop(orphan.name)
+
+    def connection(self, names: Names, *, expires_at: datetime) -> dict[str, Any]:
+        """Return address and credentials; ``creds`` is the text of a ``.creds`` file, minted at each call.
+
+        Clients must set ``inbox_prefix``, or the server refuses their requests and JetStream.
+        """
+        return {
+            "url": self._public_url,
+            "creds": self._creds(names, expires_at),
+            "prefix": names.subject_prefix,
+            "inbox_prefix": names.inbox_prefix,
+            "jwt_expires_at": isoformat(expires_at.replace(microsecond=0)),
+        }
+
+    def _creds(self, names: Names, expires_at: datetime) -> str:
+        user = KeyPair.derive(self._cell, "user", "sandbox", names.id)
+        token = natsauth.user_jwt(
+            self.account(names),
+            user.public,
+            name=names.id,
+            publish=may_publish(names),
+            subscribe=may_subscribe(names),
+            expires_at=int(expires_at.timestamp()),
+        )
+        return natsauth.creds_file(token, user)
+
+    async def check_server(self) -> list[str]:
+        """Make and remove an account, as every sandbox will; return what the server leaves open (nothing).
+
+        Raises:
+            Unavailable: the server cannot be reached.
+            Misconfigured: it does not trust the operator, has no JetStream, or does not allow deletion.
+        """
+        account = KeyPair.derive(self._cell, "account", "check").public
+        try:
+            await self._cut(account, f"vh_{self._cell.cell}_check")
+            await self._drop(account)
+        except AccountRefused as error:
+            raise Misconfigured(
+                error.detail,
+                help="The server needs this operator, 'jetstream', and a full resolver with 'allow_delete'.",
+                setting="nats_url",
+            ) from error
+        return []
+
+    async def close(self) -> None:
+        """Close the system connection; takes a second at most."""
+        await self._admin.close()
+
+
+def _read_names(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for account, token in pairs:
+        # one that ended between the listing and the look-up has no token
+        with contextlib.suppress(ValueError):
+            names[account] = str(natsauth.decode_jwt(token or "").get("name", ""))
+    return names
+
+
+def _since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)

@@ -1,0 +1,180 @@
+"""The control plane's connection to the NATS system account, and the requests it makes there.
+
+It connects when it is needed, and again when the connection is gone. The client's own reconnecting is off: it
+keeps requests while the server is away and sends them later, when the account that one pushes may have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, cast
+
+from nats import errors
+from nats.aio.client import Client, RawCredentials
+
+from valhalla.kernel.problems import Unavailable
+from valhalla.kit.natsauth import KeyPair, delete_claim
+
+
+class AccountRefused(Unavailable):
+    """The server is there and refuses an account or its removal; ``detail`` has its reason."""
+
+
+async def open_client(url: str, creds: str, *, inbox_prefix: str = "_INBOX") -> Client:
+    """Connect once, without reconnecting.
+
+    Raises:
+        nats.errors.Error: the server refuses the credentials.
+        OSError: it cannot be reached.
+    """
+    client = Client()
+    last: deque[Exception] = deque(maxlen=1)
+
+    async def note(error: Exception) -> None:
+        # in place of the client's own callback, which prints; a failed call raises at its caller as well
+        last.append(error)
+
+    try:
+        await client.connect(
+            url,
+            user_credentials=RawCredentials(creds),
+            inbox_prefix=inbox_prefix.encode(),
+            error_cb=note,
+            name="valhalla",
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+        )
+    except errors.NoServersError as error:
+        raise ConnectionError(str(last[0]) if last else "no server") from error
+    except BaseException:
+        await close_client(client)
+        raise
+    return client
+
+
+async def close_client(client: Client) -> None:
+    """Close within a second, whatever state the client is in."""
+    with contextlib.suppress(errors.Error, OSError, TimeoutError):
+        async with asyncio.timeout(1):
+            await client.close()
+
+
+def explain(error: BaseException) -> str:
+    """Say in the user's words why the server did not answer."""
+    if isinstance(error, (TimeoutError, errors.TimeoutError)):
+        return "nats does not answer in time"
+    if isinstance(error, errors.AuthorizationError):
+        return "nats refuses the credentials"
+    if isinstance(error, OSError):
+        return "nats cannot be reached"
+    return str(error) or type(error).__name__
+
+
+class NatsAdmin:
+    """Requests to the system account over one long-lived connection. ``timeout``: seconds per request."""
+
+    def __init__(self, url: str, operator: KeyPair, system_creds: str, *, timeout: float) -> None:
+        self._url, self._creds, self._timeout = url, system_creds, timeout
+        self._operator = operator
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._client is None or not self._client.is_connected:
+                async with asyncio.timeout(self._timeout):
+                    self._client = await open_client(self._url, self._creds)
+            return self._client
+
+    async def _request(self, subject: str, payload: str = "") -> bytes:
+        try:
+            client = await self._connected()
+            return (await client.request(subject, payload.encode(), timeout=self._timeout)).data
+        except errors.NoRespondersError as error:
+            raise AccountRefused("nats", f"nats has no service for {subject}") from error
+        except (errors.Error, OSError, TimeoutError) as error:
+            raise Unavailable("nats", explain(error)) from error
+
+    async def _ask(self, subject: str, payload: str = "") -> dict[str, Any]:
+        answer: object = json.loads(await self._request(subject, payload))
+        return cast("dict[str, Any]", answer) if isinstance(answer, dict) else {}
+
+    async def push_account(self, token: str) -> None:
+        """Make or replace an account; its live connections are under the new limits at once.
+
+        Raises:
+            Unavailable: no server, or no reply in time.
+            AccountRefused: the server does not trust the operator, or cannot store the account.
+        """
+        _check(await self._ask("$SYS.REQ.CLAIMS.UPDATE", token))
+
+    async def purge_account(self, account: str) -> None:
+        """Remove the account's streams, from the disk too.
+
+        Raises:
+            Unavailable: no server, or no reply in time.
+            AccountRefused: there is no JetStream, or a stream could not be removed.
+        """
+        answer = await self._ask(f"$JS.API.ACCOUNT.PURGE.{account}")
+        if not answer.get("initiated"):
+            raise AccountRefused("nats", f"nats does not remove an account's streams: {_reason(answer)}")
+
+    async def delete_accounts(self, accounts: Sequence[str]) -> None:
+        """Remove accounts; one that is gone already counts as removed.
+
+        Raises:
+            Unavailable: no server, or no reply in time.
+            AccountRefused: the resolver does not allow deletion, or does not trust the operator.
+        """
+        _check(await self._ask("$SYS.REQ.CLAIMS.DELETE", delete_claim(self._operator, accounts)))
+
+    async def list_accounts(self) -> list[str]:
+        """Return the public keys of all accounts in the resolver, not only this cell's.
+
+        Raises:
+            Unavailable: no server, or no reply in time.
+        """
+        return list((await self._ask("$SYS.REQ.CLAIMS.LIST")).get("data") or ())
+
+    async def find_account(self, account: str) -> str | None:
+        """Return an account's JWT, or ``None`` when the resolver does not hold it.
+
+        Raises:
+            Unavailable: no server, or no reply in time.
+        """
+        return (await self._request(f"$SYS.REQ.ACCOUNT.{account}.CLAIMS.LOOKUP")).decode() or None
+
+    async def round_trip(self) -> float:
+        """Return the milliseconds of one PING.
+
+        Raises:
+            Unavailable: no server, or no reply in time.
+        """
+        started = time.monotonic()
+        try:
+            client = await self._connected()
+            async with asyncio.timeout(self._timeout):
+                await client.rtt()
+        except (errors.Error, OSError, TimeoutError) as error:
+            raise Unavailable("nats", explain(error)) from error
+        return round((time.monotonic() - started) * 1000, 3)
+
+    async def close(self) -> None:
+        """Close the connection; takes a second at most."""
+        if self._client is not None:
+            await close_client(self._client)
+
+
+def _check(answer: dict[str, Any]) -> None:
+    if answer.get("data", {}).get("code") != 200:
+        raise AccountRefused("nats", f"nats refuses an account: {_reason(answer)}")
+
+
+def _reason(answer: dict[str, Any]) -> str:
+    return str(answer.get("error", {}).get("description", "it gives no reason"))

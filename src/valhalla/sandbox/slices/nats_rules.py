@@ -1,0 +1,52 @@
+"""What a sandbox may do on the NATS server, as the members of its account's and its user's JWT. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from valhalla.sandbox.slices.contracts import Names
+
+FOREVER: Final = 253_402_300_799
+"""The last second of the year 9999: a revocation until then also covers a clock that runs ahead."""
+
+_JETSTREAM: Final = ("$JS.API.>", "$JS.ACK.>", "$JS.FC.>")
+_STORES: Final = ("$KV.>", "$O.>")
+
+
+@dataclass(frozen=True, slots=True)
+class NatsLimits:
+    """What one sandbox may use; the server enforces all of it. Sizes in bytes, -1 is no limit."""
+
+    connections: int = 10
+    subscriptions: int = 1000
+    payload: int = 1024 * 1024
+    memory: int = 16 * 1024 * 1024
+    disk: int = 64 * 1024 * 1024
+    streams: int = 10
+    consumers: int = 50
+
+    def claims(self, *, connections: int | None = None) -> Mapping[str, int | bool]:
+        """Return them as an account's JWT has them; leaf nodes, imports and exports are absent: 0."""
+        return {
+            "conn": self.connections if connections is None else connections,
+            "subs": self.subscriptions,
+            "payload": self.payload,
+            "data": -1,
+            "mem_storage": self.memory,
+            "disk_storage": self.disk,
+            "streams": self.streams,
+            "consumer": self.consumers,
+            "disallow_bearer": True,
+        }
+
+
+def may_publish(names: Names) -> list[str]:
+    """Return the subjects a sandbox's user may publish to, or name in an API request."""
+    return [f"{names.subject_prefix}>", f"{names.inbox_prefix}.>", *_JETSTREAM, *_STORES]
+
+
+def may_subscribe(names: Names) -> list[str]:
+    """Return the subjects a sandbox's user may subscribe to."""
+    return [f"{names.subject_prefix}>", f"{names.inbox_prefix}.>", *_STORES]
