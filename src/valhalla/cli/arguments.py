@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 import click
 
+_PART: Final = re.compile(r"([0-9]+)([smhdw])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _UNITLESS: Final = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
@@ -23,6 +26,21 @@ def ttl(value: str) -> str:
     return value
 
 
+def duration(value: str) -> timedelta:
+    """Read a duration like ``30d``, ``24h`` or ``1h30m``.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    parts = _PART.findall(ttl(value))
+    if not parts or "".join(number + unit for number, unit in parts) != value.strip():
+        raise click.BadParameter(f"{value!r} is no duration: write 30d, 24h or 90m.")
+    try:
+        return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in parts))
+    except OverflowError:
+        raise click.BadParameter(f"{value!r} is too long.") from None
+
+
 def route(value: str) -> tuple[str, str]:
     """Split ``KIND:KEY`` at the first colon.
 
@@ -31,9 +49,7 @@ def route(value: str) -> tuple[str, str]:
     """
     kind, colon, key = value.partition(":")
     if not (kind and colon and key):
-        raise click.BadParameter(
-            f"{value!r} is no route: write KIND:KEY, like discord.guild:123456789012345678."
-        )
+        raise click.BadParameter(f"{value!r} is no route: write KIND:KEY, like discord.guild:123456789012345678.")
     return kind, key
 
 

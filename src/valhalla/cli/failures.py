@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any, Final, cast
 
@@ -46,27 +45,23 @@ def _lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"  why:  {detail}")
     lines += [f"        {printable(member)}" for member in _members(document.get("errors"))]
     if document.get("help"):
-        lines.append(f"  next: {printable(document['help'])}")
+        first, *rest = str(document["help"]).splitlines()
+        lines += [f"  next: {printable(first)}", *(f"        {printable(line)}" for line in rest)]
     if document.get("status", 0) >= 500 and document.get("correlation_id"):
         lines.append(f"  id:   {printable(document['correlation_id'])}")
     return lines
 
 
 def _members(errors: object) -> list[str]:
-    """Return one line per member that was wrong."""
-    if not isinstance(errors, list):
+    """Return one line per wrong member of the request; a single one is in the detail already."""
+    items = cast("list[object]", errors) if isinstance(errors, list) else []
+    if len(items) < 2:
         return []
-    lines: list[str] = []
-    for item in cast("list[object]", errors):
-        if isinstance(item, dict):
-            member = cast("dict[str, object]", item)
-            where = member.get("member") or member.get("field") or member.get("loc") or "?"
-            lines.append(
-                f"{where}: {member.get('reason') or member.get('detail') or member.get('msg') or ''}"
-            )
-        else:
-            lines.append(str(item))
-    return lines
+    return [_member(cast("dict[str, object]", item)) if isinstance(item, dict) else str(item) for item in items]
+
+
+def _member(item: dict[str, object]) -> str:
+    return f"{item.get('pointer') or item.get('in') or '?'}: {item.get('detail') or ''}"
 
 
 def _describe(error: Exception) -> tuple[dict[str, Any], int]:  # noqa: PLR0911 - one return a kind
@@ -88,10 +83,10 @@ def _describe(error: Exception) -> tuple[dict[str, Any], int]:  # noqa: PLR0911 
         case OSError():
             return _document("os-error", "The operating system refused", _reason(error)), REFUSED
         case _:
-            if os.environ.get("VALHALLA_DEBUG"):
+            if sys.flags.dev_mode:
                 raise error
             detail = f"{type(error).__name__}: {error}"
-            hint = "This is a fault of ours: please report it, with VALHALLA_DEBUG=1 and what it then prints."
+            hint = "This is a fault of ours: please report it with what PYTHONDEVMODE=1 makes it print."
             return _document("internal", "Something went wrong inside valhalla", detail, hint), REFUSED
 
 

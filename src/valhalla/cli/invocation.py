@@ -44,9 +44,7 @@ class Invocation:
         """Return a command line for the user to copy that means the same control plane."""
         import shlex
 
-        where = (
-            ["--data-dir", str(self.data_dir)] if self.data_dir else ["--url", self.url] if self.url else []
-        )
+        where = ["--data-dir", str(self.data_dir)] if self.data_dir else ["--url", self.url] if self.url else []
         return shlex.join(["valhalla", *where, *words])
 
 
@@ -79,9 +77,7 @@ def _options(function: F, *, hidden: bool) -> F:
             callback=_store,
             hidden=hidden,
         ),
-        click.option(
-            "-q", "--quiet", is_flag=True, help="Print names only.", expose_value=False, callback=_store
-        ),
+        click.option("-q", "--quiet", is_flag=True, help="Print names only.", expose_value=False, callback=_store),
         click.option("--json", is_flag=True, help="Print JSON.", expose_value=False, callback=_store),
         click.option(
             "--api-key",

@@ -12,9 +12,7 @@ from valhalla.sdk.wire import Request
 PAGE: Final = 100
 
 
-def collect(
-    client: Client, build: Callable[[int, str | None], Request[Any]], limit: int | None
-) -> dict[str, Any]:
+def collect(client: Client, build: Callable[[int, str | None], Request[Any]], limit: int | None) -> dict[str, Any]:
     """Read pages until ``limit`` items or the end; ``build`` makes the request for a size and a cursor."""
     items: list[Any] = []
     cursor: str | None = None

@@ -12,11 +12,7 @@ _UNITS: Final = (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600), ("d
 def printable(value: object) -> str:
     """Return one line without control characters: a description must not move the cursor or fake a row."""
     return "".join(
-        " "
-        if c in "\n\t"
-        else "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(c) in {"Cc", "Cf", "Cs"}
-        else c
+        " " if c in "\n\t" else "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in {"Cc", "Cf", "Cs"} else c
         for c in str(value)
     )
 

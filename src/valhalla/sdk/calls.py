@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from valhalla.sdk.models import (
@@ -50,9 +51,7 @@ def list_sandboxes(
     cursor: str | None = None,
 ) -> Request[Page[Sandbox]]:
     """One page of the sandboxes the key may see, newest first."""
-    query = params(
-        owner=owner, status=status, tag=tag, include_destroyed=include_destroyed, limit=limit, cursor=cursor
-    )
+    query = params(owner=owner, status=status, tag=tag, include_destroyed=include_destroyed, limit=limit, cursor=cursor)
     return Request("GET", _SANDBOXES, Page[Sandbox], params=query)
 
 
@@ -92,9 +91,7 @@ def unlink(ref: str, kind: str, key: str) -> Request[None]:
     return Request("DELETE", _at(ref, "routes", segment(kind), segment(key)), type(None))
 
 
-def sandbox_audit(
-    ref: str, *, limit: int | None = None, cursor: str | None = None
-) -> Request[Page[AuditEntry]]:
+def sandbox_audit(ref: str, *, limit: int | None = None, cursor: str | None = None) -> Request[Page[AuditEntry]]:
     """What happened to one sandbox, also after its end."""
     return Request("GET", _at(ref, "audit"), Page[AuditEntry], params=params(limit=limit, cursor=cursor))
 
@@ -105,10 +102,10 @@ def reap(*, dry_run: bool = False) -> Request[ReapReport]:
 
 
 def create_key(
-    *, owner: str, scopes: Sequence[str], name: str | None = None, expires_in: str | None = None
+    *, owner: str, scopes: Sequence[str], name: str | None = None, expires_at: datetime | None = None
 ) -> Request[ApiKey]:
     """Make an API key; the answer is the only time it is told."""
-    body = present(name=name, owner=owner, scopes=list(scopes), expires_in=expires_in)
+    body = present(name=name, owner=owner, scopes=list(scopes), expires_at=expires_at)
     return Request("POST", "/system/api-clients", ApiKey, body=body)
 
 

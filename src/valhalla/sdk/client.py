@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -196,12 +197,10 @@ class Keys:
         self._client = client
 
     def create(
-        self, *, owner: str, scopes: Sequence[str], name: str | None = None, expires_in: str | None = None
+        self, *, owner: str, scopes: Sequence[str], name: str | None = None, expires_at: datetime | None = None
     ) -> ApiKey:
         """Make a key; its ``key`` is told this once."""
-        return self._client.send(
-            calls.create_key(owner=owner, scopes=scopes, name=name, expires_in=expires_in)
-        )
+        return self._client.send(calls.create_key(owner=owner, scopes=scopes, name=name, expires_at=expires_at))
 
     def iterate(self) -> Iterator[ApiKey]:
         """Every key, without its secret."""
@@ -212,9 +211,7 @@ class Keys:
         self._client.send(calls.revoke_key(client_id))
 
 
-def pages(
-    send: Callable[[Request[Page[T]]], Page[T]], build: Callable[[str | None], Request[Page[T]]]
-) -> Iterator[T]:
+def pages(send: Callable[[Request[Page[T]]], Page[T]], build: Callable[[str | None], Request[Page[T]]]) -> Iterator[T]:
     """Walk over a list page by page; ``build`` makes the request for a cursor."""
     cursor: str | None = None
     while True:

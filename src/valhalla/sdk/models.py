@@ -93,7 +93,9 @@ class Sandbox(Model, frozen=True, kw_only=True):
     last_activity_at: datetime | None = None
     database: str | None = None
     schema: str | None = None
-    timings: dict[str, float] | None = None
+    created_by: str | None = None
+    last_error: str | None = None
+    duration_ms: float | None = None
     connection: Connection | None = None
 
 
@@ -234,5 +236,6 @@ class ReapReport(Model, frozen=True, kw_only=True):
     expired: tuple[Any, ...] = ()
     destroyed: tuple[Any, ...] = ()
     resumed: tuple[Any, ...] = ()
+    failed: dict[str, str] = {}
     orphans: tuple[Orphan, ...] = ()
-    removed: tuple[Any, ...] = ()
+    removed: tuple[Orphan, ...] = ()

@@ -49,9 +49,7 @@ class Request(Generic[T]):
         try:
             return msgspec.convert(document, self.answer)
         except msgspec.ValidationError as error:
-            raise unexpected(
-                200, f"{self.method} {self.path} answered in an unknown form: {error}"
-            ) from error
+            raise unexpected(200, f"{self.method} {self.path} answered in an unknown form: {error}") from error
 
 
 def segment(text: str) -> str:
@@ -67,9 +65,7 @@ def segment(text: str) -> str:
 
 def params(**values: object) -> dict[str, str]:
     """Return query parameters: absent values are left out, booleans written as JSON does."""
-    texts = {
-        name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()
-    }
+    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
     return {name: texts[name] for name, value in values.items() if value is not None and value is not False}
 
 

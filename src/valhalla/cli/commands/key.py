@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import click
 
 from valhalla.cli import arguments
@@ -32,11 +34,11 @@ def command() -> None:
     help="sandbox:read, sandbox:write, admin; repeatable.",
 )
 @click.option("--name", help="What it is for.")
-@click.option("--expires-in", type=arguments.ttl, help="When it ends by itself: 30d (default: never).")
+@click.option("--expires-in", type=arguments.duration, help="When it ends by itself: 30d (default: never).")
 @shared_options
 @pass_invocation
 def new(
-    invocation: Invocation, owner: str, scopes: tuple[str, ...], name: str | None, expires_in: str | None
+    invocation: Invocation, owner: str, scopes: tuple[str, ...], name: str | None, expires_in: timedelta | None
 ) -> None:
     """Make a key; it is shown this once.
 
@@ -47,7 +49,8 @@ def new(
     with invocation.client() as client:
         from valhalla.sdk import calls
 
-        request = calls.create_key(owner=owner, scopes=scopes, name=name, expires_in=expires_in)
+        expires_at = None if expires_in is None else datetime.now(UTC) + expires_in
+        request = calls.create_key(owner=owner, scopes=scopes, name=name, expires_at=expires_at)
         document = client.document(request)
     if invocation.json:
         emit(document)

@@ -72,9 +72,7 @@ def verify(invocation: Invocation) -> int:
 
 def _verdict(invocation: Invocation, report: dict[str, Any]) -> str:
     if report["ok"]:
-        counted = (
-            f"{report['entries']} entries, {report['sealed']} sealed, {report['checkpoints']} checkpoints"
-        )
+        counted = f"{report['entries']} entries, {report['sealed']} sealed, {report['checkpoints']} checkpoints"
         return f"{paint(invocation, 'intact', 'ok')}: {counted}"
     fault = mapping(report, "fault")
     where = f" at {fault['seq']}" if fault.get("seq") is not None else ""

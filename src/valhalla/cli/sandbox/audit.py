@@ -24,7 +24,5 @@ def command(invocation: Invocation, name: str, limit: int) -> None:
         from valhalla.cli.paging import collect
         from valhalla.sdk import calls
 
-        found = collect(
-            client, lambda size, cursor: calls.sandbox_audit(name, limit=size, cursor=cursor), limit
-        )
+        found = collect(client, lambda size, cursor: calls.sandbox_audit(name, limit=size, cursor=cursor), limit)
     print_entries(invocation, found)

@@ -44,9 +44,7 @@ def command(invocation: Invocation, name: str, form: str) -> None:
     # every refusal comes before the first byte of output: half an environment is worse than none
     file = None
     if entry.creds is not None:
-        file = creds.save(
-            data_directory(invocation.data_dir), entry.sandbox.id, entry.creds, entry.sandbox.expires_at
-        )
+        file = creds.save(data_directory(invocation.data_dir), entry.sandbox.id, entry.creds, entry.sandbox.expires_at)
     env = entry.env(file)
     if invocation.json or form == "json":
         emit(env)

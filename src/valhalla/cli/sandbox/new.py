@@ -17,9 +17,7 @@ from valhalla.cli.text import printable
 @click.argument("name", required=False)
 @click.option("-t", "--ttl", type=arguments.ttl, help="Time to live: 90m, 24h, 7d (default: 24h).")
 @click.option("--template", help="What its database starts with: community, empty, or your own.")
-@click.option(
-    "-r", "--route", "routes", type=arguments.route, multiple=True, help="Events to send there; repeatable."
-)
+@click.option("-r", "--route", "routes", type=arguments.route, multiple=True, help="Events to send there; repeatable.")
 @click.option("-o", "--owner", help="Whose it is (default: the key's owner).")
 @click.option("-d", "--description", help="What it is for.")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by; repeatable.")

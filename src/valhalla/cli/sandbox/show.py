@@ -13,7 +13,9 @@ from valhalla.cli.text import instant_of, relative
 
 def routes_of(sandbox: Mapping[str, Any]) -> str:
     """Return the sandbox's routes in one cell."""
-    return ", ".join(f"{route['kind']}:{route['key']}" for route in sequence(sandbox, "routes"))
+    return ", ".join(
+        route if isinstance(route, str) else f"{route['kind']}:{route['key']}" for route in sequence(sandbox, "routes")
+    )
 
 
 def expiry_of(sandbox: Mapping[str, Any]) -> str:

@@ -1,0 +1,51 @@
+"""What sandboxes have left in the embedded servers of a data directory, seen with administrators' eyes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from valhalla.kit.cellkey import CellKey
+
+
+async def leftovers(data_dir: Path) -> list[str]:
+    """Return every schema, role, ACL user, key, NATS account and stream directory that belongs to a sandbox.
+
+    Raises:
+        Unavailable: a server does not answer.
+    """
+    import redis.asyncio as redis
+
+    from valhalla.embedded import Endpoints, valkey_admin_url
+    from valhalla.kit import natsauth
+    from valhalla.runtime import embedded_url
+    from valhalla.sandbox.slices.nats import NatsSlice
+    from valhalla.sandbox.slices.postgres import PostgresSlice
+    from valhalla.sandbox.slices.valkey import ValkeySlice
+
+    cell = CellKey.parse((data_dir / "cell.key").read_text())
+    services: dict[str, Any] = json.loads((data_dir / "control.json").read_text())["services"]
+    postgres_port = int(services["postgres"]["address"].rpartition(":")[2])
+    valkey_url = valkey_admin_url(cell, int(services["valkey"]["address"].rpartition(":")[2]))
+    slices: list[Any] = [
+        PostgresSlice(embedded_url(cell, Endpoints(postgres_port=postgres_port)), cell),
+        ValkeySlice(valkey_url, cell),
+        NatsSlice(services["nats"]["address"], cell),
+    ]
+    found: list[str] = []
+    for part in slices:
+        found.extend(f"{item.slice} {item.kind} {item.name}" for item in await part.found())
+        await part.close()
+    admin = redis.Redis.from_url(valkey_url)
+    found.extend(f"valkey key {key!r}" async for key in admin.scan_iter())
+    await admin.aclose()
+    known = set(natsauth.trust(cell).accounts)
+    streams = data_dir / "nats"
+    found.extend(
+        f"nats streams of {path.name}"
+        for path in streams.glob("**/jetstream/*")
+        if path.is_dir() and path.name not in known
+    )
+    return found
+
