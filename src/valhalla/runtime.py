@@ -28,13 +28,41 @@ from valhalla.sandbox.contracts import Limits
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.slices.nats import NatsSlice
-from valhalla.sandbox.slices.postgres import Bootstrap, PostgresLimits, PostgresSlice, bootstrap
+from valhalla.sandbox.slices.postgres import (
+    Bootstrap,
+    PostgresLimits,
+    PostgresSlice,
+    bootstrap,
+    is_bootstrapped,
+)
 from valhalla.sandbox.slices.valkey import ValkeySlice
 from valhalla.sandbox.teardown import Timing
 from valhalla.sandbox.templates import Templates
 
 _log = get_logger("runtime")
 CONTROL_ROLE = "valhalla"
+
+
+def embedded_url(cell: CellKey, endpoints: Endpoints) -> str:
+    """Return the control plane's own URL of the embedded Postgres."""
+    password = cell.password("control.postgres")
+    return f"postgresql://{CONTROL_ROLE}:{password}@127.0.0.1:{endpoints.postgres_port}/{CONTROL_ROLE}"
+
+
+async def ensure_bootstrapped(superuser_url: str, control_url: str, cell: CellKey) -> None:
+    """Make role, database and hardened template in an embedded cluster that does not have them yet."""
+    try:
+        connection = await asyncpg.connect(control_url, timeout=5)
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
+        done = False
+    else:
+        try:
+            done = await is_bootstrapped(connection, cell.cell)
+        finally:
+            await connection.close()
+    if not done:
+        plan = Bootstrap(CONTROL_ROLE, cell.password("control.postgres"), CONTROL_ROLE, cell.cell)
+        await bootstrap(superuser_url, plan, exclusive=True)
 
 
 class Runtime:
@@ -124,7 +152,8 @@ class Runtime:
             Unavailable: a backend cannot be reached.
         """
         if self.settings.database_url is None:
-            await self._ensure_bootstrapped()
+            assert self.endpoints.postgres_superuser_url is not None
+            await ensure_bootstrapped(self.endpoints.postgres_superuser_url, self.db.dsn, self.cell)
         if await self.db.run(migrate.needs_upgrade):
             await asyncio.to_thread(migrate.upgrade_blocking, self.db.dsn)
         _, *findings = await asyncio.gather(
@@ -143,24 +172,6 @@ class Runtime:
             ("dispatcher", dispatcher.run(self._stop)),
         ):
             self._tasks.append(asyncio.create_task(work, name=name))
-
-    async def _ensure_bootstrapped(self) -> None:
-        """Make role, database and hardened template in a fresh embedded cluster."""
-        superuser = self.endpoints.postgres_superuser_url
-        assert superuser is not None
-        try:
-            connection = await asyncpg.connect(self.db.dsn, timeout=5)
-            try:
-                done = await self.backends.postgres.is_bootstrapped(connection)
-            finally:
-                await connection.close()
-        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
-            done = False
-        if not done:
-            plan = Bootstrap(
-                CONTROL_ROLE, self.cell.password("control.postgres"), CONTROL_ROLE, self.cell.cell
-            )
-            await bootstrap(superuser, plan, exclusive=True)
 
     async def stop(self) -> None:
         """Finish what is under way, then close every connection. Safe to call after a failed start."""

@@ -166,10 +166,10 @@ class Teardown:
         await self._db.run(store.note_error, sandbox_id, text, retry_at=self._clock.now())
 
 
-def emit(conn: Connection, sandbox: Sandbox, kind: str, **data: Any) -> None:
+def emit(conn: Connection, sandbox: Sandbox, event: str, /, **data: Any) -> None:
     """Write a sandbox's domain event in the transaction of its cause."""
     document = {"id": sandbox.id, "name": sandbox.name, "owner": sandbox.owner, **data}
-    outbox.emit(conn, subject=f"sandbox.{sandbox.id}", type=kind, data=document)
+    outbox.emit(conn, subject=f"sandbox.{sandbox.id}", type=event, data=document)
 
 
 def _plain(error: BaseException) -> str:

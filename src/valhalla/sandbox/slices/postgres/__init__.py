@@ -1,6 +1,6 @@
 """The Postgres slice: a schema owned by its own login role, in a hardened arena database."""
 
-from valhalla.sandbox.slices.postgres.bootstrap import Bootstrap, bootstrap
+from valhalla.sandbox.slices.postgres.bootstrap import Bootstrap, bootstrap, is_bootstrapped
 from valhalla.sandbox.slices.postgres.slice import PostgresLimits, PostgresSlice
 
-__all__ = ["Bootstrap", "PostgresLimits", "PostgresSlice", "bootstrap"]
+__all__ = ["Bootstrap", "PostgresLimits", "PostgresSlice", "bootstrap", "is_bootstrapped"]

@@ -29,6 +29,13 @@ class Bootstrap:
         return f"Bootstrap(role={self.role!r}, database={self.database!r}, cell={self.cell!r})"
 
 
+async def is_bootstrapped(connection: asyncpg.Connection[asyncpg.Record], cell: str) -> bool:
+    """Say whether a cluster has the cell's hardened template, complete."""
+    return await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_database WHERE datistemplate AND datname = $1)", template_name(cell)
+    )
+
+
 async def bootstrap(superuser_url: str, plan: Bootstrap, *, exclusive: bool) -> None:
     """Make what is missing; safe to repeat after a crash at any point.
 

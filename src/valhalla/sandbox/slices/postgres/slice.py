@@ -22,7 +22,6 @@ from valhalla.kit.sql import identifier, literal
 from valhalla.sandbox.contracts import TableStats
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
 from valhalla.sandbox.slices.postgres.arenas import Arenas
-from valhalla.sandbox.slices.postgres.bootstrap import template_name
 from valhalla.sandbox.slices.postgres.drop import drop_role, drop_schema
 from valhalla.sandbox.slices.postgres.pools import Pools
 
@@ -285,13 +284,6 @@ class PostgresSlice:
     def address(self) -> str:
         """Host and port of the server."""
         return f"{self._pools.host}:{self._pools.port}"
-
-    async def is_bootstrapped(self, connection: asyncpg.Connection[asyncpg.Record]) -> bool:
-        """Say whether the hardened template is complete."""
-        return await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_database WHERE datistemplate AND datname = $1)",
-            template_name(self._cell.cell),
-        )
 
     async def prepare(self) -> list[str]:
         """Make the arena ready and return what the server does not enforce, in the operator's words.
