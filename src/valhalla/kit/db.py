@@ -1,7 +1,7 @@
 """The control plane's Postgres: plain functions ``f(conn, ...)`` on a sync SQLAlchemy Core connection, and runners.
 
 ``run`` opens one transaction, ``read`` uses AUTOCOMMIT for single statements (BEGIN/ROLLBACK double their cost).
-Both exist for the event loop (asyncpg through ``run_sync``) and for threads (psycopg): one code path, two runners.
+Both run on the event loop (asyncpg, in a greenlet); ``run_blocking`` runs the same functions in a thread (psycopg).
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+import sqlalchemy.exc
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.json import dumps_text, loads
@@ -41,14 +43,20 @@ def is_away(error: BaseException) -> bool:
     """Say whether ``error``, or what caused it, means that the server cannot be reached."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, (OSError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError, TimeoutError)):
+        if isinstance(
+            seen, (OSError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError, TimeoutError)
+        ):
             return True
         state = getattr(seen, "sqlstate", None)
         if isinstance(state, str) and state.startswith(_AWAY):
             return True
-        if isinstance(seen, sa.exc.DBAPIError) and seen.connection_invalidated:
+        if isinstance(seen, sqlalchemy.exc.DBAPIError) and seen.connection_invalidated:
             return True
-        if type(seen).__module__.startswith("psycopg") and type(seen).__name__ == "OperationalError" and state is None:
+        if (
+            type(seen).__module__.startswith("psycopg")
+            and type(seen).__name__ == "OperationalError"
+            and state is None
+        ):
             return True
         seen = seen.__cause__ or getattr(seen, "orig", None)
     return False
@@ -72,8 +80,8 @@ class Database:
         self._url = make_url(url)
         self._pool_size = pool_size
         self._application_name = application_name
-        self._async: AsyncEngine | None = None
-        self._autocommit: AsyncEngine | None = None
+        self._async: Engine | None = None
+        self._autocommit: Engine | None = None
         self._sync: Engine | None = None
 
     def __repr__(self) -> str:
@@ -84,10 +92,14 @@ class Database:
         """The libpq URL with its password: never log it."""
         return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
 
-    def _engine(self) -> AsyncEngine:
+    def _engine(self) -> Engine:
+        # create_async_engine without its facade: that package imports the ORM (60 ms), and each of its calls is a
+        # greenlet of its own where a whole unit of work needs one
         if self._async is None:
-            self._async = create_async_engine(
-                _with_driver(self._url, "postgresql+asyncpg"),
+            self._async = sa.create_engine(
+                self._url.set(drivername="postgresql+asyncpg"),
+                poolclass=AsyncAdaptedQueuePool,
+                _is_async=True,
                 pool_size=self._pool_size,
                 max_overflow=self._pool_size,
                 pool_timeout=10,
@@ -103,7 +115,7 @@ class Database:
     def _sync_engine(self) -> Engine:
         if self._sync is None:
             self._sync = sa.create_engine(
-                _with_driver(self._url, "postgresql+psycopg"),
+                self._url.set(drivername="postgresql+psycopg"),
                 pool_size=4,
                 json_serializer=dumps_text,
                 json_deserializer=loads,
@@ -117,13 +129,7 @@ class Database:
         Raises:
             Unavailable: the server cannot be reached; a transaction that was not acknowledged may still have committed.
         """
-        try:
-            async with self._engine().begin() as connection:
-                return await connection.run_sync(f, *args, **kwargs)
-        except Exception as error:
-            if is_away(error):
-                raise _away() from error
-            raise
+        return await self._spawn(_in_transaction, self._engine(), f, *args, **kwargs)
 
     async def read(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function of single-statement reads without a transaction around it.
@@ -135,15 +141,19 @@ class Database:
             self._autocommit = self._engine().execution_options(
                 isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
             )
+        return await self._spawn(_connected, self._autocommit, f, *args, **kwargs)
+
+    async def _spawn(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         try:
-            async with self._autocommit.connect() as connection:
-                return await connection.run_sync(f, *args, **kwargs)
+            return await greenlet_spawn(work, *args, **kwargs)
         except Exception as error:
             if is_away(error):
                 raise _away() from error
             raise
 
-    def run_blocking(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def run_blocking(
+        self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Like ``run``, for a caller without an event loop."""
         try:
             with self._sync_engine().begin() as connection:
@@ -171,13 +181,19 @@ class Database:
     async def close(self) -> None:
         """Close every pooled connection."""
         if self._async is not None:
-            await self._async.dispose()
+            await greenlet_spawn(self._async.dispose)
         if self._sync is not None:
             await asyncio.to_thread(self._sync.dispose)
 
 
-def _with_driver(url: URL, driver: str) -> URL:
-    return url.set(drivername=driver)
+def _in_transaction(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    with engine.begin() as connection:
+        return f(connection, *args, **kwargs)
+
+
+def _connected(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    with engine.connect() as connection:
+        return f(connection, *args, **kwargs)
 
 
 def _away() -> Unavailable:

@@ -1,0 +1,157 @@
+"""Every SQL statement of the registries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.engine import Connection, RowMapping
+
+from valhalla.kit.registry.contracts import Change
+from valhalla.kit.registry.tables import changes, heads, records
+
+CHANNEL: Final = "valhalla_changes"
+
+
+def lock(conn: Connection, name: str) -> int:
+    """Become the only writer of a registry until the transaction ends; return its revision.
+
+    The lock is held to the commit, so revisions are committed in their order and without gaps.
+    """
+    query = sa.select(heads.c.revision).where(heads.c.name == name).with_for_update()
+    revision = conn.scalar(query)
+    if revision is None:
+        conn.execute(pg_insert(heads).values(name=name, revision=0).on_conflict_do_nothing())
+        revision = conn.scalar(query)
+    assert revision is not None
+    return revision
+
+
+def revision(conn: Connection, name: str) -> int:
+    """Return a registry's revision, 0 for one never written."""
+    return conn.scalar(sa.select(heads.c.revision).where(heads.c.name == name)) or 0
+
+
+def revisions(conn: Connection, names: Sequence[str]) -> Mapping[str, int]:
+    """Return several registries' revisions."""
+    rows = conn.execute(sa.select(heads.c.name, heads.c.revision).where(heads.c.name.in_(names)))
+    return {row.name: row.revision for row in rows}
+
+
+def advance(conn: Connection, name: str, to: int) -> None:
+    """Set the revision and tell every process, at commit."""
+    payload = f"{name}:{to}"
+    conn.execute(
+        sa.update(heads).where(heads.c.name == name).values(revision=to).returning(sa.func.pg_notify(CHANNEL, payload))
+    )
+
+
+def find(conn: Connection, name: str, keys: Iterable[str]) -> Sequence[RowMapping]:
+    """Return the records with one of the keys."""
+    query = sa.select(records).where(records.c.registry == name, records.c.key.in_(list(keys)))
+    return conn.execute(query).mappings().all()
+
+
+def load(conn: Connection, name: str) -> tuple[int, Sequence[RowMapping]]:
+    """Return the revision and all records of that revision, in one statement and so of one moment."""
+    head = sa.select(heads.c.revision).where(heads.c.name == name).scalar_subquery()
+    query = sa.select(head.label("head"), records).select_from(
+        sa.select(sa.literal(1)).subquery("one").join(records, records.c.registry == name, isouter=True)
+    )
+    rows = conn.execute(query).mappings().all()
+    return rows[0]["head"] or 0, [row for row in rows if row["key"] is not None]
+
+
+def page(
+    conn: Connection, name: str, *, after: str | None, limit: int, where: Mapping[str, Any]
+) -> Sequence[RowMapping]:
+    """Return records in the order of their keys whose bodies have the given members."""
+    query = sa.select(records).where(records.c.registry == name).order_by(records.c.key).limit(limit)
+    if after is not None:
+        query = query.where(records.c.key > after)
+    if where:
+        query = query.where(records.c.body.contains(dict(where)))
+    return conn.execute(query).mappings().all()
+
+
+def write(conn: Connection, edits: Sequence[Change], final: Mapping[str, Change], created: Mapping[str, Any]) -> None:
+    """Write history rows for all edits, and each key's ``final`` state."""
+    name = edits[0].registry
+    conn.execute(sa.insert(changes).inline(), [_history(edit) for edit in edits])
+    gone = [key for key, edit in final.items() if edit.after is None]
+    if gone:
+        conn.execute(sa.delete(records).where(records.c.registry == name, records.c.key.in_(gone)))
+    kept = [
+        {
+            "registry": name,
+            "key": key,
+            "version": edit.revision,
+            "body": edit.after,
+            "created_at": created.get(key, edit.at),
+            "updated_at": edit.at,
+        }
+        for key, edit in final.items()
+        if edit.after is not None
+    ]
+    if kept:
+        upsert = pg_insert(records)
+        columns = ("version", "body", "created_at", "updated_at")
+        replaced = {column: upsert.excluded[column] for column in columns}
+        conn.execute(upsert.on_conflict_do_update(index_elements=["registry", "key"], set_=replaced), kept)
+
+
+def _history(edit: Change) -> dict[str, Any]:
+    return {
+        "registry": edit.registry,
+        "revision": edit.revision,
+        "op": edit.op,
+        "key": edit.key,
+        "before": edit.before,
+        "after": edit.after,
+        "actor": edit.actor,
+        "reason": edit.reason,
+        "at": edit.at,
+        "correlation_id": edit.correlation_id,
+    }
+
+
+def history(conn: Connection, name: str, *, key: str | None, before: int | None, limit: int) -> Sequence[RowMapping]:
+    """Return changes, newest first."""
+    query = sa.select(changes).where(changes.c.registry == name)
+    if key is not None:
+        query = query.where(changes.c.key == key)
+    if before is not None:
+        query = query.where(changes.c.revision < before)
+    return conn.execute(query.order_by(changes.c.revision.desc()).limit(limit)).mappings().all()
+
+
+def since(conn: Connection, name: str, after: int, limit: int) -> Sequence[RowMapping]:
+    """Return changes newer than a revision, oldest first."""
+    query = sa.select(changes).where(changes.c.registry == name, changes.c.revision > after)
+    return conn.execute(query.order_by(changes.c.revision).limit(limit)).mappings().all()
+
+
+def oldest(conn: Connection, name: str) -> int | None:
+    """Return the first revision whose change is still kept."""
+    return conn.scalar(sa.select(sa.func.min(changes.c.revision)).where(changes.c.registry == name))
+
+
+def between(conn: Connection, name: str, low: int, high: int) -> Sequence[tuple[str, Any, Any]]:
+    """Return (key, body at ``low``, body at ``high``) of every key that was written in between."""
+    span = (
+        sa.select(
+            changes.c.key, sa.func.min(changes.c.revision).label("first"), sa.func.max(changes.c.revision).label("last")
+        )
+        .where(changes.c.registry == name, changes.c.revision > low, changes.c.revision <= high)
+        .group_by(changes.c.key)
+    ).subquery()
+    first, last = changes.alias(), changes.alias()
+    query = (
+        sa.select(span.c.key, first.c.before, last.c.after)
+        .join(first, sa.and_(first.c.registry == name, first.c.revision == span.c.first))
+        .join(last, sa.and_(last.c.registry == name, last.c.revision == span.c.last))
+        .order_by(span.c.key)
+    )
+    return [(row[0], row[1], row[2]) for row in conn.execute(query)]
