@@ -16,6 +16,7 @@ $(UV):
 
 $(VENV)/.installed: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --quiet --locked --all-extras --compile-bytecode
+	@$(RUN)/python -m compileall -q src
 	@touch $@
 
 install: $(VENV)/.installed ## Install the locked dependencies

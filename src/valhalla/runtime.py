@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +144,10 @@ class Runtime:
             ),
         )
 
-    async def start(self) -> None:
+    async def start(self, keep_admin_key: Callable[[str], None]) -> None:
         """Bring the stores up to date, load the snapshots, start the background parts.
+
+        ``keep_admin_key`` stores the key of a first start.
 
         Raises:
             Misconfigured: a backend cannot do what is needed; says which and why.
@@ -163,7 +165,7 @@ class Runtime:
             self.backends.nats.check_server(),
         )
         self.findings = [line for lines in findings for line in lines]
-        self.first_admin = await self.clients.first_admin()
+        self.first_admin = await self.clients.first_admin(keep_admin_key)
         await self.feed.refresh()
         dispatcher = Dispatcher(self.db, [])
         for name, work in (

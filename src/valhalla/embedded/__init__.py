@@ -10,4 +10,13 @@ from valhalla.embedded.errors import DataDirInUse, MissingBinary, StartFailed
 from valhalla.embedded.stack import Stack
 from valhalla.embedded.valkey import admin_url as valkey_admin_url
 
-__all__ = ["SERVICES", "DataDirInUse", "Endpoints", "MissingBinary", "NatsTrust", "Stack", "StartFailed", "valkey_admin_url"]
+__all__ = [
+    "SERVICES",
+    "DataDirInUse",
+    "Endpoints",
+    "MissingBinary",
+    "NatsTrust",
+    "Stack",
+    "StartFailed",
+    "valkey_admin_url",
+]

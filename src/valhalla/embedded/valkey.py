@@ -12,6 +12,7 @@ from valhalla.embedded.ports import HOST
 from valhalla.embedded.process import Child, Ladder, Program
 from valhalla.embedded.resp import Connection, RefusedError
 from valhalla.embedded.server import Server, Sign, Site, Steps
+from valhalla.kit.cellkey import CellKey
 
 ADMIN: Final = "valhalla"
 

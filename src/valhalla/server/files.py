@@ -57,12 +57,9 @@ def remove_control(data_dir: Path) -> None:
     (data_dir / CONTROL).unlink(missing_ok=True)
 
 
-def keep_admin_key(data_dir: Path, issued: Any) -> str | None:
-    """Store a fresh admin key for the local command line; return it to be shown once."""
-    if issued is None:
-        return None
-    write_private(data_dir / ADMIN_KEY, issued.key + "\n")
-    return issued.key
+def keep_admin_key(data_dir: Path, key: str) -> None:
+    """Store a fresh admin key for the local command line."""
+    write_private(data_dir / ADMIN_KEY, key + "\n")
 
 
 def last_port(data_dir: Path) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -29,6 +30,8 @@ def serve(options: ServeOptions) -> int:
         Problem: it cannot start; nothing is left running.
     """
     started = time.monotonic()
+    # imports make many objects that live as long as the process: collecting in between only costs time
+    gc.disable()
     with _signals_as_interrupts():
         try:
             # the heavy libraries load while the servers start
@@ -98,7 +101,8 @@ async def _main(
 
     runtime = Runtime(settings, cell, endpoints)
     try:
-        await runtime.start()
+        data_dir = settings.data_dir.resolve()
+        await runtime.start(lambda key: files.keep_admin_key(data_dir, key))
         listener = _bind(settings)
         server = Server(
             uvicorn.Config(
@@ -117,13 +121,14 @@ async def _main(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _ask_to_stop, server)
-        data_dir = settings.data_dir.resolve()
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.002)
         url = _url(settings, listener)
-        first_key = files.keep_admin_key(data_dir, runtime.first_admin)
+        first_key = None if runtime.first_admin is None else runtime.first_admin.key
         files.write_control(data_dir, _control(url, data_dir, runtime, stack))
+        gc.freeze()
+        gc.enable()
         _announce(url, data_dir, first_key, time.monotonic() - started, runtime.findings)
         try:
             await serving

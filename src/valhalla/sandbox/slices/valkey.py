@@ -181,6 +181,11 @@ class ValkeySlice:
         await self.drop(names)
         await self.cut(names)
 
+    @property
+    def address(self) -> str:
+        """Host and port of the server."""
+        return f"{self._server_host}:{self._port}"
+
     def password(self, names: Names) -> str:
         """Return the user's password; it is derived, not stored."""
         return self._cell.password("sandbox.valkey", names.id)

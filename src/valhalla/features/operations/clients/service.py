@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -58,6 +58,7 @@ class ClientService:
         scopes: Sequence[str],
         name: str | None = None,
         expires_at: datetime | None = None,
+        keep: Callable[[str], None] | None = None,
     ) -> IssuedKey:
         """Make a client with a key.
 
@@ -87,15 +88,20 @@ class ClientService:
             created_at=now,
             expires_at=expires_at,
         )
+        if keep is not None:
+            keep(key)
         await self._db.run(self._registry.put, client_id, client, actor=principal.id, expect_version=0)
         return IssuedKey(client, key)
 
-    async def first_admin(self) -> IssuedKey | None:
-        """Make the admin key of a new installation; None when there already is a client."""
+    async def first_admin(self, keep: Callable[[str], None]) -> IssuedKey | None:
+        """Make the admin key of a new installation; None when there already is a client.
+
+        ``keep`` stores the key before it becomes valid: after a crash in between, the next start makes another.
+        """
         page = await self._db.read(self._registry.page, limit=1)
         if page.items:
             return None
-        return await self.issue(SYSTEM, owner="admin", scopes=["admin"], name="first-start admin")
+        return await self.issue(SYSTEM, owner="admin", scopes=["admin"], name="first-start admin", keep=keep)
 
     async def list(self, principal: Principal, *, limit: int, cursor: str | None) -> Any:
         """Return a page of clients; an admin's right.
