@@ -24,7 +24,14 @@ from valhalla.kit import natsauth
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.natsauth import KeyPair
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
-from valhalla.sandbox.slices.nats_admin import AccountRefused, NatsAdmin, close_client, explain, open_client
+from valhalla.sandbox.slices.nats_admin import (
+    AccountRefused,
+    NatsAdmin,
+    close_client,
+    explain,
+    is_crowded,
+    open_client,
+)
 from valhalla.sandbox.slices.nats_rules import FOREVER, NatsLimits, may_publish, may_subscribe
 
 _LOOKUPS: Final = 100
@@ -131,6 +138,8 @@ class NatsSlice:
             async with asyncio.timeout(self._timeout):
                 await self._echo(names)
         except (errors.Error, OSError, TimeoutError) as error:
+            if is_crowded(error):
+                return Probe(True, _since(started), "all of the sandbox's connections are in use")
             return Probe(False, _since(started), f"cannot connect as the sandbox: {explain(error)}")
         return Probe(True, _since(started))
 

@@ -65,11 +65,17 @@ async def close_client(client: Client) -> None:
             await client.close()
 
 
+def is_crowded(error: BaseException) -> bool:
+    """Say whether the server let nobody in because the account's connections are all in use."""
+    return "connections exceeded" in str(error)
+
+
 def explain(error: BaseException) -> str:
     """Say in the user's words why the server did not answer."""
     if isinstance(error, (TimeoutError, errors.TimeoutError)):
         return "nats does not answer in time"
-    if isinstance(error, errors.AuthorizationError):
+    # the client passes most refusals on as the server's text: Authorization Violation, User Authentication Expired
+    if isinstance(error, errors.AuthorizationError) or "auth" in str(error).lower():
         return "nats refuses the credentials"
     if isinstance(error, OSError):
         return "nats cannot be reached"
