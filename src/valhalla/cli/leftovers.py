@@ -48,4 +48,3 @@ async def leftovers(data_dir: Path) -> list[str]:
         if path.is_dir() and path.name not in known
     )
     return found
-

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from valhalla.server.options import ServeOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +46,7 @@ class Serving:
             settings[name] = value
         return settings
 
-    def options(self, data_dir: Path | None) -> Any:
+    def options(self, data_dir: Path | None) -> ServeOptions:
         """Return the server's ``ServeOptions``."""
         from valhalla.server.options import ServeOptions
 

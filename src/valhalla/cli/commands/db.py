@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +10,9 @@ from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.cli.output import emit, say
 from valhalla.cli.serving import Serving, serving_options
 from valhalla.sdk.discovery import data_directory
+
+if TYPE_CHECKING:
+    from valhalla.server.options import ServeOptions
 
 
 @click.group("db")
@@ -35,7 +37,9 @@ def upgrade(invocation: Invocation, **said: Any) -> None:
     Example:
       valhalla db upgrade
     """
-    _print(invocation, _call("upgrade", invocation, said), done="The database is up to date")
+    from valhalla.server import database
+
+    _print(invocation, database.upgrade(_options(invocation, said)))
 
 
 @command.command("current")
@@ -49,18 +53,19 @@ def current(invocation: Invocation, **said: Any) -> None:
     Example:
       valhalla db current
     """
-    _print(invocation, _call("current", invocation, said), done="The database has no revision")
+    from valhalla.server import database
+
+    _print(invocation, database.current(_options(invocation, said)))
 
 
-def _call(name: str, invocation: Invocation, said: dict[str, Any]) -> Any:
-    options = Serving.of(**said).options(data_directory(invocation.data_dir))
-    return getattr(importlib.import_module("valhalla.server.database"), name)(options)
+def _options(invocation: Invocation, said: dict[str, Any]) -> ServeOptions:
+    return Serving.of(**said).options(data_directory(invocation.data_dir))
 
 
-def _print(invocation: Invocation, revision: Any, *, done: str) -> None:
+def _print(invocation: Invocation, revision: str | None) -> None:
     if invocation.json:
         emit({"revision": revision})
     elif invocation.quiet:
-        say(str(revision or ""))
+        say(revision or "")
     else:
-        say(f"{done}: {revision}" if revision else done)
+        say(f"The database is at revision {revision}" if revision else "The database has no revision yet")

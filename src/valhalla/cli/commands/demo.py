@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
@@ -20,5 +17,6 @@ def command(invocation: Invocation) -> int:
     Example:
       valhalla demo
     """
-    story: Any = importlib.import_module("valhalla.cli.demo")
-    return int(story.run(invocation) or 0)
+    from valhalla.cli import demo
+
+    return demo.run(invocation)

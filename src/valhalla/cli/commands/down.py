@@ -40,14 +40,19 @@ def command(invocation: Invocation, timeout: float) -> None:
             say(f"Nothing to stop: {error}")
         return
     with working(invocation, "Stopping the control plane"):
-        _stop(control, timeout)
+        stop(control, timeout)
     if invocation.json:
         emit({"stopped": True, "data_dir": str(data_dir), "pid": control.pid})
     elif not invocation.quiet:
         say(f"Stopped (process {control.pid})")
 
 
-def _stop(control: Control, timeout: float) -> None:
+def stop(control: Control, timeout: float) -> None:
+    """Ask the process to stop and wait for its end.
+
+    Raises:
+        Refusal: it still runs after ``timeout`` seconds.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.kill(control.pid, signal.SIGTERM)
     until = time.monotonic() + timeout

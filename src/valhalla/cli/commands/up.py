@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import click
@@ -39,8 +38,9 @@ def command(invocation: Invocation, detach: bool, timeout: float, **said: Any) -
         if running is not None:
             detail = f"a control plane already runs on {data_dir} at {running.url} (process {running.pid})"
             raise Refusal("already-running", detail, "Use it, or stop it with 'valhalla down'.")
-        process = importlib.import_module("valhalla.server.process")
-        return int(process.serve(serving.options(invocation.data_dir and data_dir)) or 0)
+        from valhalla.server.process import serve
+
+        return serve(serving.options(invocation.data_dir and data_dir))
     if running is not None:
         _tell(invocation, running, admin_key=None, fresh=False)
         return None

@@ -1,0 +1,51 @@
+"""The command line is there at once: what it imports, and how long it takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.cli.calling import PROGRAM
+
+HEAVY = frozenset(["httpx", "rich", "msgspec", "sqlalchemy", "fastapi", "pydantic", "uvicorn", "asyncio", "asyncpg"])
+
+
+def imported(*words: str) -> set[str]:
+    """Return the top-level modules that a command line imports."""
+    command = [sys.executable, "-X", "importtime", *PROGRAM[1:], *words]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert done.returncode in {0, 3}, done.stderr
+    return {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sandbox", "--help"], ["--version"]], ids=" ".join)
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    assert imported(*words).isdisjoint(HEAVY)
+
+
+def test_a_command_imports_no_server_and_no_rich(tmp_path: object) -> None:
+    assert imported("--url", "http://127.0.0.1:1", "sandbox", "ls").isdisjoint(
+        {"rich", "pygments", "sqlalchemy", "fastapi", "pydantic", "uvicorn", "asyncpg", "psycopg"}
+    )
+
+
+def test_help_is_fast() -> None:
+    # the best of some: the machine may be busy, the budget is the program's
+    def once() -> float:
+        begin = time.perf_counter()
+        subprocess.run([*PROGRAM, "--help"], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - begin
+
+    assert min(once() for _ in range(7)) < 0.150
+
+
+def test_every_command_helps_with_an_example() -> None:
+    from valhalla.cli import main, sandbox
+
+    for group in (main.cli, sandbox.command):
+        for name in group.table:
+            command = group.get_command(None, name)  # type: ignore[arg-type]
+            assert command is not None
+            assert "Example" in (command.help or ""), name
