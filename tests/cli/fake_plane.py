@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -56,6 +57,7 @@ class FakePlane:
         self.ledger: dict[str, Any] = {"ok": True, "entries": 3, "sealed": 3, "checkpoints": 1, "fault": None}
         self.capped = False
         self.drops_late = False
+        self.answered_at = 0.0
         plane = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -71,6 +73,7 @@ class FakePlane:
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+                plane.answered_at = time.monotonic()
 
             do_GET = do_POST = do_DELETE = handle_one  # noqa: N815
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from tests.cli.calling import PROGRAM
+from tests.cli.fake_plane import FakePlane
 
 HEAVY = frozenset(["httpx", "rich", "msgspec", "sqlalchemy", "fastapi", "pydantic", "uvicorn", "asyncio", "asyncpg"])
 
@@ -39,6 +41,17 @@ def test_help_is_fast() -> None:
         return time.perf_counter() - begin
 
     assert min(once() for _ in range(7)) < 0.150
+
+
+def test_a_command_ends_at_once_after_the_answer(plane: FakePlane, data_dir: Path) -> None:
+    plane.add("x")
+
+    def once(*words: str) -> float:
+        subprocess.run([*PROGRAM, *words], check=True, stdout=subprocess.DEVNULL)
+        return time.monotonic() - plane.answered_at
+
+    for words in (["sandbox", "ls"], ["sandbox", "env", "x", "-q"], ["sandbox", "new"], ["info"]):
+        assert min(once(*words) for _ in range(3)) < 0.150, words
 
 
 def test_every_command_helps_with_an_example() -> None:
