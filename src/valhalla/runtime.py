@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ from valhalla.embedded import Endpoints
 from valhalla.features.operations.clients import ApiClient, ClientService, IssuedKey, client_registry
 from valhalla.gate import HttpMetrics
 from valhalla.kernel.clock import Clock
-from valhalla.kernel.problems import Misconfigured
+from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit import migrate, natsauth
+from valhalla.kit.bus import EventBus
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.changes import Feed, Snapshot
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger, Sealer
 from valhalla.kit.log import get_logger
-from valhalla.kit.outbox import Dispatcher
+from valhalla.kit.outbox import Dispatcher, NatsSink, prune
 from valhalla.kit.settings import Settings
+from valhalla.kit.waiting import first_of
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import Limits
 from valhalla.sandbox.reaper import Reaper
@@ -68,9 +71,7 @@ async def ensure_bootstrapped(superuser_url: str, control_url: str, cell: CellKe
 class Runtime:
     """One running control plane. Several can live in one process; nothing is module-level state."""
 
-    def __init__(
-        self, settings: Settings, cell: CellKey, endpoints: Endpoints, *, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, cell: CellKey, endpoints: Endpoints, *, clock: Clock | None = None) -> None:
         """Compose everything; nothing is connected yet."""
         self.settings = settings
         self.cell = cell
@@ -103,6 +104,8 @@ class Runtime:
             timing=timing,
             interval=settings.reap_interval,
         )
+        self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
+        self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream)])
         self.http_metrics = HttpMetrics()
         self.metrics = CollectorRegistry()
         self.metrics.register(self.http_metrics)
@@ -116,21 +119,23 @@ class Runtime:
         if external is not None:
             return external.get_secret_value()
         password = self.cell.password("control.postgres")
-        return (
-            f"postgresql://{CONTROL_ROLE}:{password}@127.0.0.1:{self.endpoints.postgres_port}/{CONTROL_ROLE}"
-        )
+        return f"postgresql://{CONTROL_ROLE}:{password}@127.0.0.1:{self.endpoints.postgres_port}/{CONTROL_ROLE}"
+
+    @property
+    def _nats_url(self) -> str:
+        url = self.settings.nats_url or self.endpoints.nats_url
+        if url is None:
+            raise Misconfigured("neither an embedded nor an external NATS is known", setting="nats_url")
+        return url
 
     def _backends(self) -> Backends:
         settings, endpoints = self.settings, self.endpoints
         limits = PostgresLimits(
             connections=settings.sandbox_connections, statement_timeout=settings.sandbox_statement_timeout
         )
-        valkey = (
-            endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
-        )
-        nats = settings.nats_url or endpoints.nats_url
-        if valkey is None or nats is None:
-            raise Misconfigured("neither an embedded nor an external server is known for valkey or nats")
+        valkey = endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
+        if valkey is None:
+            raise Misconfigured("neither an embedded nor an external Valkey is known", setting="valkey_url")
         operator = None
         creds = None
         if settings.nats_operator_seed is not None and settings.nats_system_creds is not None:
@@ -140,7 +145,7 @@ class Runtime:
             postgres=PostgresSlice(self._database_url(), self.cell, limits=limits),
             valkey=ValkeySlice(valkey, self.cell),
             nats=NatsSlice(
-                nats, self.cell, operator=operator, system_creds=creds, jwt_dir=endpoints.nats_jwt_dir
+                self._nats_url, self.cell, operator=operator, system_creds=creds, jwt_dir=endpoints.nats_jwt_dir
             ),
         )
 
@@ -165,13 +170,16 @@ class Runtime:
             self.backends.nats.check_server(),
         )
         self.findings = [line for lines in findings for line in lines]
+        if self.settings.nats_url is not None:
+            await self.backends.nats.push_control_account()
+        await self.reaper.restore_users()
         self.first_admin = await self.clients.first_admin(keep_admin_key)
         await self.feed.refresh()
-        dispatcher = Dispatcher(self.db, [])
         for name, work in (
             ("reaper", self.reaper.run(self._stop)),
             ("sealer", Sealer(self.db, self.ledger).run(self._stop)),
-            ("dispatcher", dispatcher.run(self._stop)),
+            ("dispatcher", self.dispatcher.run(self._stop)),
+            ("housekeeping", self._keep_house()),
         ):
             self._tasks.append(asyncio.create_task(work, name=name))
 
@@ -185,8 +193,16 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.feed.stop()
-        for part in (self.backends.nats, self.backends.valkey, self.backends.postgres, self.db):
+        for part in (self.bus, self.backends.nats, self.backends.valkey, self.backends.postgres, self.db):
             await part.close()
+
+    async def _keep_house(self) -> None:
+        """Remove delivered events once an hour; the ledger keeps what happened."""
+        while not await first_of(self._stop, seconds=3600):
+            try:
+                await self.db.run(prune, timedelta(days=7))
+            except Unavailable as problem:
+                _log.warning("delivered events are pruned later", error=problem.detail)
 
     def clients_by_id(self) -> Mapping[str, ApiClient]:
         """Return the API clients of the current snapshot."""

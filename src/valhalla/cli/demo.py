@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from valhalla.cli.detached import Started, start
 from valhalla.cli.failures import Refusal
@@ -107,15 +107,14 @@ def _live(story: Story, started: Started, data_dir: Path) -> None:
 
 async def _work_and_attack(story: Story, alice: dict[str, Any], bob: dict[str, Any]) -> None:
     import asyncpg
-    import redis.asyncio as redis
-    import redis.exceptions
+    from redis import exceptions
 
     with story.step("work in alice: rows, keys, a JetStream message") as remarks:
         postgres = await asyncpg.connect(alice["postgres"]["url"])
         await postgres.execute("INSERT INTO communities (name) VALUES ('alice''s own')")
         rows = await postgres.fetchval("SELECT count(*) FROM communities")
         await postgres.close()
-        valkey = redis.Redis.from_url(alice["valkey"]["url"])
+        valkey = _valkey(alice)
         await valkey.set(alice["valkey"]["prefix"] + "greeting", "hello")
         await valkey.aclose()
         sequence = await _jetstream(alice["nats"])
@@ -130,11 +129,11 @@ async def _work_and_attack(story: Story, alice: dict[str, Any], bob: dict[str, A
         finally:
             await postgres.close()
     with story.step("bob reads alice's key: refused by Valkey") as remarks:
-        valkey = redis.Redis.from_url(bob["valkey"]["url"])
+        valkey = _valkey(bob)
         try:
             await valkey.get(alice["valkey"]["prefix"] + "greeting")
             raise _Broken("bob read alice's key")
-        except redis.exceptions.NoPermissionError as refusal:
+        except exceptions.NoPermissionError as refusal:
             remarks.append(str(refusal))
         finally:
             await valkey.aclose()
@@ -170,16 +169,25 @@ async def _eavesdrop(bob: dict[str, Any], alice: dict[str, Any]) -> str:
         await client.close()
 
 
-async def _nats(access: dict[str, Any], **more: Any) -> Any:
-    import nats
+def _valkey(access: dict[str, Any]) -> Any:
+    from redis.asyncio import Redis
 
-    return await nats.connect(
+    return cast("Any", Redis).from_url(access["valkey"]["url"])
+
+
+async def _nats(access: dict[str, Any], **more: Any) -> Any:
+    from nats.aio.client import Client as Nats
+    from nats.aio.client import RawCredentials
+
+    client: Any = Nats()
+    await client.connect(
         access["url"],
-        user_credentials=nats.aio.client.RawCredentials(access["creds"]),
+        user_credentials=RawCredentials(access["creds"]),
         inbox_prefix=access["inbox_prefix"].encode(),
         allow_reconnect=False,
         **more,
     )
+    return client
 
 
 async def _destroy(story: Story, client: Client, alice: Sandbox, data_dir: Path) -> None:

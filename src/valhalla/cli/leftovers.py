@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from valhalla.kit.cellkey import CellKey
 
@@ -37,8 +37,8 @@ async def leftovers(data_dir: Path) -> list[str]:
     for part in slices:
         found.extend(f"{item.slice} {item.kind} {item.name}" for item in await part.found())
         await part.close()
-    admin = redis.Redis.from_url(valkey_url)
-    found.extend(f"valkey key {key!r}" async for key in admin.scan_iter())
+    admin: Any = cast("Any", redis.Redis).from_url(valkey_url)
+    found.extend([f"valkey key {key!r}" async for key in admin.scan_iter()])
     await admin.aclose()
     known = set(natsauth.trust(cell).accounts)
     streams = data_dir / "nats"

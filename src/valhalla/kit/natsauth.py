@@ -228,16 +228,19 @@ def operator_key(cell: CellKey) -> KeyPair:
     return KeyPair.derive(cell, "operator", "cell")
 
 
+def control_account(cell: CellKey, operator: KeyPair) -> tuple[str, str]:
+    """Return public key and JWT of VALHALLA, the control plane's own account, under ``operator``."""
+    public = KeyPair.derive(cell, "account", "control").public
+    limits = {**UNLIMITED, **JETSTREAM_UNLIMITED}
+    return public, account_jwt(operator, public, name="VALHALLA", limits=limits, issued_at=ISSUED)
+
+
 def trust(cell: CellKey) -> NatsTrust:
     """Return the cell's operator and its two standing accounts: SYS and VALHALLA (unlimited JetStream)."""
     operator = operator_key(cell)
-    system, control = (KeyPair.derive(cell, "account", purpose).public for purpose in ("system", "control"))
-    accounts = {
-        system: account_jwt(operator, system, name="SYS", issued_at=ISSUED),
-        control: account_jwt(
-            operator, control, name="VALHALLA", limits={**UNLIMITED, **JETSTREAM_UNLIMITED}, issued_at=ISSUED
-        ),
-    }
+    system = KeyPair.derive(cell, "account", "system").public
+    control, control_token = control_account(cell, operator)
+    accounts = {system: account_jwt(operator, system, name="SYS", issued_at=ISSUED), control: control_token}
     token = operator_jwt(operator, name=f"valhalla-{cell.cell}", system_account=system)
     return NatsTrust(token, system, accounts)
 

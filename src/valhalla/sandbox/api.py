@@ -106,9 +106,7 @@ def _lifecycle(routes: APIRouter, service: SandboxService) -> None:
             limit=limit,
             cursor=cursor,
         )
-        return SandboxPage(
-            items=[SandboxOut.of(item) for item in page.items], next=page.next, total=page.total
-        )
+        return SandboxPage(items=[SandboxOut.of(item) for item in page.items], next=page.next, total=page.total)
 
     @routes.get("/{reference}")
     async def get(reference: Reference, principal: Reader) -> SandboxOut:
@@ -148,9 +146,7 @@ def _details(routes: APIRouter, service: SandboxService) -> None:
     @routes.get("/{reference}/tables")
     async def tables(reference: Reference, principal: Reader) -> list[TableOut]:
         """Count the rows of each table, as the sandbox itself."""
-        return [
-            TableOut(table=item.table, rows=item.rows) for item in await service.stats(principal, reference)
-        ]
+        return [TableOut(table=item.table, rows=item.rows) for item in await service.stats(principal, reference)]
 
     @routes.post("/{reference}/routes", status_code=201)
     async def link(reference: Reference, body: RouteIn, principal: Writer) -> RouteOut:
@@ -169,9 +165,7 @@ def _details(routes: APIRouter, service: SandboxService) -> None:
         await service.unlink(principal, reference, kind, key)
 
     @routes.get("/{reference}/audit")
-    async def audit(
-        reference: Reference, principal: Reader, limit: Limit = 50, cursor: Cursor = None
-    ) -> AuditPage:
+    async def audit(reference: Reference, principal: Reader, limit: Limit = 50, cursor: Cursor = None) -> AuditPage:
         """Show what happened to a sandbox, also after its end."""
         page = await service.audit(principal, reference, limit=limit, cursor=cursor)
         items = [

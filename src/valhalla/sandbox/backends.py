@@ -28,9 +28,7 @@ class Backends:
         yield self.valkey
         yield self.nats
 
-    async def each(
-        self, verb: str, step: Callable[[Slice], Coroutine[Any, Any, None]]
-    ) -> dict[str, BaseException]:
+    async def each(self, verb: str, step: Callable[[Slice], Coroutine[Any, Any, None]]) -> dict[str, BaseException]:
         """Take a step in every backend concurrently; return what failed, by slice, after all have ended.
 
         Nothing is cancelled when one fails: a step that still runs would race with its own clean-up.

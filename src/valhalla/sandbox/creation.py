@@ -102,9 +102,7 @@ class Creation:
         await asyncio.to_thread(self._templates.get, spec.template)
         return await self._db.run(self._checked, principal, spec)
 
-    async def _claim(
-        self, principal: Principal, spec: Spec, key: str | None
-    ) -> tuple[Sandbox | None, Sandbox]:
+    async def _claim(self, principal: Principal, spec: Spec, key: str | None) -> tuple[Sandbox | None, Sandbox]:
         """Insert the row, or find what the key has made; the loser of a race looks again."""
         for attempt in range(_NAME_ATTEMPTS):
             try:
@@ -126,9 +124,7 @@ class Creation:
             # one request per key at a time, so that the second finds the first
             conn.execute(
                 sa.select(
-                    sa.func.pg_advisory_xact_lock(
-                        sa.func.hashtextextended(f"valhalla.key:{principal.id}:{key}", 0)
-                    )
+                    sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"valhalla.key:{principal.id}:{key}", 0))
                 )
             )
             claim = store.find_claim(conn, principal.id, key)
@@ -137,9 +133,7 @@ class Creation:
                     raise KeyReuse
                 return claim.sandbox, claim.sandbox
         sandbox = self._checked(conn, principal, spec)
-        store.insert(
-            conn, sandbox, lease_until=lease_end(self._clock, self._timing), key=key, fingerprint=fingerprint
-        )
+        store.insert(conn, sandbox, lease_until=lease_end(self._clock, self._timing), key=key, fingerprint=fingerprint)
         details = {"name": sandbox.name, "owner": sandbox.owner, "template": sandbox.template}
         details["expires_at"] = isoformat(sandbox.expires_at)
         self._note(conn, principal, sandbox, "created", details)
@@ -176,9 +170,7 @@ class Creation:
             tags=spec.tags,
             metadata=spec.metadata,
             routes=tuple(replace(route, linked_at=now) for route in spec.routes),
-            names=Names.for_sandbox(
-                sandbox_id, cell=self._cell.cell, database=self._backends.postgres.arenas.current
-            ),
+            names=Names.for_sandbox(sandbox_id, cell=self._cell.cell, database=self._backends.postgres.arenas.current),
             created_by=principal.id,
             created_at=now,
             expires_at=now + spec.ttl,

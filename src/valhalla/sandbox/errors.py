@@ -26,9 +26,7 @@ class OwnerLimit(Conflict):
 
     code = "sandbox-owner-limit"
     title = "The owner has reached the limit of live sandboxes"
-    help = (
-        "Remove one with 'valhalla sandbox rm NAME', or ask the operator to raise 'max_sandboxes_per_owner'."
-    )
+    help = "Remove one with 'valhalla sandbox rm NAME', or ask the operator to raise 'max_sandboxes_per_owner'."
 
 
 class RouteTaken(Conflict):
@@ -86,9 +84,7 @@ class TemplateFailed(Problem):
     code = "template-failed"
     status = 422
     title = "The template failed"
-    help = (
-        "Run the named file or command against an empty database, correct it, and create the sandbox again."
-    )
+    help = "Run the named file or command against an empty database, correct it, and create the sandbox again."
 
 
 class CreateFailed(Problem):

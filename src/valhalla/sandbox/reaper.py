@@ -81,15 +81,19 @@ class Reaper:
         """
         report = ReapReport(dry_run)
         if not dry_run:
-            await self._restore_users()
+            await self.restore_users()
             await self._db.run(store.touch, await self._backends.postgres.activity())
         await self._expire(report)
         await self._resume(report)
         await self._sweep(report)
         return report
 
-    async def _restore_users(self) -> None:
-        """A restarted Valkey has forgotten its ACL users; give the live sandboxes theirs back."""
+    async def restore_users(self) -> None:
+        """Give the live sandboxes their ACL users back if Valkey has been restarted, which forgets them.
+
+        Raises:
+            Unavailable: Valkey or the registry cannot be reached.
+        """
         run = await self._backends.valkey.run_id()
         if run != self._valkey_run:
             await self._backends.valkey.ensure(await self._db.read(store.live_names))
@@ -128,9 +132,7 @@ class Reaper:
             else:
                 await self._destroy(sandbox_id, f"stuck in {status}", report, failed=status != "expired")
 
-    async def _destroy(
-        self, sandbox_id: str, reason: str, report: ReapReport, *, failed: bool = False
-    ) -> None:
+    async def _destroy(self, sandbox_id: str, reason: str, report: ReapReport, *, failed: bool = False) -> None:
         try:
             action = "failed" if failed else "destroying"
             sandbox = await self._teardown.begin(sandbox_id, actor=_ACTOR, action=action, reason=reason)

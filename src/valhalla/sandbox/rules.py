@@ -31,7 +31,6 @@ _TTL: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
 _TTL_PART: Final = re.compile(r"([0-9]{1,9})([smhd])")
 
 
-
 def invalid(pointer: str, detail: str) -> Invalid:
     """Make the problem for one wrong member; ``pointer`` is its JSON pointer (RFC 6901)."""
     return Invalid(detail, errors=[{"pointer": pointer, "detail": detail}])
@@ -58,9 +57,7 @@ def check_owner(owner: str) -> str:
         Invalid: it does not match ``[a-z][a-z0-9_.-]{0,62}``.
     """
     if OWNER.fullmatch(owner) is None:
-        raise invalid(
-            "/owner", "an owner is 1 to 63 characters of a-z, 0-9, '_', '.' and '-', a letter first"
-        )
+        raise invalid("/owner", "an owner is 1 to 63 characters of a-z, 0-9, '_', '.' and '-', a letter first")
     return owner
 
 
@@ -112,9 +109,7 @@ def written(duration: timedelta) -> str:
     return f"{seconds}s"
 
 
-def extended(
-    created_at: datetime, expires_at: datetime, ttl: timedelta, limits: Limits
-) -> tuple[datetime, bool]:
+def extended(created_at: datetime, expires_at: datetime, ttl: timedelta, limits: Limits) -> tuple[datetime, bool]:
     """Return the new end and whether the maximum lifetime from creation shortened it."""
     cap = created_at + limits.max_ttl
     wanted = expires_at + ttl
@@ -133,9 +128,7 @@ def check_route(kind: str, key: str, pointer: str = "/routes") -> Route:
         if SNOWFLAKE.fullmatch(key) is None or int(key) >= 2**63:
             raise invalid(f"{pointer}/key", f"a {kind} key is a snowflake: 17 to 19 digits")
     elif ROUTE_KEY.fullmatch(key) is None:
-        raise invalid(
-            f"{pointer}/key", "a route's key is 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'"
-        )
+        raise invalid(f"{pointer}/key", "a route's key is 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'")
     return Route(kind, key)
 
 

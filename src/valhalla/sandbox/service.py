@@ -23,6 +23,7 @@ from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Ro
 from valhalla.sandbox.creation import Created, Creation
 from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound
 from valhalla.sandbox.health import judge
+from valhalla.sandbox.slices.contracts import Probe
 from valhalla.sandbox.teardown import Teardown, Timing, emit
 from valhalla.sandbox.templates import Templates
 
@@ -133,9 +134,7 @@ class SandboxService:
             store.page, owner=owner, statuses=statuses, tag=tag, limit=limit + 1, after=after
         )
         last = items[limit - 1] if len(items) > limit else None
-        following = (
-            None if last is None else paging.encode({"at": last.created_at.isoformat(), "id": last.id})
-        )
+        following = None if last is None else paging.encode({"at": last.created_at.isoformat(), "id": last.id})
         return Page(items[:limit], following, total)
 
     async def destroy(self, principal: Principal, reference: str, *, wait: float = 0.0) -> Sandbox:
@@ -238,7 +237,9 @@ class SandboxService:
     async def health(self, principal: Principal, reference: str) -> HealthReport:
         """Check a sandbox with its own credentials in every backend."""
         sandbox = await self.get(principal, reference)
-        probes = await self.backends.probe(sandbox.names) if sandbox.status == "running" else {}
+        probes: Mapping[str, Probe] = {}
+        if sandbox.status == "running":
+            probes = await self.backends.probe(sandbox.names)
         return judge(sandbox, probes, now=self._clock.now())
 
     async def stats(self, principal: Principal, reference: str) -> list[TableStats]:
@@ -254,9 +255,7 @@ class SandboxService:
     async def audit(self, principal: Principal, reference: str, *, limit: int, cursor: str | None) -> Any:
         """Return a page of what happened to a sandbox, newest first; also after its end."""
         sandbox = await self.get(principal, reference)
-        return await self._db.read(
-            self._ledger.page, kind="sandbox", subject=sandbox.id, limit=limit, cursor=cursor
-        )
+        return await self._db.read(self._ledger.page, kind="sandbox", subject=sandbox.id, limit=limit, cursor=cursor)
 
     async def counts(self) -> Mapping[str, int]:
         """Count the sandboxes that are not destroyed, by status."""

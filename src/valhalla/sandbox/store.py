@@ -84,9 +84,7 @@ def from_row(row: RowMapping) -> Sandbox:
 
 def lock_owner(conn: Connection, owner: str) -> None:
     """Let one creation per owner decide at a time, so that the limit holds; released with the transaction."""
-    conn.execute(
-        sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"valhalla.owner:{owner}", 0)))
-    )
+    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"valhalla.owner:{owner}", 0))))
 
 
 def count_live(conn: Connection, owner: str) -> int:
@@ -99,9 +97,7 @@ def find_claim(conn: Connection, created_by: str, idempotency_key: str) -> Claim
     """Return what this principal's key has made, if it was used."""
     row = (
         conn.execute(
-            _select.where(
-                sandboxes.c.created_by == created_by, sandboxes.c.idempotency_key == idempotency_key
-            )
+            _select.where(sandboxes.c.created_by == created_by, sandboxes.c.idempotency_key == idempotency_key)
         )
         .mappings()
         .one_or_none()
@@ -111,15 +107,11 @@ def find_claim(conn: Connection, created_by: str, idempotency_key: str) -> Claim
 
 def name_is_taken(conn: Connection, name: str) -> bool:
     """Say whether a live sandbox has the name."""
-    statement = (
-        sa.select(sa.literal(1)).where(sandboxes.c.name == name, sandboxes.c.status.in_(LIVE)).limit(1)
-    )
+    statement = sa.select(sa.literal(1)).where(sandboxes.c.name == name, sandboxes.c.status.in_(LIVE)).limit(1)
     return conn.execute(statement).first() is not None
 
 
-def insert(
-    conn: Connection, sandbox: Sandbox, *, lease_until: datetime, key: str | None, fingerprint: bytes
-) -> None:
+def insert(conn: Connection, sandbox: Sandbox, *, lease_until: datetime, key: str | None, fingerprint: bytes) -> None:
     """Write a new sandbox's row and its routes."""
     names = sandbox.names
     conn.execute(
@@ -225,9 +217,7 @@ def page(
     if tag is not None:
         matches.append(sandboxes.c.tags.contains([tag]))
     total = conn.execute(sa.select(sa.func.count()).select_from(sandboxes).where(*matches)).scalar_one()
-    statement = (
-        _select.where(*matches).order_by(sandboxes.c.created_at.desc(), sandboxes.c.id.desc()).limit(limit)
-    )
+    statement = _select.where(*matches).order_by(sandboxes.c.created_at.desc(), sandboxes.c.id.desc()).limit(limit)
     if after is not None:
         statement = statement.where(
             sa.tuple_(sandboxes.c.created_at, sandboxes.c.id) < sa.tuple_(*map(sa.literal, after))
@@ -248,9 +238,7 @@ def set_expiry(conn: Connection, sandbox_id: str, expires_at: datetime) -> bool:
 def renew_lease(conn: Connection, sandbox_id: str, *, status: str, until: datetime) -> bool:
     """Keep working on a transient state; False when another has taken it over."""
     result = conn.execute(
-        sandboxes.update()
-        .where(sandboxes.c.id == sandbox_id, sandboxes.c.status == status)
-        .values(lease_until=until)
+        sandboxes.update().where(sandboxes.c.id == sandbox_id, sandboxes.c.status == status).values(lease_until=until)
     )
     return result.rowcount == 1
 
@@ -344,9 +332,7 @@ def suspect(conn: Connection, found: Sequence[Found], *, now: datetime) -> dict[
     """Remember orphan candidates, forget those that are gone, and return when each was first seen."""
     keys = [(item.slice, item.kind, item.name) for item in found]
     columns = (sandbox_orphans.c.slice, sandbox_orphans.c.kind, sandbox_orphans.c.name)
-    conn.execute(
-        sandbox_orphans.delete().where(sa.tuple_(*columns).not_in(keys)) if keys else sandbox_orphans.delete()
-    )
+    conn.execute(sandbox_orphans.delete().where(sa.tuple_(*columns).not_in(keys)) if keys else sandbox_orphans.delete())
     if not found:
         return {}
     conn.execute(
@@ -356,11 +342,7 @@ def suspect(conn: Connection, found: Sequence[Found], *, now: datetime) -> dict[
             for i in found
         ],
     )
-    seen = {
-        (row.slice, row.kind, row.name): row.first_seen for row in conn.execute(sa.select(sandbox_orphans))
-    }
+    seen = {(row.slice, row.kind, row.name): row.first_seen for row in conn.execute(sa.select(sandbox_orphans))}
     return {
-        item: seen[item.slice, item.kind, item.name]
-        for item in found
-        if (item.slice, item.kind, item.name) in seen
+        item: seen[item.slice, item.kind, item.name] for item in found if (item.slice, item.kind, item.name) in seen
     }

@@ -109,9 +109,7 @@ class Teardown:
         Raises:
             Unavailable: a backend could not be reached; the decision stands and the reaper repeats the cut.
         """
-        sandbox = await self._db.run(
-            self.mark, sandbox_id, actor=actor, action=action, reason=reason, error=error
-        )
+        sandbox = await self._db.run(self.mark, sandbox_id, actor=actor, action=action, reason=reason, error=error)
         crashpoint("destroy.marked")
         failures = await self._backends.cut(sandbox.names)
         if failures:

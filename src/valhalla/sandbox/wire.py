@@ -34,9 +34,7 @@ class SandboxIn(WireModel):
     model_config = {**WireModel.model_config, "json_schema_extra": {"examples": [_EXAMPLE]}}
 
     name: str | None = Field(None, max_length=63, description="generated when absent")
-    owner: str | None = Field(
-        None, max_length=63, description="the key's owner when absent; another's needs admin"
-    )
+    owner: str | None = Field(None, max_length=63, description="the key's owner when absent; another's needs admin")
     template: str = Field("community", max_length=63)
     ttl: StrictStr | StrictInt | StrictFloat | None = Field(
         None, description="'90m', '24h', '7d' or seconds; 24h when absent", examples=["24h"]

@@ -50,7 +50,7 @@ def _revision(url: str) -> str | None:
 
 @contextlib.contextmanager
 def _database(options: ServeOptions) -> Generator[str]:
-    """Lend the URL of the database: the external one, the running control plane's, or an embedded one started for this."""
+    """Lend the database's URL: the external one, the running control plane's, or one started for this."""
     overrides: dict[str, Any] = dict(options.overrides)
     if options.data_dir is not None:
         overrides["data_dir"] = options.data_dir

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,10 @@ def serve(options: ServeOptions) -> int:
             settings = load(options.config, **overrides)
             data_dir = files.prepare(settings.data_dir)
             text = settings.cell_key
-            cell = (
-                CellKey.parse(text.get_secret_value())
-                if text
-                else CellKey.load_or_create(data_dir / "cell.key")
-            )
+            cell = CellKey.parse(text.get_secret_value()) if text else CellKey.load_or_create(data_dir / "cell.key")
             stack = embedded_stack(settings, data_dir, cell)
             try:
-                endpoints = stack.start() if stack is not None else Endpoints()
+                endpoints = stack.start(settle=False) if stack is not None else Endpoints()
                 loader.join()
                 return _run(settings, cell, endpoints, stack, started)
             finally:
@@ -82,9 +78,7 @@ def _run(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None
     return uvloop.run(_main(settings, cell, endpoints, stack, started))
 
 
-async def _main(
-    settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None, started: float
-) -> int:
+async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None, started: float) -> int:
     import uvicorn
 
     from valhalla.kit.log import configure
@@ -95,7 +89,7 @@ async def _main(
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
+        def capture_signals(self) -> Generator[None]:
             # uvicorn would raise the signal again after its shutdown, before ours
             yield
 
@@ -122,7 +116,7 @@ async def _main(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _ask_to_stop, server)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.002)
         url = _url(settings, listener)
         first_key = None if runtime.first_admin is None else runtime.first_admin.key
@@ -214,7 +208,7 @@ def _load() -> None:
 
 
 @contextlib.contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
+def _signals_as_interrupts() -> Generator[None]:
     """Until the event loop handles signals, SIGTERM ends the start like Ctrl-C: children are stopped on the way out."""
 
     def interrupt(_number: int, _frame: object) -> None:

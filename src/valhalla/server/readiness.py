@@ -25,9 +25,7 @@ async def readiness(runtime: Runtime) -> dict[str, Any]:
     stale = runtime.feed.stale_for
     reason = None if stale is None else f"stale for {stale:.0f} s"
     checks["changes"] = _document("changes", Probe(stale is None, 0.0, reason))
-    checks["reaper"] = _document(
-        "reaper", Probe(runtime.reaper.last_error is None, 0.0, runtime.reaper.last_error)
-    )
+    checks["reaper"] = _document("reaper", Probe(runtime.reaper.last_error is None, 0.0, runtime.reaper.last_error))
     essential = all(checks[part.name]["ok"] for part in parts)
     return {
         "status": "ready" if essential else "not-ready",

@@ -233,6 +233,15 @@ class NatsSlice:
             ) from error
         return []
 
+    async def push_control_account(self) -> None:
+        """Make the control plane's own account on a server that does not know it from its configuration.
+
+        Raises:
+            Unavailable: the server cannot be reached, or refuses the account.
+        """
+        _, token = natsauth.control_account(self._cell, self._operator)
+        await self._admin.push_account(token)
+
     async def close(self) -> None:
         """Close the system connection; takes a second at most."""
         await self._admin.close()

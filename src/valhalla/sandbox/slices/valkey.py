@@ -56,6 +56,7 @@ class ValkeySlice:
         """
         rule = user_rule(names, self.password(names), await self._server.version())
         await self._server.call("ACL SETUSER", names.valkey_user, *rule)
+        await self._server.await_writable()
 
     async def ensure(self, many: Iterable[Names]) -> None:
         """Push the users of many sandboxes, as after a restart of the server.

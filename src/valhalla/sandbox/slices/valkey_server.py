@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -24,6 +26,7 @@ _AWAY: Final = (
     exceptions.NoPermissionError,
 )
 _LONGEST_VALUE: Final = 1024 * 1024
+_SLOTS: Final = 16_384
 
 
 def open_client(url: str, *, connections: int, timeout: float, protocol: int | None = None) -> Redis:
@@ -62,6 +65,8 @@ class ValkeyServer:
         # keys as UTF-8 and lose what is none
         self._redis.response_callbacks.clear()
         self._known: tuple[Version, bool] | None = None
+        self._run_id: str | None = None
+        self._writable = False
 
     async def call(self, *words: str | bytes | int) -> Any:
         """Run one command and return the answer as the server sends it (RESP2, bytes)."""
@@ -87,7 +92,24 @@ class ValkeyServer:
         """Read ``INFO server cluster``."""
         info = _read_lines(await self.call("INFO", "server", "cluster"))
         self._known = read_version(info["redis_version"]), info.get("cluster_enabled") == "1"
+        if info["run_id"] != self._run_id:
+            self._run_id, self._writable = info["run_id"], False
         return info
+
+    async def await_writable(self) -> None:
+        """Wait until keys can be written: a cluster node refuses that for two seconds after its start.
+
+        Raises:
+            Unavailable: the server cannot be reached, or still refuses after five seconds.
+        """
+        deadline = time.monotonic() + 5
+        while not self._writable:
+            state = _read_lines(await self.call("CLUSTER INFO")) if await self.clustered() else {}
+            self._writable = state.get("cluster_state", "ok") == "ok"
+            if not self._writable:
+                if time.monotonic() > deadline:
+                    raise Unavailable("valkey", "valkey has just started and does not take keys yet")
+                await asyncio.sleep(0.05)
 
     async def version(self) -> Version:
         """Return the server's Redis level, as last seen."""
@@ -129,7 +151,8 @@ class ValkeyServer:
         info = _read_lines(await self.call("CLUSTER INFO"))
         if int(info.get("cluster_size", 1)) > 1:
             raise Misconfigured("the server is one of several masters; a single master is needed", setting="valkey_url")
-        return [] if info.get("cluster_state") == "ok" else ["the cluster has slots that no node serves"]
+        served = int(info.get("cluster_slots_assigned", 0)) == _SLOTS
+        return [] if served else ["the cluster has slots that no node serves"]
 
     async def _check_default_user(self) -> list[str]:
         user = _read_pairs(await self.call("ACL GETUSER", "default"))

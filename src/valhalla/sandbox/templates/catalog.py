@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from valhalla.kernel.problems import Misconfigured
 from valhalla.sandbox.errors import TemplateUnknown
@@ -98,20 +98,21 @@ def _command(name: str, folder: Path, manifest: Path) -> Command:
     argv: Any = document.pop("command", None)
     timeout: Any = document.pop("timeout_seconds", _DEFAULT_TIMEOUT.total_seconds())
     cwd: Any = document.pop("cwd", ".")
-    if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):  # pyright: ignore[reportUnknownVariableType]
-        raise Misconfigured(
-            f'{manifest}: "command" must be a list of words', setting="templates_dir", template=name
-        )
-    if (
-        not isinstance(timeout, (int, float))
-        or not 0 < timeout <= 3600
-        or not isinstance(cwd, str)
-        or document
-    ):
+    words = _words(argv)
+    if not words:
+        raise Misconfigured(f'{manifest}: "command" must be a list of words', setting="templates_dir", template=name)
+    if not isinstance(timeout, (int, float)) or not 0 < timeout <= 3600 or not isinstance(cwd, str) or document:
         raise Misconfigured(
             f'{manifest}: the keys are "command", "cwd" and "timeout_seconds" (at most 3600)',
             setting="templates_dir",
             template=name,
         )
-    words: list[str] = argv
-    return Command(name, tuple(words), (folder / cwd).resolve(), timedelta(seconds=timeout))
+    return Command(name, words, (folder / cwd).resolve(), timedelta(seconds=timeout))
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """Return a list of strings as a tuple; nothing for anything else."""
+    if not isinstance(value, list):
+        return ()
+    items = cast("list[Any]", value)
+    return tuple(items) if all(isinstance(item, str) for item in items) else ()

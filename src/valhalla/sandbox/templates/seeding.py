@@ -41,9 +41,7 @@ async def _run_scripts(template: Scripts, connection: asyncpg.Connection[asyncpg
                 text = await asyncio.to_thread(path.read_text)
                 await connection.execute(text)
             except (asyncpg.PostgresError, UnicodeDecodeError, OSError) as error:
-                raise TemplateFailed(
-                    f"{path.name}: {error}", template=template.name, file=path.name
-                ) from error
+                raise TemplateFailed(f"{path.name}: {error}", template=template.name, file=path.name) from error
     finally:
         await connection.close(timeout=2)
 
@@ -51,9 +49,7 @@ async def _run_scripts(template: Scripts, connection: asyncpg.Connection[asyncpg
 async def _run_command(template: Command, environment: Mapping[str, str]) -> None:
     # The control plane's own environment holds its secrets, so only what programs need to start is passed on.
     inherited = {
-        key: os.environ[key]
-        for key in ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
-        if key in os.environ
+        key: os.environ[key] for key in ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR") if key in os.environ
     }
     try:
         process = await asyncio.create_subprocess_exec(
@@ -66,9 +62,7 @@ async def _run_command(template: Command, environment: Mapping[str, str]) -> Non
             start_new_session=True,
         )
     except OSError as error:
-        raise TemplateFailed(
-            f"'{template.argv[0]}' cannot be started: {error}", template=template.name
-        ) from error
+        raise TemplateFailed(f"'{template.argv[0]}' cannot be started: {error}", template=template.name) from error
     tail = bytearray()
     try:
         async with asyncio.timeout(template.timeout.total_seconds()):

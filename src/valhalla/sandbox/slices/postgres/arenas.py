@@ -42,9 +42,7 @@ class Arenas:
     async def list(self) -> list[str]:
         """Return the cell's arena databases."""
         async with self._pools.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", self.prefix
-            )
+            rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", self.prefix)
         return sorted(row[0] for row in rows)
 
     async def prepare(self) -> list[str]:
@@ -73,9 +71,7 @@ class Arenas:
                 await _ignoring_duplicates(connection, f"CREATE ROLE {identifier(self.current)} NOLOGIN")
             if not row["arena"]:
                 source = (
-                    f" TEMPLATE {identifier(template_name(self._cell))}"
-                    if row["hardened"]
-                    else " TEMPLATE template0"
+                    f" TEMPLATE {identifier(template_name(self._cell))}" if row["hardened"] else " TEMPLATE template0"
                 )
                 await _ignoring_duplicates(connection, f"CREATE DATABASE {identifier(self.current)}{source}")
             # repeated at every start: a crash between CREATE and REVOKE must not leave an open database
@@ -123,9 +119,7 @@ class Arenas:
             )
         if rows:
             names = ", ".join(sorted(row[0] for row in rows))
-            findings.append(
-                f"sandboxes can connect to {names}: run REVOKE CONNECT ON DATABASE … FROM PUBLIC there"
-            )
+            findings.append(f"sandboxes can connect to {names}: run REVOKE CONNECT ON DATABASE … FROM PUBLIC there")
         return findings
 
 

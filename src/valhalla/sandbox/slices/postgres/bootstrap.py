@@ -72,9 +72,7 @@ async def _make_role(connection: asyncpg.Connection[asyncpg.Record], plan: Boots
 
 async def _make_database(connection: asyncpg.Connection[asyncpg.Record], name: str, owner: str) -> None:
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
-        await connection.execute(
-            f"CREATE DATABASE {identifier(name)} OWNER {identifier(owner)} TEMPLATE template0"
-        )
+        await connection.execute(f"CREATE DATABASE {identifier(name)} OWNER {identifier(owner)} TEMPLATE template0")
 
 
 async def _make_template(connection: asyncpg.Connection[asyncpg.Record], url: str, plan: Bootstrap) -> None:
@@ -83,14 +81,10 @@ async def _make_template(connection: asyncpg.Connection[asyncpg.Record], url: st
         return
     # without the mark it is a half-made one of an interrupted start
     await connection.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
-    await connection.execute(
-        f"CREATE DATABASE {identifier(name)} OWNER {identifier(plan.role)} TEMPLATE template0"
-    )
+    await connection.execute(f"CREATE DATABASE {identifier(name)} OWNER {identifier(plan.role)} TEMPLATE template0")
     inside = await asyncpg.connect(url, database=name, timeout=5)
     try:
         await inside.execute(superuser_script(plan.role))
     finally:
         await inside.close()
-    await connection.execute(
-        f"ALTER DATABASE {identifier(name)} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false"
-    )
+    await connection.execute(f"ALTER DATABASE {identifier(name)} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false")

@@ -6,11 +6,16 @@ Only catalogs are read, and only DROP is issued: nothing here runs what the sand
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
 from valhalla.kit.sql import identifier
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
 
 PIECE: Final = 200
 LOCK_TIMEOUT: Final = "500ms"
@@ -32,7 +37,7 @@ LIMIT $2
 """
 
 
-async def drop_schema(connection: asyncpg.Connection[asyncpg.Record], schema: str) -> None:
+async def drop_schema(connection: Connection, schema: str) -> None:
     """Drop a schema with everything in it, at most ``PIECE`` objects per transaction; nothing to do is fine.
 
     Raises:
@@ -47,7 +52,7 @@ async def drop_schema(connection: asyncpg.Connection[asyncpg.Record], schema: st
     )
 
 
-async def drop_role(connection: asyncpg.Connection[asyncpg.Record], role: str) -> None:
+async def drop_role(connection: Connection, role: str) -> None:
     """Drop a role with what it still owns in the connected database (large objects, default privileges).
 
     Raises:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from sqlalchemy.engine import make_url
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import is_away
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
 
 
 class Pools:
@@ -44,9 +47,7 @@ class Pools:
         return self._url.username or "postgres"
 
     @asynccontextmanager
-    async def connection(
-        self, database: str | None = None
-    ) -> AsyncGenerator[asyncpg.pool.PoolConnectionProxy[Any]]:
+    async def connection(self, database: str | None = None) -> AsyncGenerator[PoolConnectionProxy[asyncpg.Record]]:
         """Lend a connection to ``database`` (default: the control plane's).
 
         Raises:

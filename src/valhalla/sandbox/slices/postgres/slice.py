@@ -190,7 +190,7 @@ class PostgresSlice:
         return Probe(True, _since(started))
 
     async def stats(self, names: Names) -> list[TableStats]:
-        """Count the rows of the sandbox's base tables, as the sandbox itself: a policy it wrote runs with its rights only."""
+        """Count the rows of each base table as the sandbox itself: a policy it wrote runs with its rights only."""
         connection = await self.login(names)
         try:
             tables = await connection.fetch(
@@ -238,9 +238,7 @@ class PostgresSlice:
                 found.append(Found(self.name, "role", role, match[1]))
         for arena in await self._arenas.list():
             async with self._pools.connection(arena) as connection:
-                schemas = await connection.fetch(
-                    "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'sbx\\_%'"
-                )
+                schemas = await connection.fetch("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'sbx\\_%'")
             for (schema,) in schemas:
                 if match := _MARK.fullmatch(schema):
                     found.append(Found(self.name, "schema", f"{arena}.{schema}", match[1]))
