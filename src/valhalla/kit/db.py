@@ -7,6 +7,7 @@ Both run on the event loop (asyncpg, in a greenlet); ``run_blocking`` runs the s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -76,10 +77,22 @@ def sqlstate(error: BaseException) -> str | None:
 class Database:
     """One Postgres database with its two runners. ``url`` is a libpq URL (``postgresql://…``)."""
 
-    def __init__(self, url: str, *, pool_size: int = 8, application_name: str = "valhalla") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 8,
+        application_name: str = "valhalla",
+        statement_timeout: float = 30.0,
+    ) -> None:
+        """``statement_timeout`` in seconds bounds every statement of the event loop's runners.
+
+        It also ends the wait on a half-open connection, which would otherwise last until the kernel gives up.
+        """
         self._url = make_url(url)
         self._pool_size = pool_size
         self._application_name = application_name
+        self._statement_timeout = statement_timeout
         self._async: Engine | None = None
         self._autocommit: Engine | None = None
         self._sync: Engine | None = None
@@ -103,10 +116,13 @@ class Database:
                 pool_size=self._pool_size,
                 max_overflow=self._pool_size,
                 pool_timeout=10,
+                # an engine's argument: as an execution option it would be ignored without a word
+                skip_autocommit_rollback=True,
                 json_serializer=dumps_text,
                 json_deserializer=loads,
                 connect_args={
                     "timeout": 5,
+                    "command_timeout": self._statement_timeout,
                     "server_settings": {"application_name": self._application_name, "jit": "off"},
                 },
             )
@@ -138,9 +154,7 @@ class Database:
             Unavailable: the server cannot be reached.
         """
         if self._autocommit is None:
-            self._autocommit = self._engine().execution_options(
-                isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True
-            )
+            self._autocommit = self._engine().execution_options(isolation_level="AUTOCOMMIT")
         return await self._spawn(_connected, self._autocommit, f, *args, **kwargs)
 
     async def _spawn(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -181,7 +195,10 @@ class Database:
     async def close(self) -> None:
         """Close every pooled connection."""
         if self._async is not None:
-            await greenlet_spawn(self._async.dispose)
+            # a server that went silent must not keep the process from ending
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await greenlet_spawn(self._async.dispose)
         if self._sync is not None:
             await asyncio.to_thread(self._sync.dispose)
 

@@ -1,0 +1,114 @@
+"""Every SQL statement of the outbox."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.engine import Connection, RowMapping
+
+from valhalla.kernel.ids import new_id
+from valhalla.kit.advisory import EVENT_SUBJECT
+from valhalla.kit.log import correlation_id as current_correlation
+from valhalla.kit.outbox.events import Event
+from valhalla.kit.outbox.tables import events
+from valhalla.kit.redact import redact
+
+CHANNEL: Final = "valhalla_events"
+_SUBJECT: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+# Held to the commit: whoever writes the later event of a subject gets the higher id and commits later, so reading by
+# id is reading in order. One order of locking, so that two transactions cannot wait for each other here.
+_LOCK: Final = sa.text(
+    "SELECT pg_advisory_xact_lock(:class, h), pg_notify(:channel, '') FROM"
+    " (SELECT DISTINCT hashtext(s) AS h FROM unnest(:subjects) AS s ORDER BY h) AS locks"
+).bindparams(sa.bindparam("class", type_=sa.Integer), sa.bindparam("subjects", type_=ARRAY(sa.Text)))
+
+
+def emit(
+    conn: Connection,
+    *,
+    subject: str,
+    type: str,  # noqa: A002 - the member's name on the wire
+    data: Mapping[str, Any],
+    correlation_id: str | None = None,
+) -> None:
+    """Write an event in the transaction of its cause. Others wait to emit about the same subject until it ends.
+
+    ``subject`` is dotted (``sandbox.<id>``); ``data`` is redacted. For several subjects in one transaction use
+    ``emit_many``.
+
+    Raises:
+        ValueError: the subject is not made of tokens of letters, digits, ``_`` and ``-``.
+    """
+    emit_many(conn, [{"subject": subject, "type": type, "data": data, "correlation_id": correlation_id}])
+
+
+def emit_many(conn: Connection, items: Iterable[Mapping[str, Any]]) -> None:
+    """Write several events, in order; each item has the keyword arguments of ``emit``.
+
+    Raises:
+        ValueError: a subject's form is wrong.
+    """
+    now = datetime.now(UTC)
+    rows = [_row(item, now) for item in items]
+    if not rows:
+        return
+    subjects = [row["subject"] for row in rows]
+    conn.execute(_LOCK, {"class": EVENT_SUBJECT, "channel": CHANNEL, "subjects": subjects})
+    conn.execute(sa.insert(events).inline(), rows)
+
+
+def _row(item: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    if _SUBJECT.fullmatch(item["subject"]) is None:
+        raise ValueError(f"not an event subject: {item['subject']!r}")
+    return {
+        "uid": new_id(),
+        "subject": item["subject"],
+        "type": item["type"],
+        "data": redact(item["data"]),
+        "correlation_id": item.get("correlation_id") or current_correlation(),
+        "at": now,
+    }
+
+
+def unsent(conn: Connection, *, taken: Sequence[int], limit: int) -> list[Event]:
+    """Return the oldest unsent events except the ``taken`` ones."""
+    query = sa.select(events).where(events.c.sent_at.is_(None))
+    if taken:
+        query = query.where(events.c.id != sa.all_(sa.cast(list(taken), ARRAY(sa.BigInteger))))
+    return [_event(row) for row in conn.execute(query.order_by(events.c.id).limit(limit)).mappings()]
+
+
+def mark_sent(conn: Connection, ids: Sequence[int]) -> None:
+    """Note that every sink took these events."""
+    wanted = events.c.id == sa.any_(sa.cast(list(ids), ARRAY(sa.BigInteger)))
+    conn.execute(sa.update(events).where(wanted).values(sent_at=sa.func.clock_timestamp()))
+
+
+def backlog(conn: Connection) -> tuple[int, datetime | None]:
+    """Return how many events wait, and since when."""
+    row = conn.execute(sa.select(sa.func.count(), sa.func.min(events.c.at)).where(events.c.sent_at.is_(None))).one()
+    return row[0], row[1]
+
+
+def prune(conn: Connection, older_than: timedelta, *, limit: int = 10_000) -> int:
+    """Remove up to ``limit`` events that were sent longer ago than ``older_than``; return how many."""
+    border = sa.func.clock_timestamp() - older_than
+    old = sa.select(events.c.id).where(events.c.sent_at < border).order_by(events.c.sent_at).limit(limit)
+    return conn.execute(sa.delete(events).where(events.c.id.in_(old))).rowcount
+
+
+def _event(row: RowMapping) -> Event:
+    return Event(
+        id=row["id"],
+        uid=row["uid"],
+        subject=row["subject"],
+        type=row["type"],
+        data=row["data"],
+        correlation_id=row["correlation_id"],
+        at=row["at"].astimezone(UTC),
+    )
