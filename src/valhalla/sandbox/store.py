@@ -255,10 +255,9 @@ def note_error(conn: Connection, sandbox_id: str, error: str, *, retry_at: datet
 def touch(conn: Connection, activity: Mapping[str, datetime]) -> None:
     """Move ``last_activity_at`` forward for the sandboxes with these ids."""
     if activity:
-        moments = sa.func.unnest(
-            sa.cast(list(activity), sa.ARRAY(sa.Text)),
-            sa.cast(list(activity.values()), sa.ARRAY(sa.DateTime(True))),
-        ).table_valued("id", "at")
+        ids = sa.cast(list(activity), sa.ARRAY(sa.Text))
+        instants = sa.cast(list(activity.values()), sa.ARRAY(sa.DateTime(timezone=True)))
+        moments = sa.func.unnest(ids, instants).table_valued("id", "at").render_derived()
         conn.execute(
             sandboxes.update()
             .where(sandboxes.c.id == moments.c.id)
