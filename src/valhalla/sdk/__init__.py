@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from valhalla.sdk.errors import ApiProblem, NotRunning, Unreachable, ValhallaError
 
 if TYPE_CHECKING:
+    from valhalla.sdk.access import Connection
     from valhalla.sdk.client import Client
-    from valhalla.sdk.models import Connection, Draft, Health, Page, Route, Sandbox
+    from valhalla.sdk.models import Draft, Health, Page, Route, Sandbox
 
 __all__ = [
     "ApiProblem",

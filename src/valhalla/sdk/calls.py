@@ -7,20 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from valhalla.sdk.models import (
-    ApiKey,
-    AuditEntry,
-    Connection,
-    Draft,
-    DryRun,
-    Extension,
-    Health,
-    LedgerReport,
-    Page,
-    Readiness,
-    ReapReport,
-    Sandbox,
-)
+from valhalla.sdk.access import Connection
+from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
+from valhalla.sdk.reports import ApiKey, AuditEntry, LedgerReport, Readiness, ReapReport
 from valhalla.sdk.wire import Request, params, present, segment
 
 _SANDBOXES = "/api/sandboxes"

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from valhalla.sdk import calls, discovery
-from valhalla.sdk.models import (
-    ApiKey,
-    AuditEntry,
-    Connection,
-    Draft,
-    DryRun,
-    Extension,
-    Health,
-    LedgerReport,
-    Page,
-    Readiness,
-    ReapReport,
-    Sandbox,
-)
+from valhalla.sdk.access import Connection
+from valhalla.sdk.keys import Keys
+from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
+from valhalla.sdk.paging import pages
+from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport
 from valhalla.sdk.transport import Transport
 from valhalla.sdk.wire import Request
 
@@ -188,35 +178,3 @@ class Client:
             cursor=cursor,
         )
         return self.send(request)
-
-
-class Keys:
-    """The API keys of a control plane; for admins."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-
-    def create(
-        self, *, owner: str, scopes: Sequence[str], name: str | None = None, expires_at: datetime | None = None
-    ) -> ApiKey:
-        """Make a key; its ``key`` is told this once."""
-        return self._client.send(calls.create_key(owner=owner, scopes=scopes, name=name, expires_at=expires_at))
-
-    def iterate(self) -> Iterator[ApiKey]:
-        """Every key, without its secret."""
-        return pages(self._client.send, lambda cursor: calls.list_keys(limit=100, cursor=cursor))
-
-    def revoke(self, client_id: str) -> None:
-        """End a key at once."""
-        self._client.send(calls.revoke_key(client_id))
-
-
-def pages(send: Callable[[Request[Page[T]]], Page[T]], build: Callable[[str | None], Request[Page[T]]]) -> Iterator[T]:
-    """Walk over a list page by page; ``build`` makes the request for a cursor."""
-    cursor: str | None = None
-    while True:
-        page = send(build(cursor))
-        yield from page.items
-        if page.next is None or page.next == cursor:
-            return
-        cursor = page.next

@@ -7,11 +7,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from valhalla.sdk.access import Connection, Model
+from valhalla.sdk.reports import Check
+
 T = TypeVar("T")
-
-
-class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all wire values."""
 
 
 class Route(Model, frozen=True, kw_only=True):
@@ -20,59 +19,6 @@ class Route(Model, frozen=True, kw_only=True):
     kind: str
     key: str
     linked_at: datetime | None = None
-
-
-class PostgresAccess(Model, frozen=True, kw_only=True):
-    """The sandbox's own login to Postgres."""
-
-    url: str
-    host: str
-    port: int
-    database: str
-    user: str
-    password: str
-    schema: str
-
-    def __repr__(self) -> str:
-        return f"PostgresAccess(user={self.user!r}, schema={self.schema!r}, password=***)"
-
-
-class ValkeyAccess(Model, frozen=True, kw_only=True):
-    """The sandbox's own Valkey user; every key and channel starts with ``prefix``."""
-
-    url: str
-    host: str
-    port: int
-    user: str
-    password: str
-    prefix: str
-
-    def __repr__(self) -> str:
-        return f"ValkeyAccess(user={self.user!r}, prefix={self.prefix!r}, password=***)"
-
-
-class NatsAccess(Model, frozen=True, kw_only=True):
-    """The sandbox's own NATS account; ``creds`` is the text of a credentials file."""
-
-    url: str
-    creds: str
-    prefix: str
-    inbox_prefix: str = ""
-
-    def __repr__(self) -> str:
-        return f"NatsAccess(url={self.url!r}, prefix={self.prefix!r}, creds=***)"
-
-
-class Connection(Model, frozen=True, kw_only=True):
-    """How to enter a sandbox. ``env`` lacks only ``NATS_CREDS``, which is a file on the client's side."""
-
-    postgres: PostgresAccess | None = None
-    valkey: ValkeyAccess | None = None
-    nats: NatsAccess | None = None
-    env: dict[str, str]
-
-    def __repr__(self) -> str:
-        return f"Connection(postgres={self.postgres!r}, valkey={self.valkey!r}, nats={self.nats!r}, env=***)"
 
 
 class Sandbox(Model, frozen=True, kw_only=True):
@@ -132,15 +78,6 @@ class DryRun(Model, frozen=True, kw_only=True):
     would: dict[str, Any] = {}
 
 
-class Check(Model, frozen=True, kw_only=True):
-    """One part's health: ``reason`` says what is wrong and ``help`` what to do."""
-
-    ok: bool
-    latency_ms: float | None = None
-    reason: str | None = None
-    help: str | None = None
-
-
 class Health(Model, frozen=True, kw_only=True):
     """A sandbox's health: ``healthy``, ``degraded`` or ``unhealthy``, with the reasons."""
 
@@ -159,83 +96,3 @@ class Page(Model, Generic[T], frozen=True, kw_only=True):
     items: tuple[T, ...]
     next: str | None = None
     total: int | None = None
-
-
-class AuditEntry(Model, frozen=True, kw_only=True):
-    """One row of the ledger."""
-
-    at: datetime
-    actor: str
-    action: str
-    details: dict[str, Any] | None = None
-    seq: int | None = None
-    id: str | int | None = None
-    kind: str | None = None
-    subject: str | None = None
-
-
-class ApiKey(Model, frozen=True, kw_only=True):
-    """A client of the control plane; ``key`` is told once, when it is made."""
-
-    id: str
-    owner: str
-    name: str | None = None
-    scopes: tuple[str, ...] = ()
-    prefix: str = ""
-    created_at: datetime | None = None
-    expires_at: datetime | None = None
-    key: str | None = None
-
-    def __repr__(self) -> str:
-        return f"ApiKey(id={self.id!r}, owner={self.owner!r}, scopes={self.scopes!r})"
-
-
-class Readiness(Model, frozen=True, kw_only=True):
-    """Whether the control plane can do its work, part by part."""
-
-    status: str
-    checks: dict[str, Check] = {}
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it takes requests."""
-        return self.status == "ready"
-
-
-class Fault(Model, frozen=True, kw_only=True):
-    """The first place where the ledger is not what was written."""
-
-    kind: str
-    seq: int | None = None
-    entry: Any = None
-    detail: str = ""
-
-
-class LedgerReport(Model, frozen=True, kw_only=True):
-    """The outcome of a verification of the ledger."""
-
-    ok: bool
-    entries: int = 0
-    sealed: int = 0
-    unsealed: int = 0
-    checkpoints: int = 0
-    fault: Fault | None = None
-
-
-class Orphan(Model, frozen=True, kw_only=True):
-    """Something in a backend that belongs to no living sandbox."""
-
-    slice: str
-    kind: str
-    name: str
-
-
-class ReapReport(Model, frozen=True, kw_only=True):
-    """What one pass of the reaper did, or would do."""
-
-    expired: tuple[Any, ...] = ()
-    destroyed: tuple[Any, ...] = ()
-    resumed: tuple[Any, ...] = ()
-    failed: dict[str, str] = {}
-    orphans: tuple[Orphan, ...] = ()
-    removed: tuple[Orphan, ...] = ()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from valhalla.cli.failures import Refusal
+from valhalla.sdk.access import Connection
 from valhalla.sdk.client import Client
-from valhalla.sdk.models import Connection, Sandbox
+from valhalla.sdk.models import Sandbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import click
 from valhalla.cli.failures import Refusal
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.kernel.problems import Problem
-from valhalla.sdk.models import PostgresAccess
+from valhalla.sdk.access import PostgresAccess
 
 
 @click.command("psql", context_settings={"allow_interspersed_args": False})

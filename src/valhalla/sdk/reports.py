@@ -1,0 +1,97 @@
+"""What the control plane says about itself: keys, ledger, readiness, the reaper's work."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from valhalla.sdk.access import Model
+
+
+class Check(Model, frozen=True, kw_only=True):
+    """One part's health: ``reason`` says what is wrong and ``help`` what to do."""
+
+    ok: bool
+    latency_ms: float | None = None
+    reason: str | None = None
+    help: str | None = None
+
+
+class AuditEntry(Model, frozen=True, kw_only=True):
+    """One row of the ledger."""
+
+    at: datetime
+    actor: str
+    action: str
+    details: dict[str, Any] | None = None
+    seq: int | None = None
+    id: str | int | None = None
+    kind: str | None = None
+    subject: str | None = None
+
+
+class ApiKey(Model, frozen=True, kw_only=True):
+    """A client of the control plane; ``key`` is told once, when it is made."""
+
+    id: str
+    owner: str
+    name: str | None = None
+    scopes: tuple[str, ...] = ()
+    prefix: str = ""
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ApiKey(id={self.id!r}, owner={self.owner!r}, scopes={self.scopes!r})"
+
+
+class Readiness(Model, frozen=True, kw_only=True):
+    """Whether the control plane can do its work, part by part."""
+
+    status: str
+    checks: dict[str, Check] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes requests."""
+        return self.status == "ready"
+
+
+class Fault(Model, frozen=True, kw_only=True):
+    """The first place where the ledger is not what was written."""
+
+    kind: str
+    seq: int | None = None
+    entry: Any = None
+    detail: str = ""
+
+
+class LedgerReport(Model, frozen=True, kw_only=True):
+    """The outcome of a verification of the ledger."""
+
+    ok: bool
+    entries: int = 0
+    sealed: int = 0
+    unsealed: int = 0
+    checkpoints: int = 0
+    fault: Fault | None = None
+
+
+class Orphan(Model, frozen=True, kw_only=True):
+    """Something in a backend that belongs to no living sandbox."""
+
+    slice: str
+    kind: str
+    name: str
+
+
+class ReapReport(Model, frozen=True, kw_only=True):
+    """What one pass of the reaper did, or would do."""
+
+    expired: tuple[Any, ...] = ()
+    destroyed: tuple[Any, ...] = ()
+    resumed: tuple[Any, ...] = ()
+    failed: dict[str, str] = {}
+    orphans: tuple[Orphan, ...] = ()
+    removed: tuple[Orphan, ...] = ()

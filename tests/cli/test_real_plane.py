@@ -1,0 +1,195 @@
+"""The command line against a real control plane with its real servers, started as users start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.cli.calling import PROGRAM, Result
+
+Run = Callable[..., Result]
+
+
+def call(data_dir: Path, *words: str) -> Result:
+    """Run a command line on a data directory."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("VALHALLA_")}
+    command = [*PROGRAM, "--data-dir", str(data_dir), *words]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60, env=env)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[tuple[Path, Result]]:
+    """A control plane in the background: its data directory, and what the start printed."""
+    folder = Path(tempfile.mkdtemp(prefix="vh-cli-"))
+    # as root, Postgres runs under another account, which must be able to pass through
+    folder.chmod(0o711)
+    data_dir = folder / "data"
+    try:
+        yield data_dir, call(data_dir, "up", "--detach")
+    finally:
+        call(data_dir, "down")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def real(up: tuple[Path, Result]) -> Run:
+    data_dir, started = up
+    assert started.code == 0, started.err
+    return lambda *words: call(data_dir, *words)
+
+
+@pytest.fixture
+def quick(up: tuple[Path, Result], real: Run, valhalla: Run) -> Run:
+    """The same without a process per command, where a process is not the point."""
+    del real
+    return lambda *words: valhalla("--data-dir", str(up[0]), *words)
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    """Wait for what the plane promises to be visible within 50 ms, twenty times as long."""
+    until = time.monotonic() + 1
+    while not (held := holds()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return held
+
+
+@pytest.fixture
+def box(quick: Run) -> Iterator[str]:
+    """A sandbox of its own for one test."""
+    name = quick("sandbox", "new", "-q").out.strip()
+    yield name
+    quick("sandbox", "rm", "-y", "-q", name)
+
+
+def test_the_start_tells_url_directory_and_the_key_once(up: tuple[Path, Result], real: Run) -> None:
+    data_dir, started = up
+
+    info = json.loads(real("info", "--json").out)
+    key = Path(info["admin_key_file"])
+    assert info["url"] in started.out
+    assert key.read_text().strip() in started.out
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert key.read_text().strip() not in (data_dir / "logs" / "control.log").read_text()
+    assert info["data_dir"] == str(data_dir)
+    assert info["services"].keys() >= {"postgres", "valkey", "nats"}
+    again = real("up", "--detach")
+    assert (again.code, key.read_text().strip() in again.out) == (0, False)
+
+
+def test_it_is_ready(quick: Run) -> None:
+    assert quick("status").code == 0
+    assert quick("doctor").code == 0
+
+
+def test_a_life(quick: Run) -> None:
+    made = json.loads(quick("sandbox", "new", "life", "--ttl", "90m", "--tag", "t", "--meta", "k=v", "--json").out)
+    assert made.keys() >= {"id", "name", "owner", "status", "expires_at", "connection"}
+    assert quick("sandbox", "ls", "-q", "--tag", "t").out == "life\n"
+    assert quick("sandbox", "status", "-q", "life").out == "life: healthy\n"
+    assert "capped" in quick("sandbox", "extend", "life", "7d", "--json").out
+
+    route = "discord.guild:123456789012345678"
+    assert quick("sandbox", "link", "life", route).code == 0
+    assert route in quick("sandbox", "ls").out
+    assert quick("sandbox", "unlink", "life", route).code == 0
+    assert quick("sandbox", "unlink", "life", route).code == 1
+
+    assert quick("sandbox", "rm", "life").code == 2
+    assert quick("sandbox", "rm", "-y", "life").out == "life is destroyed\n"
+    assert "already destroyed" in quick("sandbox", "rm", "-y", "life").out
+    actions = [entry["action"] for entry in json.loads(quick("sandbox", "audit", made["id"], "--json").out)["items"]]
+    assert {"created", "ttl_extended", "route_linked", "route_unlinked", "destroying", "destroyed"} <= set(actions)
+    assert quick("ledger", "verify").code == 0
+
+
+def test_env_opens_the_database(real: Run, box: str, up: tuple[Path, Result]) -> None:
+    program = """
+import os, psycopg
+with psycopg.connect(os.environ["DATABASE_URL"]) as conn:
+    print(conn.execute("SELECT current_schema()").fetchone()[0] == os.environ["SANDBOX_SCHEMA"])
+"""
+    command = " ".join([*PROGRAM, "--data-dir", str(up[0])])
+    script = f'eval "$({command} sandbox env {box})" && test -r "$NATS_CREDS" && exec {sys.executable} -c "$PROGRAM"'
+
+    done = subprocess.run(
+        ["sh", "-c", script], env={**os.environ, "PROGRAM": program}, capture_output=True, check=True, text=True
+    )
+
+    assert done.stdout == "True\n"
+
+
+def test_run_and_psql(real: Run, box: str) -> None:
+    assert real("sandbox", "run", box, "--", "sh", "-c", 'test -r "$NATS_CREDS" && exit 7').code == 7
+    asked = real("sandbox", "psql", box, "--", "-Atc", "SELECT current_user, current_schema()")
+    assert asked.code == 0, asked.err
+    assert re.fullmatch(r"(sbx_\w+)\|\1\n", asked.out)
+
+
+def test_run_new_leaves_nothing(real: Run) -> None:
+    name = real("sandbox", "run", "--new", "--", "sh", "-c", "echo $SANDBOX_NAME").out.strip()
+
+    until = time.monotonic() + 10
+    while name in real("sandbox", "ls", "-q").out.split() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert name not in real("sandbox", "ls", "-q").out.split()
+
+
+def test_a_key_of_an_owner(quick: Run, box: str) -> None:
+    made = json.loads(
+        quick("key", "new", "--owner", "team-a", "--scope", "sandbox:write", "--expires-in", "1d", "--json").out
+    )
+    theirs = ["--api-key", made["key"], "sandbox"]
+
+    assert soon(lambda: quick(*theirs, "ls").code == 0)
+    name = quick(*theirs, "new", "-q").out.strip()
+    assert name.startswith("team-a-")
+    assert quick(*theirs, "ls", "-q", "--all").out.split() == [name]
+    assert quick(*theirs, "status", box).code == 1
+    assert quick(*theirs, "rm", "-y", box).code == 1
+    assert quick(*theirs, "rm", "-y", name).code == 0
+    assert made["id"] in quick("key", "ls", "-q").out.split()
+    assert quick("key", "revoke", made["id"]).code == 0
+    assert soon(lambda: quick(*theirs, "ls").code == 1)
+
+
+@pytest.mark.parametrize("ttl", ["0h", "-1h", "NaN", "999999999h", "$(touch hit)", "1h\n"])
+def test_odd_lifetimes_are_refused(quick: Run, ttl: str) -> None:
+    result = quick("sandbox", "new", "--ttl", ttl)
+
+    assert (result.code, result.out) == (1, "")
+    assert "next:" in result.err
+
+
+@pytest.mark.parametrize("name", ["Bad", "a b", "$(touch hit)", "a'b", "x" * 65, "a\nb", "ž", "../x"])
+def test_odd_names_are_refused(quick: Run, name: str) -> None:
+    assert quick("sandbox", "new", name).code == 1
+    assert quick("sandbox", "status", name).code == 1
+
+
+def test_the_database_is_current(real: Run) -> None:
+    current = json.loads(real("db", "current", "--json").out)
+
+    assert current["revision"]
+    assert json.loads(real("db", "upgrade", "--json").out) == current
+
+
+def test_down_and_up_again(up: tuple[Path, Result], real: Run) -> None:
+    url = json.loads(real("info", "--json").out)["url"]
+
+    assert real("down").code == 0
+    assert real("sandbox", "ls").code == 3
+    assert real("doctor").code == 1
+
+    assert json.loads(real("up", "--detach", "--json").out).items() >= {"url": url, "started": True}.items()
+    assert real("status").code == 0
