@@ -248,7 +248,7 @@ async def test_a_server_that_hangs_is_unavailable(cell: CellKey, fresh: Names) -
     hang.close()
 
 
-async def test_close_is_quick_and_final_calls_reconnect(nats_slice: NatsSlice, servers: Servers, cell: CellKey) -> None:
+async def test_close_is_quick(nats_slice: NatsSlice, servers: Servers, cell: CellKey) -> None:
     """Closing takes under a second, twice too."""
     assert servers.endpoints.nats_url is not None
     part = NatsSlice(servers.endpoints.nats_url, cell)
