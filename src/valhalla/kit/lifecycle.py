@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,26 +42,17 @@ def take(
         IllegalTransition: its status does not lead to ``to``.
         Conflict: the step is legal, but ``sources`` or ``where`` refused it, or another caller was faster.
     """
-    (identity,) = table.primary_key.columns
     legal = machine.sources(to)
-    allowed = legal if sources is None else tuple(set(legal) & set(sources))
-    conditions = [identity == key, table.c.status.in_(allowed)]
-    if where is not None:
-        conditions.append(where)
-    # locked first: after a wait for another transaction it re-reads the row, so ``from`` is what the step starts at
-    old = (
-        sa.select(identity.label("key"), table.c.status.label("from_status"))
-        .where(*conditions)
-        .with_for_update(of=table)
-        .cte("old")
-    )
-    step = (
-        sa.update(table)
-        .values({**(values or {}), "status": to})
-        .where(identity == old.c.key)
-        .returning(*table.c, old.c.from_status)
-    )
-    row = conn.execute(step).mappings().one_or_none()
+    allowed = legal if sources is None else tuple(sorted(set(legal) & set(sources)))
+    values = values or {}
+    plain = {name: value for name, value in values.items() if not isinstance(value, sa.ClauseElement)}
+    if where is None and len(plain) == len(values):
+        step = _step(table, to, allowed, tuple(plain))
+    else:
+        expressions = {name: value for name, value in values.items() if name not in plain}
+        step = _build(table, to, allowed, tuple(plain), expressions, where)
+    parameters = {f"new_{name}": value for name, value in plain.items()}
+    row = conn.execute(step, {"this_key": key, **parameters}).mappings().one_or_none()
     if row is None:
         raise _refusal(conn, machine, table, key=key, to=to)
     ledger.append(
@@ -73,6 +65,40 @@ def take(
         correlation_id=correlation_id,
     )
     return row
+
+
+def _build(
+    table: sa.Table,
+    to: str,
+    allowed: tuple[str, ...],
+    named: tuple[str, ...],
+    expressions: Mapping[str, Any],
+    where: sa.ColumnElement[bool] | None,
+) -> sa.Executable:
+    (identity,) = table.primary_key.columns
+    conditions = [identity == sa.bindparam("this_key", type_=identity.type), table.c.status.in_(allowed)]
+    if where is not None:
+        conditions.append(where)
+    # locked first: after a wait for another transaction it re-reads the row, so ``from`` is what the step starts at
+    old = (
+        sa.select(identity.label("key"), table.c.status.label("from_status"))
+        .where(*conditions)
+        .with_for_update(of=table)
+        .cte("old")
+    )
+    values = {name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in named}
+    return (
+        sa.update(table)
+        .values({**values, **expressions, "status": to})
+        .where(identity == old.c.key)
+        .returning(*table.c, old.c.from_status)
+    )
+
+
+@lru_cache(maxsize=256)
+def _step(table: sa.Table, to: str, allowed: tuple[str, ...], named: tuple[str, ...]) -> sa.Executable:
+    """Build the statement of a step once: building costs more than running it."""
+    return _build(table, to, allowed, named, {}, None)
 
 
 def _refusal(conn: Connection, machine: Lifecycle, table: sa.Table, *, key: object, to: str) -> Exception:
