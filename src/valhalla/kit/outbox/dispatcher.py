@@ -18,6 +18,7 @@ from valhalla.kit.waiting import Backoff, first_of
 
 log = get_logger("outbox")
 _CHECK: Final = 5.0
+_GRACE: Final = 3.0
 
 
 class Dispatcher:
@@ -72,19 +73,24 @@ class Dispatcher:
         self._leading = True
         for lane in self._lanes:
             lane.taken.clear()
-        tasks = [asyncio.create_task(self._serve(lane), name=f"outbox-{lane.name}") for lane in self._lanes]
+        end = asyncio.Event()
+        tasks = [asyncio.create_task(self._serve(lane, end), name=f"outbox-{lane.name}") for lane in self._lanes]
         try:
             while not await first_of(stop, link.lost, seconds=_CHECK):
                 await link.check()
         finally:
             self._leading = False
+            end.set()
+            if not link.lost.is_set():
+                # what was delivered should also be marked, or it is delivered again at the next start
+                await asyncio.wait(tasks, timeout=_GRACE)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, lane: Lane) -> None:
+    async def _serve(self, lane: Lane, end: asyncio.Event) -> None:
         backoff = Backoff(0.2, 30.0)
-        while True:
+        while not end.is_set():
             try:
                 full = await self._pass(lane)
                 lane.error = None
@@ -93,10 +99,10 @@ class Dispatcher:
                 lane.error = error.detail if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
                 pause = backoff.next()
                 log.warning("events wait for a sink", sink=lane.name, error=lane.error, pause=round(pause, 2))
-                await asyncio.sleep(pause)
+                await first_of(end, seconds=pause)
                 continue
             if not full:
-                await first_of(lane.wake, seconds=self._poll)
+                await first_of(lane.wake, end, seconds=self._poll)
                 lane.wake.clear()
 
     async def _pass(self, lane: Lane) -> bool:
