@@ -146,10 +146,9 @@ class SandboxService:
         """
         sandbox = await self.get(principal, reference)
         if sandbox.status in LIVE:
-            marked = await self.teardown.begin(sandbox.id, actor=principal.id, reason="requested")
-            self._spawn(self.teardown.finish(marked, actor=principal.id))
+            sandbox = await self.teardown.begin(sandbox.id, actor=principal.id, reason="requested")
+            self._spawn(self.teardown.finish(sandbox, actor=principal.id))
         deadline = self._clock.monotonic() + wait
-        sandbox = await self._reread(sandbox.id)
         while sandbox.status != "destroyed" and self._clock.monotonic() < deadline:
             await asyncio.sleep(0.01)
             sandbox = await self._reread(sandbox.id)
