@@ -43,10 +43,11 @@ _SECRETS: Final = re.compile(
     | \bvh_[A-Za-z0-9_-]{8,}                                        # our own keys
     | \beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?   # JWT
     | (?<![A-Z0-9])S[OAUNC][A-Z2-7]{54,}                            # nkey seeds
-    | (?<=[Bb]earer\ )[^\s,;"']+
     """,
     re.VERBOSE | re.DOTALL,
 )
+# a word that merely follows "bearer" has neither the length nor the characters of a token
+_BEARER: Final = re.compile(r"(?i)(\bbearer\s+)(?=[^\s,;\"']{16}|[^\s,;\"']*[0-9._~+/=-])[^\s,;\"']{6,}")
 _USERINFO: Final = re.compile(r"(?<=://)([^\s/?#@:]*):([^\s/?#]*)@")
 _CARD: Final = re.compile(r"(?<![0-9A-Za-z.])[0-9](?:[ -]?[0-9]){12,18}(?![0-9A-Za-z])")
 # issuers' prefixes and lengths: Luhn alone takes one in ten of all long ids for a card
@@ -64,6 +65,7 @@ def text(value: str, *, limit: int = MAX_TEXT) -> str:
     cut = len(value) > limit
     value = storable(value[: 2 * limit])
     value = _SECRETS.sub(MASK, value)
+    value = _BEARER.sub(rf"\1{MASK}", value)
     value = _USERINFO.sub(rf"\1:{MASK}@", value)
     value = _CARD.sub(_mask_card, value)
     return value[:limit] + "…[cut]" if cut or len(value) > limit else value

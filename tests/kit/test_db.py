@@ -1,0 +1,89 @@
+"""The runners: one code path for the event loop and for threads, and one answer when the server is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from valhalla.kernel.problems import Unavailable
+from valhalla.kit.db import Database, sqlstate
+
+ITEMS = sa.Table("items", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def items(db: Database) -> None:
+    await db.run(ITEMS.create)
+
+
+def _add(conn: sa.Connection, number: int, *, fail: bool = False) -> int:
+    conn.execute(sa.insert(ITEMS), {"id": number})
+    if fail:
+        raise RuntimeError("undo")
+    return number
+
+
+def _count(conn: sa.Connection) -> int:
+    return conn.scalar(sa.select(sa.func.count()).select_from(ITEMS)) or 0
+
+
+async def test_both_runners_commit_and_roll_back(db: Database) -> None:
+    """The same function on both drivers."""
+    before = await db.read(_count)
+    assert await db.run(_add, 1) == 1
+    assert await asyncio.to_thread(db.run_blocking, _add, 2) == 2
+    with pytest.raises(RuntimeError, match="undo"):
+        await db.run(_add, 3, fail=True)
+    with pytest.raises(RuntimeError, match="undo"):
+        await asyncio.to_thread(db.run_blocking, _add, 4, fail=True)
+    assert await db.read(_count) == before + 2
+    with pytest.raises(sa.exc.IntegrityError) as twice:
+        await db.run(_add, 1)
+    assert sqlstate(twice.value) == "23505"
+
+
+async def test_a_read_opens_no_transaction(db: Database) -> None:
+    """Two statements of one read have two start times; of one transaction they would share it."""
+
+    def instants(conn: sa.Connection) -> set[object]:
+        return {conn.scalar(sa.select(sa.func.now())) for _ in range(3)}
+
+    assert len(await db.read(instants)) == 3
+    assert len(await db.run(instants)) == 1
+
+
+async def test_a_server_that_is_away_is_unavailable() -> None:
+    """From every runner, with the backend's name and a time to retry."""
+    db = Database("postgresql://postgres@127.0.0.1:1/none")
+    for attempt in (db.run(_count), db.read(_count), db.connect(), asyncio.to_thread(db.run_blocking, _count)):
+        with pytest.raises(Unavailable) as away:
+            await attempt
+        assert away.value.backend == "postgres"
+    await db.close()
+
+
+async def test_a_terminated_session_is_unavailable_and_the_next_works(db: Database) -> None:
+    """The pool replaces what the server ended."""
+    with pytest.raises(Unavailable):
+        await db.run(lambda conn: conn.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())")))
+    assert await db.read(_count) >= 0
+
+
+async def test_a_statement_is_bounded(database_url: str) -> None:
+    """Nothing waits forever, and the connection can be used again."""
+    db = Database(database_url, statement_timeout=0.3, pool_size=1)
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await db.run(lambda conn: conn.execute(sa.text("SELECT pg_sleep(20)")))
+    assert time.monotonic() - began < 5
+    for _ in range(4):
+        assert await db.run(_count) >= 0
+    await db.close()
+
+
+def test_the_password_is_not_shown() -> None:
+    """In a repr that ends up in a traceback."""
+    assert "hunter2" not in repr(Database("postgresql://u:hunter2@h/d"))
