@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from valhalla.kernel.ids import ALPHABET, LENGTH
 from valhalla.sandbox.slices.contracts import Names
-from valhalla.sandbox.slices.nats_rules import NatsLimits, may_publish, may_subscribe
+from valhalla.sandbox.slices.nats_rules import NatsLimits, may_publish, may_subscribe, room_for
 from valhalla.sandbox.slices.valkey_rules import allowed_commands, read_version, user_rule
 
 ids = st.text(alphabet=ALPHABET, min_size=LENGTH, max_size=LENGTH)
@@ -79,3 +79,13 @@ def test_nats_limits() -> None:
     assert claims["disallow_bearer"] is True
     assert NatsLimits().claims(connections=0)["conn"] == 0
     assert NatsLimits(disk=5).claims()["disk_storage"] == 5
+
+
+def test_room_for_accounts() -> None:
+    """The scarcer of memory and disk decides; what an account does not limit does not count."""
+    limits = NatsLimits(memory=16, disk=64)
+
+    assert room_for(limits, 256, 64_000) == 16
+    assert room_for(limits, 16_000, 640) == 10
+    assert room_for(NatsLimits(memory=-1, disk=64), 0, 640) == 10
+    assert room_for(NatsLimits(memory=-1, disk=-1), 0, 0) > 10**9

@@ -27,14 +27,14 @@ from valhalla.sandbox.slices.contracts import Found, Names, Probe
 from valhalla.sandbox.slices.nats_admin import (
     AccountRefused,
     NatsAdmin,
-    close_client,
+    echo,
     explain,
     is_crowded,
-    open_client,
 )
-from valhalla.sandbox.slices.nats_rules import FOREVER, NatsLimits, may_publish, may_subscribe
+from valhalla.sandbox.slices.nats_rules import FOREVER, NatsLimits, may_publish, may_subscribe, room_for
 
 _LOOKUPS: Final = 100
+_EXPECTED: Final = 1000
 
 
 class NatsSlice:
@@ -132,27 +132,20 @@ class NatsSlice:
             await asyncio.to_thread(left.unlink, missing_ok=True)
 
     async def probe(self, names: Names) -> Probe:
-        """Connect as the sandbox and receive a message that it published to itself."""
+        """Connect as the sandbox, receive a message that it published to itself, and look for JetStream."""
         started = time.monotonic()
+        creds = self._creds(names, datetime.now(UTC) + timedelta(minutes=1))
+        subject = f"{names.subject_prefix}valhalla.probe"
         try:
             async with asyncio.timeout(self._timeout):
-                await self._echo(names)
+                await echo(self._url, creds, subject, inbox_prefix=names.inbox_prefix)
+        except errors.NoRespondersError:
+            return Probe(False, _since(started), "JetStream is off for the sandbox: the server had no room for it")
         except (errors.Error, OSError, TimeoutError) as error:
             if is_crowded(error):
                 return Probe(True, _since(started), "all of the sandbox's connections are in use")
             return Probe(False, _since(started), f"cannot connect as the sandbox: {explain(error)}")
         return Probe(True, _since(started))
-
-    async def _echo(self, names: Names) -> None:
-        creds = self._creds(names, datetime.now(UTC) + timedelta(minutes=1))
-        client: Any = await open_client(self._url, creds, inbox_prefix=names.inbox_prefix)
-        try:
-            subject = f"{names.subject_prefix}valhalla.probe"
-            subscription = await client.subscribe(subject)
-            await client.publish(subject, b"1")
-            await subscription.next_msg(timeout=self._timeout)
-        finally:
-            await close_client(client)
 
     async def ping(self) -> Probe:
         """Send PING on the system connection."""
@@ -215,7 +208,7 @@ class NatsSlice:
         return natsauth.creds_file(token, user)
 
     async def check_server(self) -> list[str]:
-        """Make and remove an account, as every sandbox will; return what the server leaves open (nothing).
+        """Make and remove an account, as every sandbox will, and return what lacks, in the operator's words.
 
         Raises:
             Unavailable: the server cannot be reached.
@@ -231,7 +224,11 @@ class NatsSlice:
                 help="The server needs this operator, 'jetstream', and a full resolver with 'allow_delete'.",
                 setting="nats_url",
             ) from error
-        return []
+        room = await self._admin.jetstream_room()
+        fitting = _EXPECTED if room is None else room_for(self._limits, *room)
+        if fitting >= _EXPECTED:
+            return []
+        return [f"JetStream has room for {fitting} sandboxes at a time: raise max_memory_store and max_file_store"]
 
     async def push_control_account(self) -> None:
         """Make the control plane's own account on a server that does not know it from its configuration.

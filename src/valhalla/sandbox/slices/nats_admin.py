@@ -65,6 +65,23 @@ async def close_client(client: Client) -> None:
             await client.close()
 
 
+async def echo(url: str, creds: str, subject: str, *, inbox_prefix: str) -> None:
+    """Connect, receive a message that is published to oneself, and ask JetStream for the account's limits.
+
+    Raises:
+        nats.errors.NoRespondersError: the account has no JetStream.
+        nats.errors.Error, OSError: the rest does not work.
+    """
+    client: Any = await open_client(url, creds, inbox_prefix=inbox_prefix)
+    try:
+        subscription = await client.subscribe(subject)
+        await client.publish(subject, b"1")
+        await subscription.next_msg()
+        await client.request("$JS.API.INFO")
+    finally:
+        await close_client(client)
+
+
 def is_crowded(error: BaseException) -> bool:
     """Say whether the server let nobody in because the account's connections are all in use."""
     return "connections exceeded" in str(error)
@@ -155,6 +172,17 @@ class NatsAdmin:
             Unavailable: no server, or no reply in time.
         """
         return (await self._request(f"$SYS.REQ.ACCOUNT.{account}.CLAIMS.LOOKUP")).decode() or None
+
+    async def jetstream_room(self) -> tuple[int, int] | None:
+        """Return the bytes of memory and disk that JetStream may give away, or ``None`` for a cluster.
+
+        Raises:
+            Unavailable: no server, or no reply in time.
+        """
+        data = (await self._ask("$SYS.REQ.SERVER.PING.JSZ")).get("data", {})
+        if "meta_cluster" in data or "config" not in data:
+            return None
+        return int(data["config"].get("max_memory", 0)), int(data["config"].get("max_storage", 0))
 
     async def round_trip(self) -> float:
         """Return the milliseconds of one PING.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -40,6 +41,16 @@ class NatsLimits:
             "consumer": self.consumers,
             "disallow_bearer": True,
         }
+
+
+def room_for(limits: NatsLimits, memory: int, disk: int) -> int:
+    """Return how many accounts with these limits a server outside a cluster gives JetStream to.
+
+    It sets an account's limits aside in full when its first client comes (``sufficientResources`` in nats-server's
+    jetstream.go), and leaves the account without JetStream when its own are used up.
+    """
+    pairs = ((limits.memory, memory), (limits.disk, disk))
+    return min((has // needs for needs, has in pairs if needs > 0), default=sys.maxsize)
 
 
 def may_publish(names: Names) -> list[str]:
