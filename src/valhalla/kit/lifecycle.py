@@ -61,7 +61,7 @@ def take(
         action=action,
         kind=kind or machine.name,
         subject=str(key),
-        details={"from": row["from_status"], "to": to, **(details or {})},
+        details={**(details or {}), "from": row["from_status"], "to": to},
         correlation_id=correlation_id,
     )
     return row
