@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import secrets
@@ -79,6 +80,8 @@ class ValkeyProcess:
         config.write_text("\n".join(lines) + "\n")
         program = os.environ.get("VALKEY_SERVER_BIN") or str(valkey_program())
         self.process = subprocess.Popen([program, str(config)], stdout=subprocess.DEVNULL)
+        # a test that fails does not come to stop it
+        atexit.register(self.process.kill)
         client = redis.Redis.from_url(self.url)
         for _ in range(500):
             try:
@@ -132,6 +135,7 @@ class NatsProcess:
         path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen([str(nats_program()), "-c", str(path)], stderr=log)
+        atexit.register(self.process.kill)
         for _ in range(500):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
