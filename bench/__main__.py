@@ -1,0 +1,23 @@
+"""``make bench``: every benchmark, or those that are named."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+ALL = ("startup", "sandboxes")
+
+
+def main(names: list[str]) -> int:
+    """Run the named benchmarks, all of them without a name."""
+    unknown = sorted(set(names) - set(ALL))
+    if unknown:
+        print(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(ALL)}", file=sys.stderr)
+        return 2
+    for name in names or ALL:
+        importlib.import_module(f"bench.{name}").run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

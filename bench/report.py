@@ -1,0 +1,63 @@
+"""Figures as a table for people and as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured quantity; ``goal`` is an upper bound in the same unit."""
+
+    name: str
+    unit: str
+    n: int
+    minimum: float
+    p50: float
+    p99: float
+    goal: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        if self.goal is None:
+            return ""
+        return "ok" if self.p50 <= self.goal else "MISSED"
+
+
+def figure(name: str, unit: str, samples: Sequence[float], goal: float | None = None) -> Figure:
+    """Summarise samples."""
+    ordered = sorted(samples)
+    last = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    return Figure(name, unit, len(ordered), ordered[0], statistics.median(ordered), last, goal)
+
+
+def publish(title: str, figures: Sequence[Figure]) -> None:
+    """Print the table and write ``bench/results/<title>.json``."""
+    print(f"\n{title}")
+    print(f"{'':46} {'n':>4} {'min':>9} {'p50':>9} {'p99':>9}  {'goal':>7}")
+    for item in figures:
+        goal = "" if item.goal is None else f"{item.goal:g}"
+        print(
+            f"{item.name + ' [' + item.unit + ']':46} {item.n:4} {item.minimum:9.2f} {item.p50:9.2f} {item.p99:9.2f}"
+            f"  {goal:>7} {item.verdict}"
+        )
+    RESULTS.mkdir(exist_ok=True)
+    document = {
+        "title": title,
+        "at": datetime.now(UTC).isoformat(),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg(),
+        "figures": [asdict(item) | {"verdict": item.verdict} for item in figures],
+    }
+    name = title.partition(":")[0].replace(" ", "-").lower()
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")

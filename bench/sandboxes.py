@@ -1,0 +1,120 @@
+"""Create and destroy over HTTP, beside the floor (the same statements without us) and what people use instead."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from bench.plane import control, down, folder, up
+from bench.report import Figure, figure, publish
+from valhalla.embedded import Endpoints
+from valhalla.kit.cellkey import CellKey
+from valhalla.kit.scram import verifier
+from valhalla.runtime import embedded_url
+from valhalla.sandbox.templates import Templates
+
+N = 60
+
+
+def run() -> None:
+    """Measure and publish."""
+    with folder() as data_dir:
+        up(data_dir)
+        try:
+            figures = asyncio.run(_measure(data_dir))
+        finally:
+            down(data_dir)
+    publish("Sandboxes: cold create and destroy", figures)
+
+
+async def _measure(data_dir: Path) -> list[Figure]:
+    document = control(data_dir)
+    cell = CellKey.parse((data_dir / "cell.key").read_text())
+    port = int(document["services"]["postgres"]["address"].rpartition(":")[2])
+    postgres = await asyncpg.connect(embedded_url(cell, Endpoints(postgres_port=port)))
+    unit = await _unit(postgres)
+    floor = await _bare_schema(postgres)
+    naive = await _database(postgres)
+    await postgres.close()
+    key = (data_dir / "admin.key").read_text().strip()
+    async with httpx.AsyncClient(
+        base_url=document["url"], headers={"Authorization": f"Bearer {key}"}, timeout=30
+    ) as client:
+        await _cycle(client, "warm")
+        cycles = [await _cycle(client, f"bench{index}") for index in range(N)]
+        empty = [await _timed(client.get("/live")) for _ in range(N)]
+    create, cut, first = ([cycle[i] for cycle in cycles] for i in range(3))
+    middle = sorted(unit)[len(unit) // 2]
+    return [
+        figure("U: one-row INSERT + commit (unit)", "ms", unit),
+        figure("GET /live (HTTP floor)", "ms", empty),
+        figure("role + schema + 3 tables, bare (floor)", "ms", floor),
+        figure("CREATE DATABASE … TEMPLATE (what people use)", "ms", naive),
+        figure("create over HTTP, three slices, credentials", "ms", create, goal=40),
+        figure("create, in U", "U", [value / middle for value in create]),
+        figure("first query after create, connect included", "ms", first),
+        figure("destroy over HTTP: access is cut when it answers", "ms", cut, goal=5),
+        figure("destroy, in U", "U", [value / middle for value in cut]),
+    ]
+
+
+async def _cycle(client: httpx.AsyncClient, owner: str) -> tuple[float, float, float]:
+    started = time.perf_counter()
+    answer = await client.post("/api/sandboxes", json={"owner": owner, "ttl": "10m"})
+    create = time.perf_counter() - started
+    answer.raise_for_status()
+    sandbox: dict[str, Any] = answer.json()
+    started = time.perf_counter()
+    connection = await asyncpg.connect(sandbox["connection"]["postgres"]["url"])
+    await connection.fetchval("SELECT count(*) FROM communities")
+    first = time.perf_counter() - started
+    await connection.close()
+    started = time.perf_counter()
+    (await client.delete(f"/api/sandboxes/{sandbox['id']}")).raise_for_status()
+    cut = time.perf_counter() - started
+    # the drop goes on in the background: the next round is measured without it
+    await client.delete(f"/api/sandboxes/{sandbox['id']}", params={"wait": 10})
+    return create * 1000, cut * 1000, first * 1000
+
+
+async def _timed(work: Any) -> float:
+    started = time.perf_counter()
+    await work
+    return (time.perf_counter() - started) * 1000
+
+
+async def _unit(connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
+    await connection.execute("CREATE TABLE IF NOT EXISTS bench_unit (id int)")
+    statement = await connection.prepare("INSERT INTO bench_unit VALUES (1)")
+    return [await _timed(statement.fetch()) for _ in range(300)]
+
+
+async def _bare_schema(connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
+    sql: Any = Templates().get("community")
+    samples: list[float] = []
+    for _ in range(N):
+        name = f"bench_{secrets.token_hex(6)}"
+        script = (
+            f"SET LOCAL createrole_self_grant = 'set, inherit';"
+            f"CREATE ROLE {name} LOGIN PASSWORD '{verifier('secret')}';"
+            f"CREATE SCHEMA {name} AUTHORIZATION {name};"
+            f"SET LOCAL ROLE {name}; SET LOCAL search_path = {name}; {sql.sql}; RESET ROLE;"
+        )
+        samples.append(await _timed(connection.execute(script)))
+        await connection.execute(f"DROP SCHEMA {name} CASCADE; DROP ROLE {name}")
+    return samples
+
+
+async def _database(connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
+    samples: list[float] = []
+    for _ in range(15):
+        name = f"bench_{secrets.token_hex(6)}"
+        samples.append(await _timed(connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")))
+        await connection.execute(f"DROP DATABASE {name}")
+    return samples
