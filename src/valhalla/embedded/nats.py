@@ -16,6 +16,8 @@ from valhalla.embedded.process import Child, Ladder, Program
 from valhalla.embedded.server import Server, Sign, Site, Steps
 from valhalla.embedded.valkey import quoted
 
+# The server reserves an account's whole storage limit when its first client connects, used or not, so its own maxima
+# are the sum over all sandboxes, not what the machine has.
 _CONFIG: Final = """\
 server_name: "{name}"
 host: "127.0.0.1"
@@ -24,7 +26,7 @@ max_payload: 1MB
 operator: "{operator}"
 system_account: "{system}"
 resolver: {{ type: full, dir: "{tokens}", allow_delete: true, interval: "2m", limit: 100000 }}
-jetstream: {{ store_dir: "{store}", max_memory_store: 256MB, max_file_store: 10GB }}
+jetstream: {{ store_dir: "{store}", max_memory_store: 1TB, max_file_store: 1TB }}
 """
 
 
