@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import time
@@ -208,7 +209,9 @@ class Creation:
         while True:
             await asyncio.sleep(self._timing.lease.total_seconds() / 3)
             until = lease_end(self._clock, self._timing)
-            await self._db.run(store.renew_lease, sandbox.id, status="creating", until=until)
+            # a registry that is away for a moment must not end the renewals
+            with contextlib.suppress(Unavailable):
+                await self._db.run(store.renew_lease, sandbox.id, status="creating", until=until)
 
     def _run(self, conn: Connection, principal: Principal, sandbox: Sandbox) -> Sandbox:
         lifecycle.take(

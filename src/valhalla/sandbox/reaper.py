@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Generator
 from datetime import timedelta
 
 from valhalla.kernel.clock import Clock
@@ -55,7 +56,8 @@ class Reaper:
         while not stop.is_set():
             try:
                 report = await self.once()
-                self.last_run, self.last_error = self._clock.monotonic(), None
+                away = [report.failed[part.name] for part in self._backends if part.name in report.failed]
+                self.last_run, self.last_error = self._clock.monotonic(), "; ".join(away) or None
                 if report.destroyed or report.removed or report.failed:
                     _log.info(
                         "reaped",
@@ -76,13 +78,17 @@ class Reaper:
     async def once(self, *, dry_run: bool = False) -> ReapReport:
         """Do everything that is due; ``dry_run`` only reports it.
 
+        A backend that is away is reported in ``failed`` and keeps nothing from being done in the others.
+
         Raises:
-            Unavailable: the registry or a backend's listing cannot be reached.
+            Unavailable: the registry cannot be reached.
         """
         report = ReapReport(dry_run)
         if not dry_run:
-            await self.restore_users()
-            await self._db.run(store.touch, await self._backends.postgres.activity())
+            with _noting(report):
+                await self.restore_users()
+            with _noting(report):
+                await self._db.run(store.touch, await self._backends.postgres.activity())
         await self._expire(report)
         await self._resume(report)
         await self._sweep(report)
@@ -94,10 +100,18 @@ class Reaper:
         Raises:
             Unavailable: Valkey or the registry cannot be reached.
         """
-        run = await self._backends.valkey.run_id()
-        if run != self._valkey_run:
-            await self._backends.valkey.ensure(await self._db.read(store.live_names))
-            self._valkey_run = run
+        valkey = self._backends.valkey
+        run = await valkey.run_id()
+        if run == self._valkey_run:
+            return
+        names = await self._db.read(store.live_names)
+        await valkey.ensure(names)
+        # one that was cut between the reading and the push has a user again: whoever is marked later cuts later
+        live = set(await self._db.read(store.live_names))
+        for ended in names:
+            if ended not in live:
+                await valkey.cut(ended)
+        self._valkey_run = run
 
     async def _expire(self, report: ReapReport) -> None:
         for sandbox_id in await self._db.read(store.due, now=self._clock.now(), limit=_BATCH):
@@ -137,6 +151,9 @@ class Reaper:
             action = "failed" if failed else "destroying"
             sandbox = await self._teardown.begin(sandbox_id, actor=_ACTOR, action=action, reason=reason)
             done = await self._teardown.finish(sandbox, actor=_ACTOR)
+        except (Conflict, NotFound):
+            # another process or a user was faster and finishes it
+            return
         except Problem as problem:
             report.failed[sandbox_id] = problem.detail
             return
@@ -161,8 +178,11 @@ class Reaper:
     async def _sweep(self, report: ReapReport) -> None:
         """Remove what carries our mark but belongs to no sandbox, once it has been so for the grace period."""
         found: list[Found] = []
+        listed: list[str] = []
         for part in self._backends:
-            found.extend(await part.found())
+            with _noting(report):
+                found.extend(await part.found())
+                listed.append(part.name)
         # the registry is read after the listing: a sandbox made in between has its row already
         ended = await self._db.read(store.ended, {item.sandbox_id for item in found})
         orphans = [item for item in found if item.sandbox_id in ended]
@@ -170,7 +190,7 @@ class Reaper:
         if report.dry_run:
             return
         now = self._clock.now()
-        first_seen = await self._db.run(store.suspect, orphans, now=now)
+        first_seen = await self._db.run(store.suspect, orphans, slices=listed, now=now)
         # roles go after the schemas that they own
         ripe = [item for item in orphans if now - first_seen.get(item, now) >= self._timing.orphan_grace]
         for item in sorted(ripe, key=lambda each: each.kind == "role"):
@@ -189,6 +209,15 @@ class Reaper:
                 details=_document(item),
             )
             report.removed.append(_document(item))
+
+
+@contextlib.contextmanager
+def _noting(report: ReapReport) -> Generator[None]:
+    """Note a backend that is away and go on without it."""
+    try:
+        yield
+    except Unavailable as problem:
+        report.failed[problem.backend] = problem.detail
 
 
 def _document(item: Found) -> dict[str, str]:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from valhalla.kernel.problems import Invalid
 from valhalla.kit.json import dumps
@@ -26,7 +26,9 @@ MAX_TAGS: Final = 20
 MAX_ROUTES: Final = 50
 MAX_DESCRIPTION: Final = 500
 MAX_METADATA_BYTES: Final = 16_384
+MAX_SECONDS: Final = 1_000_000_000
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _TTL: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
 _TTL_PART: Final = re.compile(r"([0-9]{1,9})([smhd])")
 
@@ -76,14 +78,15 @@ def parse_ttl(text: str | int | float) -> timedelta:
     if isinstance(text, bool):
         raise invalid("/ttl", "a TTL is a number of seconds or a text such as '90m', '24h' or '7d'")
     if isinstance(text, (int, float)):
-        if not math.isfinite(text) or not 0 < text <= 1e9:
+        # compared before it is converted: an integer may be larger than any float; NaN compares as false
+        if not 0 < text <= MAX_SECONDS or not (ttl := timedelta(seconds=text)):
             raise invalid("/ttl", "a TTL is a positive, finite number of seconds")
-        return timedelta(seconds=text)
+        return ttl
     if _TTL.fullmatch(text) is None:
         raise invalid("/ttl", "write a TTL with its unit, such as '90m', '24h', '7d' or '1h30m'")
     seconds = sum(int(count) * _UNITS[unit] for count, unit in _TTL_PART.findall(text))
-    if not 0 < seconds <= 1e9:
-        raise invalid("/ttl", "a TTL must be longer than zero")
+    if not 0 < seconds <= MAX_SECONDS:
+        raise invalid("/ttl", f"a TTL is longer than zero and at most {MAX_SECONDS:,} seconds")
     return timedelta(seconds=seconds)
 
 
@@ -150,17 +153,33 @@ def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata.
 
     Raises:
-        Invalid: it is larger than 16 KiB as JSON, or holds what Postgres cannot store (NUL).
+        Invalid: it is larger than 16 KiB as JSON, or holds what JSON has not (NaN) or Postgres cannot store (NUL).
     """
     try:
         data = dumps(dict(metadata))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise invalid("/metadata", "metadata must be plain JSON") from error
     if len(data) > MAX_METADATA_BYTES:
         raise invalid("/metadata", f"metadata is larger than {MAX_METADATA_BYTES} bytes as JSON")
-    if b"\\u0000" in data:
-        raise invalid("/metadata", "metadata cannot hold a NUL character")
+    _check_storable(metadata)
     return dict(metadata)
+
+
+def _check_storable(value: object) -> None:
+    """Look at every text and number; the encoder has seen before that nothing is too deep."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise invalid("/metadata", "metadata cannot hold a NUL character")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise invalid("/metadata", "metadata cannot hold NaN or an infinite number: JSON has neither")
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, object]", value).items():
+            _check_storable(key)
+            _check_storable(item)
+    elif isinstance(value, (list, tuple)):
+        for item in cast("Sequence[object]", value):
+            _check_storable(item)
 
 
 def check_spec(
@@ -185,8 +204,8 @@ def check_spec(
     if description is not None:
         if len(description) > MAX_DESCRIPTION:
             raise invalid("/description", f"a description has at most {MAX_DESCRIPTION} characters")
-        if "\x00" in description:
-            raise invalid("/description", "a description cannot hold a NUL character")
+        if _UNSTORABLE.search(description) is not None:
+            raise invalid("/description", "a description cannot hold a NUL character or half of a surrogate pair")
     if len(routes) > MAX_ROUTES:
         raise invalid("/routes", f"at most {MAX_ROUTES} routes")
     checked = [check_route(kind, key, f"/routes/{index}") for index, (kind, key) in enumerate(routes)]

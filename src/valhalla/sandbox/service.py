@@ -12,11 +12,12 @@ from sqlalchemy.engine import Connection
 
 from valhalla.kernel.clock import Clock, isoformat
 from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import Forbidden
+from valhalla.kernel.problems import Forbidden, IllegalTransition, Problem
 from valhalla.kit import paging
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
+from valhalla.kit.log import get_logger
 from valhalla.sandbox import access, rules, store
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Route, Sandbox, Spec, TableStats
@@ -26,6 +27,8 @@ from valhalla.sandbox.health import judge
 from valhalla.sandbox.slices.contracts import Probe
 from valhalla.sandbox.teardown import Teardown, Timing, emit
 from valhalla.sandbox.templates import Templates
+
+_log = get_logger("sandbox.service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class SandboxService:
             timing=timing or Timing(),
         )
         self._background: set[asyncio.Task[Any]] = set()
+        self._ending: dict[str, asyncio.Task[Sandbox]] = {}
 
     async def create(self, principal: Principal, spec: Spec, *, key: str | None = None) -> Created:
         """Make a sandbox, whole or not at all; ``key`` makes a repeated request answer with the first one's sandbox.
@@ -101,8 +105,12 @@ class SandboxService:
         Raises:
             SandboxNotFound: there is none, or it is another owner's.
         """
-        sandbox = await self._db.read(store.find, reference) if len(reference) <= 64 else None
-        if sandbox is None or not (principal.is_admin or sandbox.owner == principal.owner):
+        sandbox = None
+        # an id has the form of a name; anything else is not worth a query, or is none that Postgres could read
+        if rules.NAME.fullmatch(reference) is not None:
+            owner = None if principal.is_admin else principal.owner
+            sandbox = await self._db.read(store.find, reference, owner=owner)
+        if sandbox is None:
             raise SandboxNotFound(f"no sandbox has the id or name '{reference[:64]}'")
         return sandbox
 
@@ -145,14 +153,34 @@ class SandboxService:
             Unavailable: a backend is away; access elsewhere is cut and the reaper finishes.
         """
         sandbox = await self.get(principal, reference)
-        if sandbox.status in LIVE:
-            sandbox = await self.teardown.begin(sandbox.id, actor=principal.id, reason="requested")
-            self._spawn(self.teardown.finish(sandbox, actor=principal.id))
+        ending = self._ending.get(sandbox.id)
+        if ending is None and sandbox.status in LIVE:
+            ending = self._ending[sandbox.id] = self._spawn(self._end(principal, sandbox.id))
+        if ending is not None:
+            # a client that hangs up must not leave the cut half done, and one that repeats waits for the same cut
+            sandbox = await asyncio.shield(ending)
         deadline = self._clock.monotonic() + wait
         while sandbox.status != "destroyed" and self._clock.monotonic() < deadline:
             await asyncio.sleep(0.01)
             sandbox = await self._reread(sandbox.id)
         return sandbox
+
+    async def _end(self, principal: Principal, sandbox_id: str) -> Sandbox:
+        try:
+            marked = await self.teardown.begin(sandbox_id, actor=principal.id, reason="requested")
+        except IllegalTransition:
+            # another process was faster and finishes it
+            return await self._reread(sandbox_id)
+        finally:
+            del self._ending[sandbox_id]
+        self._spawn(self._drop(principal, marked))
+        return marked
+
+    async def _drop(self, principal: Principal, sandbox: Sandbox) -> None:
+        try:
+            await self.teardown.finish(sandbox, actor=principal.id)
+        except Problem as problem:
+            _log.warning("the rest of a sandbox is left to the reaper", sandbox_id=sandbox.id, error=problem.detail)
 
     async def extend(self, principal: Principal, reference: str, ttl: str | float) -> Extension:
         """Move the end by ``ttl``, at most to the maximum lifetime from creation.
@@ -162,23 +190,26 @@ class SandboxService:
             NotRunning: the sandbox is not running, or its time is already over.
         """
         duration = rules.parse_ttl(ttl)
-        sandbox = await self.get(principal, reference)
-        self._must_run(sandbox)
-        expires_at, capped = rules.extended(sandbox.created_at, sandbox.expires_at, duration, self.limits)
-        # first the credentials, then the registry: a crash in between leaves a login that the reaper still cuts in time
-        for part in self.backends:
-            await part.extend(sandbox.names, expires_at=expires_at)
-        await self._db.run(self._record_extension, principal, sandbox, expires_at, capped=capped)
-        return Extension(await self._reread(sandbox.id), capped, sandbox.created_at + self.limits.max_ttl)
+        while True:
+            sandbox = await self.get(principal, reference)
+            self._must_run(sandbox)
+            expires_at, capped = rules.extended(sandbox.created_at, sandbox.expires_at, duration, self.limits)
+            # first the credentials, then the registry: a crash in between leaves a login that the reaper still cuts
+            for part in self.backends:
+                await part.extend(sandbox.names, expires_at=expires_at)
+            # the loser of a race counts from the winner's end, so that both get what they asked for
+            if await self._db.run(self._record_extension, principal, sandbox, expires_at, capped=capped):
+                return Extension(await self._reread(sandbox.id), capped, sandbox.created_at + self.limits.max_ttl)
 
     def _record_extension(
         self, conn: Connection, principal: Principal, sandbox: Sandbox, expires_at: datetime, *, capped: bool
-    ) -> None:
-        if not store.set_expiry(conn, sandbox.id, expires_at):
-            raise NotRunning("the sandbox ended in the meantime")
+    ) -> bool:
+        if not store.set_expiry(conn, sandbox.id, expires_at, before=sandbox.expires_at):
+            return False
         details = {"from": isoformat(sandbox.expires_at), "to": isoformat(expires_at), "capped": capped}
         self._note(conn, principal, sandbox, "ttl_extended", details)
         emit(conn, sandbox, "sandbox.ttl_extended", expires_at=isoformat(expires_at))
+        return True
 
     async def link(self, principal: Principal, reference: str, kind: str, key: str) -> Route:
         """Claim a route for a running sandbox; claiming it again is fine.
@@ -260,15 +291,25 @@ class SandboxService:
         """Count the sandboxes that are not destroyed, by status."""
         return await self._db.read(store.count_by_status)
 
-    async def close(self) -> None:
-        """Wait for creations and teardowns that are under way."""
-        while self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
+    async def close(self, *, patience: float = 5.0) -> None:
+        """Wait for creations and teardowns under way; what takes longer than ``patience`` seconds is called off.
+
+        A creation that is called off (its template's command may run for minutes) removes what it has made; what does
+        not end then either is left to the reaper of the next start.
+        """
+        for _ in range(2):
+            if not self._background:
+                return
+            _, late = await asyncio.wait(self._background, timeout=patience)
+            for task in late:
+                task.cancel()
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        # its caller may have gone; asyncio would report the error as one that nobody looked at
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
     async def _reread(self, sandbox_id: str) -> Sandbox:

@@ -185,13 +185,17 @@ def lock(conn: Connection, sandbox_id: str) -> Sandbox | None:
     return None if row is None else from_row(row)
 
 
-def find(conn: Connection, reference: str) -> Sandbox | None:
-    """Return the sandbox with this id, else the live one of this name, else the newest ended one."""
-    by_id = conn.execute(_select.where(sandboxes.c.id == reference)).mappings().one_or_none()
+def find(conn: Connection, reference: str, *, owner: str | None = None) -> Sandbox | None:
+    """Return the sandbox with this id, else the live one of this name, else the newest ended one.
+
+    With ``owner`` only that owner's are seen: another's later use of a name hides nothing.
+    """
+    visible = _select if owner is None else _select.where(sandboxes.c.owner == owner)
+    by_id = conn.execute(visible.where(sandboxes.c.id == reference)).mappings().one_or_none()
     if by_id is not None:
         return from_row(by_id)
     statement = (
-        _select.where(sandboxes.c.name == reference)
+        visible.where(sandboxes.c.name == reference)
         .order_by(sandboxes.c.status.in_(LIVE).desc(), sandboxes.c.created_at.desc())
         .limit(1)
     )
@@ -225,11 +229,15 @@ def page(
     return [from_row(row) for row in conn.execute(statement).mappings()], total
 
 
-def set_expiry(conn: Connection, sandbox_id: str, expires_at: datetime) -> bool:
-    """Move the end of a running sandbox; False when it is not running any more."""
+def set_expiry(conn: Connection, sandbox_id: str, expires_at: datetime, *, before: datetime) -> bool:
+    """Move the end of a running sandbox from ``before``; False when it runs no more or was moved meanwhile."""
     result = conn.execute(
         sandboxes.update()
-        .where(sandboxes.c.id == sandbox_id, sandboxes.c.status == "running")
+        .where(
+            sandboxes.c.id == sandbox_id,
+            sandboxes.c.status == "running",
+            sandboxes.c.expires_at == before,
+        )
         .values(expires_at=expires_at)
     )
     return result.rowcount == 1
@@ -305,8 +313,8 @@ def take_lease(conn: Connection, sandbox_id: str, *, now: datetime, until: datet
 
 
 def live_names(conn: Connection) -> list[Names]:
-    """Return the names of every running sandbox."""
-    rows = conn.execute(sa.select(sandboxes).where(sandboxes.c.status == "running")).mappings()
+    """Return the names of every sandbox that has credentials, or is being given them."""
+    rows = conn.execute(sa.select(sandboxes).where(sandboxes.c.status.in_(("creating", "running")))).mappings()
     return [from_row(row).names for row in rows]
 
 
@@ -327,11 +335,12 @@ def ended(conn: Connection, ids: Iterable[str]) -> set[str]:
     return wanted - set(conn.execute(statement).scalars())
 
 
-def suspect(conn: Connection, found: Sequence[Found], *, now: datetime) -> dict[Found, datetime]:
-    """Remember orphan candidates, forget those that are gone, and return when each was first seen."""
+def suspect(conn: Connection, found: Sequence[Found], *, slices: Sequence[str], now: datetime) -> dict[Found, datetime]:
+    """Remember orphan candidates, forget those that are gone from ``slices``, and return when each was first seen."""
     keys = [(item.slice, item.kind, item.name) for item in found]
     columns = (sandbox_orphans.c.slice, sandbox_orphans.c.kind, sandbox_orphans.c.name)
-    conn.execute(sandbox_orphans.delete().where(sa.tuple_(*columns).not_in(keys)) if keys else sandbox_orphans.delete())
+    gone = sandbox_orphans.c.slice.in_(slices)
+    conn.execute(sandbox_orphans.delete().where(gone, sa.tuple_(*columns).not_in(keys) if keys else sa.true()))
     if not found:
         return {}
     conn.execute(

@@ -25,10 +25,11 @@ class BuiltIn:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """A folder of ``.sql`` files."""
+    """A folder of ``.sql`` files; ``timeout`` bounds all of them together."""
 
     name: str
     files: tuple[Path, ...]
+    timeout: timedelta = _DEFAULT_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

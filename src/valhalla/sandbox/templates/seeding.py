@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -35,15 +37,21 @@ async def seed(
 
 
 async def _run_scripts(template: Scripts, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    end = time.monotonic() + template.timeout.total_seconds()
     try:
         for path in template.files:
             try:
                 text = await asyncio.to_thread(path.read_text)
-                await connection.execute(text)
-            except (asyncpg.PostgresError, UnicodeDecodeError, OSError) as error:
+                await connection.execute(text, timeout=max(0.001, end - time.monotonic()))
+            except TimeoutError as error:
+                seconds = template.timeout.total_seconds()
+                detail = f"{path.name}: the files took longer than {seconds:g} s"
+                raise TemplateFailed(detail, template=template.name, file=path.name) from error
+            except (asyncpg.PostgresError, UnicodeDecodeError, ValueError, OSError) as error:
                 raise TemplateFailed(f"{path.name}: {error}", template=template.name, file=path.name) from error
     finally:
-        await connection.close(timeout=2)
+        with contextlib.suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await connection.close(timeout=2)
 
 
 async def _run_command(template: Command, environment: Mapping[str, str]) -> None:

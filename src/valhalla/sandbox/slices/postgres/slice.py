@@ -107,8 +107,8 @@ class PostgresSlice:
         """Move the role's ``VALID UNTIL``; a role that is gone is left to the registry to decide about."""
         async with self._pools.connection() as connection:
             try:
-                await connection.execute(
-                    f"ALTER ROLE {identifier(names.role)} VALID UNTIL {literal(isoformat(expires_at))}"
+                await _alter(
+                    connection, f"ALTER ROLE {identifier(names.role)} VALID UNTIL {literal(isoformat(expires_at))}"
                 )
             except asyncpg.UndefinedObjectError:
                 return
@@ -117,7 +117,7 @@ class PostgresSlice:
         """Refuse new logins and end every live session of the role."""
         async with self._pools.connection() as connection:
             try:
-                await connection.execute(f"ALTER ROLE {identifier(names.role)} NOLOGIN")
+                await _alter(connection, f"ALTER ROLE {identifier(names.role)} NOLOGIN")
             except asyncpg.UndefinedObjectError:
                 return
             await self._terminate(connection, names.role)
@@ -294,6 +294,20 @@ class PostgresSlice:
     async def close(self) -> None:
         """Close every connection."""
         await self._pools.close()
+
+
+async def _alter(connection: Any, statement: str) -> None:
+    """Alter a role; the server refuses one of two who do so at once instead of letting it wait."""
+    for _ in range(50):
+        try:
+            await connection.execute(statement)
+        except asyncpg.InternalServerError as error:
+            if "concurrently" not in str(error):
+                raise
+            await asyncio.sleep(0.005)
+        else:
+            return
+    raise Unavailable("postgres", "another session keeps altering the same role")
 
 
 def _since(started: float) -> float:
