@@ -58,6 +58,31 @@ def current(invocation: Invocation, **said: Any) -> None:
     _print(invocation, database.current(_options(invocation, said)))
 
 
+@command.command("bootstrap")
+@click.option("--superuser-url", envvar="VALHALLA_SUPERUSER_URL", required=True, help="Prefer VALHALLA_SUPERUSER_URL.")
+@click.option("--role", default="valhalla", show_default=True, help="The control plane's role, made if missing.")
+@click.option("--database", default="valhalla", show_default=True, help="Its database, made if missing.")
+@serving_options
+@shared_options
+@pass_invocation
+def bootstrap(invocation: Invocation, superuser_url: str, role: str, database: str, **said: Any) -> None:
+    """Prepare an external Postgres once: a role that is no superuser, a database, hardened catalogs.
+
+    Prints the URL for VALHALLA_DATABASE_URL; it holds a password.
+
+    \b
+    Example:
+      VALHALLA_SUPERUSER_URL=postgresql://postgres@db.internal/postgres valhalla db bootstrap
+    """
+    from valhalla.server.database import bootstrap as make
+
+    url = make(_options(invocation, said), superuser_url, role=role, database=database)
+    if invocation.json:
+        emit({"database_url": url})
+    else:
+        say(url)
+
+
 def _options(invocation: Invocation, said: dict[str, Any]) -> ServeOptions:
     return Serving.of(**said).options(data_directory(invocation.data_dir))
 

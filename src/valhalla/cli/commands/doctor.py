@@ -25,7 +25,7 @@ def command(invocation: Invocation) -> int:
     Example:
       valhalla doctor
     """
-    checks = _control_plane(invocation)
+    checks, findings = _control_plane(invocation)
     if not checks["control plane"]["ok"]:
         from valhalla.cli import machine
         from valhalla.sdk.discovery import data_directory
@@ -33,14 +33,17 @@ def command(invocation: Invocation) -> int:
         checks |= machine.checks(data_directory(invocation.data_dir))
     healthy = all(check["ok"] for check in checks.values())
     if invocation.json:
-        emit({"ok": healthy, "checks": checks})
+        emit({"ok": healthy, "checks": checks, "findings": findings})
     elif not invocation.quiet:
         _print(invocation, checks)
+        for finding in findings:
+            say(f"\nnote: {printable(finding)}")
         say("" if not healthy else f"\n{paint(invocation, 'All is well', 'ok')}")
     return 0 if healthy else REFUSED
 
 
-def _control_plane(invocation: Invocation) -> Checks:
+def _control_plane(invocation: Invocation) -> tuple[Checks, list[str]]:
+    """Return the checks, and what the backends do not enforce: a reason to look, not to stop."""
     from valhalla.sdk import calls
 
     try:
@@ -48,10 +51,10 @@ def _control_plane(invocation: Invocation) -> Checks:
             ready: dict[str, Any] = client.document(calls.ready())
             url = client.endpoint.url
     except Unreachable as error:
-        return {"control plane": {"ok": False, "reason": str(error), "help": error.help}}
+        return {"control plane": {"ok": False, "reason": str(error), "help": error.help}}, []
     well = ready.get("status") == "ready"
     own: dict[str, Any] = {"ok": well, "reason": url if well else f"{url} is {ready.get('status')}"}
-    return {"control plane": own, **ready.get("checks", {})}
+    return {"control plane": own, **ready.get("checks", {})}, ready.get("findings", [])
 
 
 def _print(invocation: Invocation, checks: Checks) -> None:
