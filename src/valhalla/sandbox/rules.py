@@ -29,8 +29,8 @@ MAX_METADATA_BYTES: Final = 16_384
 MAX_SECONDS: Final = 1_000_000_000
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-_TTL: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
-_TTL_PART: Final = re.compile(r"([0-9]{1,9})([smhd])")
+_TTL: Final = re.compile(r"(?:[0-9]{1,10}[smhd])+")
+_TTL_PART: Final = re.compile(r"([0-9]{1,10})([smhd])")
 
 
 def invalid(pointer: str, detail: str) -> Invalid:
@@ -133,6 +133,11 @@ def check_route(kind: str, key: str, pointer: str = "/routes") -> Route:
     elif ROUTE_KEY.fullmatch(key) is None:
         raise invalid(f"{pointer}/key", "a route's key is 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'")
     return Route(kind, key)
+
+
+def linked(routes: Sequence[Route], at: datetime) -> tuple[Route, ...]:
+    """Return the routes as linked at an instant."""
+    return tuple(Route(route.kind, route.key, at) for route in routes)
 
 
 def check_tags(tags: Sequence[str]) -> tuple[str, ...]:

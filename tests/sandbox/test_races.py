@@ -1,0 +1,273 @@
+"""Many callers at once: every limit holds, one of them wins, and the losers leave nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.conftest import Servers
+from tests.sandbox.conftest import Left
+from tests.sandbox.plane import ADMINISTRATOR, Team, compose, developer, fresh_owner, work_in
+
+from valhalla.kernel.clock import Clock
+from valhalla.kernel.problems import Problem, Unavailable
+from valhalla.runtime import Runtime
+from valhalla.sandbox.errors import (
+    CreateFailed,
+    InProgress,
+    KeyReuse,
+    NameTaken,
+    NotRunning,
+    OwnerLimit,
+    RouteTaken,
+)
+from valhalla.sandbox.slices.contracts import Names
+
+
+async def race(*calls: Any) -> tuple[list[Any], list[BaseException]]:
+    """Run all at once; return the results and the refusals."""
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    good = [item for item in answers if not isinstance(item, BaseException)]
+    return good, [item for item in answers if isinstance(item, BaseException)]
+
+
+async def test_the_owners_limit_holds_under_fifty(team: Team, left: Left, runtime: Runtime) -> None:
+    """Exactly five of fifty are made; the others are refused and have no row, so nothing half-made either."""
+    made, refused = await race(*(team.create() for _ in range(50)))
+    assert len(made) == 5
+    assert {type(item) for item in refused} == {OwnerLimit}
+    assert len({created.sandbox.name for created in made}) == 5
+    rows = await team.all()
+    assert {row.id for row in rows} == {created.sandbox.id for created in made}
+    assert {row.status for row in rows} == {"running"}
+    for problem in refused:
+        assert isinstance(problem, OwnerLimit)
+        assert problem.extra == {"owner": team.owner, "live": 5, "limit": 5}
+    await team.destroy(made[0].sandbox.id, wait=0)
+    again = await team.create()
+    assert again.connection is not None
+    await work_in(again.connection)
+    with pytest.raises(OwnerLimit):
+        await team.create()
+
+
+async def test_two_control_planes_share_the_limit(servers: Servers, runtime: Runtime, folder: Any, left: Left) -> None:
+    """Creates race through two processes' worth of everything, and the reapers of both leave the winners alone."""
+    other = await compose(servers, runtime.cell, folder, clock=Clock(), name="valhalla_sandboxes")
+    await other.start(lambda _key: None)
+    try:
+        owner = developer(fresh_owner())
+        here, there = Team(runtime, owner), Team(other, owner)
+        made, refused = await race(
+            *((here if n % 2 else there).create() for n in range(16)),
+            *((runtime if n % 2 else other).reaper.once() for n in range(6)),
+        )
+        created = [item for item in made if not hasattr(item, "orphans")]
+        assert len(created) == 5
+        assert {type(item) for item in refused} == {OwnerLimit}
+        assert [item.status for item in await here.all()] == ["running"] * 5
+        for item in created:
+            await work_in(item.connection)
+        gone, wrong = await race(
+            *(each.destroy(item.sandbox.id) for each in (here, there) for item in created),
+            *((runtime if n % 2 else other).reaper.once() for n in range(4)),
+        )
+        assert wrong == []
+        assert {item.status for item in gone if hasattr(item, "status")} == {"destroyed"}
+        assert [await left(item.sandbox.id) for item in created] == [[]] * 5
+        actions = await here.actions(created[0].sandbox.id)
+        assert actions == ["created", "status_changed", "destroying", "destroyed"]
+    finally:
+        await other.stop()
+
+
+async def test_one_of_twenty_gets_the_name(runtime: Runtime) -> None:
+    """Twenty owners ask for one name."""
+    teams = [Team(runtime, developer(fresh_owner())) for _ in range(20)]
+    name = teams[0].owner
+    made, refused = await race(*(each.create(name=name) for each in teams))
+    assert len(made) == 1
+    assert {type(item) for item in refused} == {NameTaken}
+    rows = [row for each in teams for row in await each.all()]
+    assert [row.id for row in rows] == [made[0].sandbox.id]
+    await Team(runtime, ADMINISTRATOR).destroy(name)
+
+
+async def test_one_of_many_gets_the_route(runtime: Runtime, stranger: Team) -> None:
+    """Links and creates race for one route; the losers have no row, and the winner's is stored once."""
+    route = ("discord.guild", "811234567890120001")
+    boxes = [await stranger.new() for _ in range(4)]
+    teams = [Team(runtime, developer(fresh_owner())) for _ in range(6)]
+    service = runtime.sandboxes
+    made, refused = await race(
+        *(each.create(routes=[route]) for each in teams),
+        *(service.link(stranger.principal, box.id, *route) for box in boxes),
+    )
+    assert len(made) == 1
+    assert {type(item) for item in refused} == {RouteTaken}
+    rows = [row for each in (*teams, stranger) for row in await each.all()]
+    assert [str(held) for row in rows for held in row.routes] == [":".join(route)]
+    assert len(rows) == len(boxes) + sum(hasattr(item, "sandbox") for item in made)
+    for each in teams:
+        for row in await each.live():
+            await each.destroy(row.id)
+
+
+class TestIdempotency:
+    """One key, one sandbox."""
+
+    async def test_the_same_request_replays(self, team: Team) -> None:
+        first = await team.create(key="k1", name=team.owner, tags=["a"])
+        again = await team.create(key="k1", name=team.owner, tags=["a"])
+        assert (first.replayed, again.replayed) == (False, True)
+        assert again.sandbox.id == first.sandbox.id
+        assert again.connection is not None
+        await work_in(again.connection)
+        assert len(await team.all()) == 1
+
+    async def test_another_request_is_refused(self, team: Team) -> None:
+        await team.create(key="k1", tags=["a"])
+        with pytest.raises(KeyReuse):
+            await team.create(key="k1", tags=["b"])
+        assert len(await team.all()) == 1
+
+    async def test_a_key_belongs_to_its_caller(self, team: Team, stranger: Team) -> None:
+        first, second = await team.create(key="k1"), await stranger.create(key="k1")
+        assert not second.replayed
+        assert first.sandbox.id != second.sandbox.id
+
+    async def test_twenty_at_once_make_one(self, team: Team) -> None:
+        answers, refused = await race(*(team.create(key="k1") for _ in range(20)))
+        assert len({answer.sandbox.id for answer in answers}) == 1
+        assert sum(not answer.replayed for answer in answers) == 1
+        assert {type(item) for item in refused} <= {InProgress}
+        assert len(await team.all()) == 1
+        assert (await team.create(key="k1")).replayed
+
+    async def test_a_replay_after_the_end_shows_it_without_credentials(self, team: Team) -> None:
+        first = await team.create(key="k1")
+        await team.destroy(first.sandbox.id)
+        again = await team.create(key="k1")
+        assert (again.sandbox.id, again.sandbox.status, again.connection) == (first.sandbox.id, "destroyed", None)
+        assert len(await team.all()) == 1
+
+    async def test_a_refused_request_leaves_the_key_free(self, team: Team, stranger: Team) -> None:
+        await stranger.new(name=team.owner)
+        with pytest.raises(NameTaken):
+            await team.create(key="k1", name=team.owner)
+        assert not (await team.create(key="k1")).replayed
+
+    async def test_a_failed_creation_leaves_the_key_free(
+        self, team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, left: Left
+    ) -> None:
+        async def away(*_: Any, **__: Any) -> None:
+            raise Unavailable("valkey")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(runtime.backends.valkey, "provision", away)
+            with pytest.raises(Unavailable):
+                await team.create(key="k1", name=team.owner)
+        (failed,) = await team.all()
+        again = await team.create(key="k1", name=team.owner)
+        assert not again.replayed
+        assert again.sandbox.id != failed.id
+        assert await left(failed.id) == []
+
+
+async def test_one_of_two_destroys_counts(team: Team) -> None:
+    """Concurrent destroys all succeed and the audit shows one."""
+    sandbox = await team.new()
+    answers, refused = await race(*(team.destroy(sandbox.id) for _ in range(10)))
+    assert refused == []
+    assert {answer.status for answer in answers} == {"destroyed"}
+    assert (await team.actions(sandbox.id)).count("destroying") == 1
+
+
+async def test_destroy_while_creating(
+    team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, left: Left
+) -> None:
+    """The creator learns of it, and what it went on to make goes too."""
+    at_work, go_on = asyncio.Event(), asyncio.Event()
+    provision = runtime.backends.valkey.provision
+
+    async def slow(names: Names, **said: Any) -> None:
+        at_work.set()
+        await go_on.wait()
+        await provision(names, **said)
+
+    monkeypatch.setattr(runtime.backends.valkey, "provision", slow)
+    making = asyncio.create_task(team.create(name=team.owner))
+    await at_work.wait()
+    assert (await team.get(team.owner)).status == "creating"
+    gone = await team.destroy(team.owner, wait=10)
+    assert gone.status == "destroyed"
+    go_on.set()
+    with pytest.raises(CreateFailed, match="removed while it was being made"):
+        await making
+    assert await left(gone.id) == []
+    assert "running" not in str(await team.audit(gone.id))
+    monkeypatch.undo()
+    assert (await team.new(name=team.owner)).id != gone.id
+
+
+async def test_a_creator_that_lost_its_lease_cleans_up(
+    team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, left: Left, clock: Any
+) -> None:
+    """The reaper has taken a frozen creation for dead; when it thaws, it does not bring the sandbox back."""
+    from datetime import timedelta
+
+    at_work, go_on = asyncio.Event(), asyncio.Event()
+    provision = runtime.backends.nats.provision
+
+    async def frozen(names: Names, **said: Any) -> None:
+        at_work.set()
+        await go_on.wait()
+        await provision(names, **said)
+
+    monkeypatch.setattr(runtime.backends.nats, "provision", frozen)
+    making = asyncio.create_task(team.create(key="k1"))
+    await at_work.wait()
+    (row,) = await team.all()
+    with pytest.raises(InProgress):
+        await team.create(key="k1")
+    clock.ahead = timedelta(seconds=2)
+    assert (await runtime.reaper.once()).destroyed == [row.id]
+    go_on.set()
+    with pytest.raises(CreateFailed):
+        await making
+    assert await left(row.id) == []
+    assert await team.actions(row.id) == ["created", "failed", "destroyed"]
+
+
+async def test_extensions_that_race_both_count(team: Team, runtime: Runtime) -> None:
+    """Two callers who each added an hour have added two, and the database lets the sandbox in until then."""
+    from datetime import timedelta
+
+    import asyncpg
+
+    sandbox = await team.new(ttl="1h")
+    service = runtime.sandboxes
+    answers, refused = await race(*(service.extend(team.principal, sandbox.id, "1h") for _ in range(4)))
+    assert (len(answers), refused) == (4, [])
+    after = await team.get(sandbox.id)
+    assert after.expires_at - sandbox.expires_at == timedelta(hours=4)
+    admin = await asyncpg.connect(runtime.db.dsn)
+    valid = await admin.fetchval("SELECT rolvaliduntil FROM pg_roles WHERE rolname = $1", sandbox.names.role)
+    await admin.close()
+    assert abs(valid - after.expires_at) < timedelta(seconds=1)
+    moves = [(e.details["from"], e.details["to"]) for e in await team.audit(sandbox.id) if e.action == "ttl_extended"]
+    assert [to for _, to in moves[:-1]] == [before for before, _ in moves[1:]]
+
+
+async def test_extend_against_destroy(team: Team, runtime: Runtime, left: Left) -> None:
+    """Whoever wins, nothing runs without its schema and nothing ended has its time moved."""
+    for _ in range(5):
+        sandbox = await team.new(ttl="1h")
+        _, refused = await race(runtime.sandboxes.extend(team.principal, sandbox.id, "1h"), team.destroy(sandbox.id))
+        assert all(isinstance(item, (NotRunning, Problem)) for item in refused)
+        after = await team.get(sandbox.id)
+        assert after.status == "destroyed"
+        assert await left(sandbox.id) == []
+        actions = await team.actions(sandbox.id)
+        assert "ttl_extended" not in actions[actions.index("destroying") :]

@@ -1,0 +1,402 @@
+"""Extending, linking, looking at a sandbox: whose it is, how it is, and what is kept of what happened."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+import redis.asyncio
+from tests.conftest import Servers
+from tests.sandbox.plane import MovableClock, Team, fetch, open_bus, opened, set_row
+
+from valhalla.kernel.problems import Invalid
+from valhalla.runtime import Runtime
+from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound
+
+GUILD = ("discord.guild", "811234567890120002")
+
+
+class TestExtend:
+    """More time, up to the maximum."""
+
+    async def test_it_moves_the_end_in_the_registry_and_the_database(self, team: Team, runtime: Runtime) -> None:
+        sandbox = await team.new(ttl="1h")
+        extension = await runtime.sandboxes.extend(team.principal, sandbox.id, "2h")
+        assert not extension.capped
+        assert extension.sandbox.expires_at == sandbox.expires_at + timedelta(hours=2)
+        assert (await team.get(sandbox.id)).expires_at == extension.sandbox.expires_at
+        connection = await team.connection(sandbox.id)
+        until = datetime.fromisoformat(connection["postgres"]["valid_until"])
+        assert abs(until - extension.sandbox.expires_at) < timedelta(seconds=1)
+        assert abs(await self._valid_until(runtime, sandbox.names.role) - until) < timedelta(seconds=1)
+        until = datetime.fromisoformat(connection["nats"]["jwt_expires_at"])
+        assert abs(until - extension.sandbox.expires_at) < timedelta(seconds=2)
+
+    async def test_the_cap_shortens_it_and_is_told(self, team: Team, runtime: Runtime) -> None:
+        sandbox = await team.new(ttl="160h")
+        cap = sandbox.created_at + timedelta(hours=168)
+        extension = await runtime.sandboxes.extend(team.principal, sandbox.id, "7d")
+        assert (extension.capped, extension.max_expires_at, extension.sandbox.expires_at) == (True, cap, cap)
+        again = await runtime.sandboxes.extend(team.principal, sandbox.id, "1s")
+        assert (again.capped, again.sandbox.expires_at) == (True, cap)
+        assert abs(await self._valid_until(runtime, sandbox.names.role) - cap) < timedelta(seconds=1)
+
+    @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), 1e10, True, "24", "", "1h$(touch x)"])
+    async def test_nonsense_moves_nothing(self, team: Team, runtime: Runtime, ttl: Any) -> None:
+        sandbox = await team.new()
+        with pytest.raises(Invalid):
+            await runtime.sandboxes.extend(team.principal, sandbox.id, ttl)
+        assert await team.get(sandbox.id) == sandbox
+
+    async def test_an_ended_one_is_refused(self, team: Team, runtime: Runtime, clock: MovableClock) -> None:
+        """Destroyed, or only past its end while the reaper has not come yet."""
+        gone, late = await team.new(), await team.new(ttl="1h")
+        await team.destroy(gone.id)
+        clock.ahead = timedelta(hours=1, seconds=1)
+        for sandbox in (gone, late):
+            with pytest.raises(NotRunning):
+                await runtime.sandboxes.extend(team.principal, sandbox.id, "1h")
+            with pytest.raises(NotRunning):
+                await team.connection(sandbox.id)
+            assert (await team.get(sandbox.id)).expires_at == sandbox.expires_at
+        assert "ttl_extended" not in await team.actions(late.id)
+
+    async def _valid_until(self, runtime: Runtime, role: str) -> datetime:
+        connection = await asyncpg.connect(runtime.db.dsn)
+        try:
+            return await connection.fetchval("SELECT rolvaliduntil FROM pg_roles WHERE rolname = $1", role)
+        finally:
+            await connection.close()
+
+
+class TestRoutes:
+    """Claims on live events."""
+
+    async def test_link_unlink_and_link_elsewhere(self, team: Team, stranger: Team, runtime: Runtime) -> None:
+        mine, theirs = await team.new(), await stranger.new()
+        service = runtime.sandboxes
+        route = await service.link(team.principal, mine.id, *GUILD)
+        assert str(route) == ":".join(GUILD)
+        assert (await service.link(team.principal, mine.id, *GUILD)).key == GUILD[1]
+        with pytest.raises(RouteTaken):
+            await service.link(stranger.principal, theirs.id, *GUILD)
+        with pytest.raises(RouteNotFound):
+            await service.unlink(stranger.principal, theirs.id, *GUILD)
+        assert (await team.connection(mine.id))["env"]["SANDBOX_ROUTES"] == ":".join(GUILD)
+        await service.unlink(team.principal, mine.id, *GUILD)
+        with pytest.raises(RouteNotFound):
+            await service.unlink(team.principal, mine.id, *GUILD)
+        await service.link(stranger.principal, theirs.id, *GUILD)
+        assert [str(held) for held in (await stranger.get(theirs.id)).routes] == [":".join(GUILD)]
+        assert await team.actions(mine.id) == ["created", "status_changed", "route_linked", "route_unlinked"]
+
+    async def test_destruction_frees_them_at_once(self, team: Team, stranger: Team, runtime: Runtime) -> None:
+        """Not only when everything is dropped, and the audit tells."""
+        mine = await team.new(routes=[GUILD])
+        await team.destroy(mine.id, wait=0)
+        theirs = await stranger.new(routes=[GUILD])
+        assert [str(held) for held in theirs.routes] == [":".join(GUILD)]
+        actions = await team.actions(mine.id)
+        assert actions.index("route_unlinked") > actions.index("destroying")
+        with pytest.raises(NotRunning):
+            await runtime.sandboxes.link(team.principal, mine.id, *GUILD)
+
+    async def test_a_bad_key_changes_nothing(self, team: Team, runtime: Runtime) -> None:
+        mine = await team.new()
+        for key in ("$(touch x)", "1", "8112345678901200 2"):
+            with pytest.raises(Invalid):
+                await runtime.sandboxes.link(team.principal, mine.id, "discord.guild", key)
+        assert (await team.get(mine.id)).routes == ()
+
+
+class TestOwnership:
+    """Another owner's sandbox does not exist."""
+
+    async def test_nothing_can_be_done_with_it(self, team: Team, stranger: Team, runtime: Runtime) -> None:
+        mine = await team.new(name=team.owner, routes=[GUILD])
+        service, who = runtime.sandboxes, stranger.principal
+        for reference in (mine.id, mine.name):
+            for call in (
+                service.get(who, reference),
+                service.destroy(who, reference),
+                service.extend(who, reference, "1h"),
+                service.connection(who, reference),
+                service.audit(who, reference, limit=10, cursor=None),
+                service.link(who, reference, "discord.guild", "811234567890120003"),
+                service.unlink(who, reference, *GUILD),
+                service.health(who, reference),
+                service.stats(who, reference),
+            ):
+                with pytest.raises(SandboxNotFound):
+                    await call
+        assert await stranger.all() == []
+        page = await service.list(who, owner=team.owner, include_destroyed=True)
+        assert (list(page.items), page.total) == ([], 0)
+        assert await team.get(mine.id) == mine
+        assert await team.actions(mine.id) == ["created", "route_linked", "status_changed"]
+
+    async def test_an_admin_may(self, team: Team, admin: Team) -> None:
+        mine = await team.new()
+        assert (await admin.get(mine.id)).id == mine.id
+        await admin.destroy(mine.id)
+        assert (await team.get(mine.id)).status == "destroyed"
+        assert [entry.actor for entry in await team.audit(mine.id) if entry.action == "destroying"] == ["admin-key"]
+
+    @pytest.mark.parametrize(
+        "reference", ["", "nope", "a" * 64, "a" * 10_000, "\x00", "a\x00", "$(touch x)", "' OR 1=1 --", "%", "\ud800"]
+    )
+    async def test_what_is_no_reference_is_not_found(self, team: Team, admin: Team, reference: str) -> None:
+        for each in (team, admin):
+            with pytest.raises(SandboxNotFound) as refusal:
+                await each.get(reference)
+            assert len(refusal.value.detail) < 200
+
+
+class TestHealth:
+    """The verdict, found with the sandbox's own credentials."""
+
+    async def _report(self, team: Team, reference: str) -> Any:
+        return await team.runtime.sandboxes.health(team.principal, reference)
+
+    async def test_healthy(self, team: Team) -> None:
+        report = await self._report(team, (await team.new()).id)
+        assert (report.health, report.reasons) == ("healthy", ())
+        assert set(report.checks) == {"postgres", "valkey", "nats", "ttl", "routes"}
+        assert all(check.ok for check in report.checks.values())
+
+    async def test_degraded_when_little_time_is_left(self, team: Team, clock: MovableClock) -> None:
+        sandbox = await team.new(ttl="1h")
+        clock.ahead = timedelta(minutes=50)
+        report = await self._report(team, sandbox.id)
+        assert report.health == "degraded"
+        assert report.reasons == ("ttl: 9 min left",)
+
+    async def test_degraded_when_every_connection_is_in_use(self, team: Team) -> None:
+        created = await team.create()
+        assert created.connection is not None
+        held = [await asyncpg.connect(created.connection["postgres"]["url"]) for _ in range(5)]
+        try:
+            report = await self._report(team, created.sandbox.id)
+        finally:
+            for connection in held:
+                await connection.close()
+        assert report.health == "degraded"
+        assert "in use" in report.reasons[0]
+
+    async def test_unhealthy_when_its_time_is_over(self, team: Team, clock: MovableClock) -> None:
+        sandbox = await team.new(ttl="1h")
+        clock.ahead = timedelta(hours=2)
+        report = await self._report(team, sandbox.id)
+        assert (report.health, report.reasons) == ("unhealthy", ("ttl: its time is over",))
+
+    async def test_unhealthy_without_its_acl_user(self, team: Team, servers: Servers) -> None:
+        sandbox = await team.new()
+        admin: Any = redis.asyncio.Redis.from_url(str(servers.endpoints.valkey_url))
+        await admin.execute_command("ACL", "DELUSER", sandbox.names.valkey_user)
+        await admin.aclose()
+        report = await self._report(team, sandbox.id)
+        assert report.health == "unhealthy"
+        (reason,) = report.reasons
+        assert reason.startswith("valkey: ")
+        assert report.checks["postgres"].ok
+        assert report.checks["nats"].ok
+
+    async def test_unhealthy_without_its_schema(self, team: Team) -> None:
+        created = await team.create()
+        assert created.connection is not None
+        async with opened(created.connection) as session:
+            await session.sql.execute(f"DROP SCHEMA {created.sandbox.names.schema} CASCADE")
+        report = await self._report(team, created.sandbox.id)
+        assert report.health == "unhealthy"
+        assert report.reasons == (f"postgres: schema {created.sandbox.names.schema} is missing",)
+
+    async def test_unhealthy_without_its_account(self, team: Team, runtime: Runtime) -> None:
+        sandbox = await team.new()
+        await runtime.backends.nats.cut(sandbox.names)
+        report = await self._report(team, sandbox.id)
+        assert report.health == "unhealthy"
+        assert report.reasons[0].startswith("nats: ")
+
+    async def test_unhealthy_when_it_does_not_run(self, team: Team) -> None:
+        sandbox = await team.new()
+        await team.destroy(sandbox.id)
+        report = await self._report(team, sandbox.id)
+        assert (report.health, report.reasons) == ("unhealthy", ("the sandbox is destroyed",))
+
+
+async def test_stats_count_rows(team: Team, runtime: Runtime) -> None:
+    """Every base table, whatever its name, with its exact number of rows."""
+    created = await team.create()
+    assert created.connection is not None
+    async with opened(created.connection) as session:
+        await session.sql.execute(
+            'CREATE TABLE "Odd ""name" (id int); CREATE TABLE t (id int); CREATE VIEW v AS TABLE t'
+        )
+        await session.sql.execute("INSERT INTO t SELECT generate_series(1, 1234)")
+    stats = await runtime.sandboxes.stats(team.principal, created.sandbox.id)
+    assert {item.table: item.rows for item in stats} == {'Odd "name': 0, "t": 1234}
+    await team.destroy(created.sandbox.id)
+    with pytest.raises(NotRunning):
+        await runtime.sandboxes.stats(team.principal, created.sandbox.id)
+
+
+async def test_activity_is_seen(team: Team, runtime: Runtime) -> None:
+    """A sandbox that somebody works in shows when that was; the control plane's own probes do not count."""
+    created = await team.create()
+    assert created.connection is not None
+    await runtime.sandboxes.health(team.principal, created.sandbox.id)
+    await runtime.reaper.once()
+    assert (await team.get(created.sandbox.id)).last_activity_at is None
+    async with opened(created.connection) as session:
+        await session.sql.execute("SELECT 1")
+        await runtime.reaper.once()
+    seen = (await team.get(created.sandbox.id)).last_activity_at
+    assert seen is not None
+    assert abs(datetime.now(UTC) - seen) < timedelta(seconds=10)
+
+
+async def test_a_list_is_filtered_and_paged(team: Team, runtime: Runtime) -> None:
+    made = [await team.new(tags=[f"n{n}", "even" if n % 2 == 0 else "odd"]) for n in range(5)]
+    service = runtime.sandboxes
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await service.list(team.principal, limit=2, cursor=cursor)
+        seen += [item.id for item in page.items]
+        assert page.total == 5
+        if (cursor := page.next) is None:
+            break
+    assert seen == [sandbox.id for sandbox in reversed(made)]
+    even = await service.list(team.principal, tag="even")
+    assert {item.id for item in even.items} == {made[n].id for n in (0, 2, 4)}
+    await team.destroy(made[0].id)
+    assert made[0].id not in {item.id for item in await team.live()}
+    ended = await service.list(team.principal, statuses=["destroyed"])
+    assert [item.id for item in ended.items] == [made[0].id]
+    with pytest.raises(Invalid):
+        await service.list(team.principal, cursor="nonsense")
+
+
+class TestAudit:
+    """What happened outlives the sandbox, complete and without secrets."""
+
+    async def test_the_whole_life(self, team: Team, runtime: Runtime) -> None:
+        sandbox = await team.new(routes=[GUILD], ttl="1h")
+        service = runtime.sandboxes
+        await service.extend(team.principal, sandbox.id, "1h")
+        await service.link(team.principal, sandbox.id, "http.path", "x")
+        await service.unlink(team.principal, sandbox.id, "http.path", "x")
+        await team.destroy(sandbox.id)
+        entries = await team.audit(sandbox.id)
+        assert [entry.action for entry in entries] == [
+            "created",
+            "route_linked",
+            "status_changed",
+            "ttl_extended",
+            "route_linked",
+            "route_unlinked",
+            "destroying",
+            "route_unlinked",
+            "destroyed",
+        ]
+        assert {entry.actor for entry in entries} == {team.principal.id}
+        assert entries[0].details["name"] == sandbox.name
+        assert entries[2].details == {"from": "creating", "to": "running"}
+        assert entries[3].details["capped"] is False
+        assert entries[4].details == {"route": "http.path:x"}
+        assert entries[-1].details["to"] == "destroyed"
+        assert [entry.at for entry in entries] == sorted(entry.at for entry in entries)
+
+    async def test_it_is_kept_by_id_when_the_name_has_a_new_bearer(self, team: Team) -> None:
+        old = await team.new(name=team.owner)
+        await team.destroy(old.id)
+        await team.new(name=team.owner)
+        assert (await team.actions(old.id))[-1] == "destroyed"
+        assert await team.actions(team.owner) == ["created", "status_changed"]
+
+    async def test_nothing_secret_is_stored(self, team: Team, runtime: Runtime) -> None:
+        """Not in the ledger, not in the events, not in the registry: neither the passwords nor the credentials."""
+        created = await team.create(description="d", metadata={"a": 1})
+        assert created.connection is not None
+        sandbox, service = created.sandbox, runtime.sandboxes
+        await team.connection(sandbox.id)
+        await service.health(team.principal, sandbox.id)
+        await service.extend(team.principal, sandbox.id, "1h")
+        await set_row(runtime, sandbox.id, last_activity_at=datetime.now(UTC))
+        await team.destroy(sandbox.id)
+        creds = created.connection["nats"]["creds"]
+        seed = next(line for line in creds.splitlines() if line.startswith("SU"))
+        token = next(line for line in creds.splitlines() if line.startswith("ey"))
+        secrets = [
+            created.connection["postgres"]["password"],
+            created.connection["valkey"]["password"],
+            seed,
+            token,
+            token.split(".")[2],
+        ]
+        assert all(len(secret) > 20 for secret in secrets)
+        rows = [
+            *await fetch(runtime, "SELECT * FROM valhalla.ledger_entries"),
+            *await fetch(runtime, "SELECT * FROM valhalla.events"),
+            *await fetch(runtime, "SELECT * FROM valhalla.sandboxes"),
+        ]
+        stored = "\n".join(str(dict(row)) for row in rows)
+        assert sandbox.id in stored
+        assert [secret for secret in secrets if secret in stored] == []
+
+
+async def test_events_follow_every_change(team: Team, runtime: Runtime) -> None:
+    """Each is written in the transaction of its cause, in order, on the sandbox's subject."""
+    sandbox = await team.new()
+    await runtime.sandboxes.link(team.principal, sandbox.id, "http.path", "y")
+    await runtime.sandboxes.extend(team.principal, sandbox.id, "1h")
+    await team.destroy(sandbox.id)
+    rows = await fetch(
+        runtime, f"SELECT type, data FROM valhalla.events WHERE subject = 'sandbox.{sandbox.id}' ORDER BY id"
+    )
+    assert [row["type"] for row in rows] == [
+        "sandbox.created",
+        "sandbox.running",
+        "sandbox.route_linked",
+        "sandbox.ttl_extended",
+        "sandbox.destroying",
+        "sandbox.destroyed",
+    ]
+    assert {row["data"]["owner"] for row in rows} == {team.owner}
+
+
+async def test_counts(team: Team, runtime: Runtime) -> None:
+    before = (await runtime.sandboxes.counts()).get("running", 0)
+    sandbox = await team.new()
+    assert (await runtime.sandboxes.counts())["running"] == before + 1
+    await team.destroy(sandbox.id)
+    assert (await runtime.sandboxes.counts()).get("running", 0) == before
+
+
+async def test_a_strangers_jwt_does_not_open_the_account(team: Team, stranger: Team) -> None:
+    """One sandbox's NATS credentials under another's prefix see nothing."""
+    mine, theirs = await team.create(), await stranger.create()
+    assert mine.connection is not None
+    assert theirs.connection is not None
+    bus, other = await open_bus(mine.connection), await open_bus(theirs.connection)
+    try:
+        heard: list[bytes] = []
+        subject = mine.connection["nats"]["prefix"] + "x"
+
+        async def note(message: Any) -> None:
+            heard.append(message.data)
+
+        await bus.subscribe(subject, cb=note)
+        await bus.flush()
+        await other.publish(subject, b"forged")
+        await other.flush()
+        await bus.publish(subject, b"own")
+        await bus.flush()
+        await asyncio.sleep(0.05)
+        assert heard == [b"own"]
+    finally:
+        await bus.close()
+        await other.close()
