@@ -31,9 +31,7 @@ class HttpMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Render for Prometheus."""
-        requests = CounterMetricFamily(
-            "valhalla_http_requests", "Finished requests", labels=("method", "status")
-        )
+        requests = CounterMetricFamily("valhalla_http_requests", "Finished requests", labels=("method", "status"))
         for (method, status), count in sorted(self._counts.items()):
             requests.add_metric((method, status), count)
         yield requests

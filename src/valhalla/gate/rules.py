@@ -13,7 +13,7 @@ _PUBLIC: Final = frozenset({"/", "/live", "/ready", "/health", "/metrics", "/doc
 
 
 def is_public(path: str) -> bool:
-    """Say whether a path is answered without a key."""
+    """Say whether a path is answered without a key. Any other is refused first, whether it exists or not."""
     return path in _PUBLIC or path.startswith("/problems/")
 
 
@@ -33,3 +33,13 @@ def bearer(header: bytes | None) -> str | None:
     scheme, _, token = header.decode("latin-1").partition(" ")
     token = token.strip()
     return token if scheme.lower() == "bearer" and 0 < len(token) <= 256 else None
+
+
+def holds_nul(path: str, query: bytes) -> bool:
+    """Say whether a decoded path or a raw query holds a NUL, which no backend can store or look for."""
+    return "\x00" in path or b"%00" in query or b"\x00" in query
+
+
+def declared_length(header: bytes | None) -> int | None:
+    """Return the Content-Length, None for one that is absent or no number (the body is counted in any case)."""
+    return int(header) if header is not None and len(header) <= 18 and header.isdigit() else None

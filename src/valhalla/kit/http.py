@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -17,12 +21,41 @@ from valhalla.kit.log import correlation_id
 
 PROBLEM_JSON: Final = "application/problem+json"
 _PRINCIPAL: Final = "valhalla.principal"
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class WireModel(BaseModel):
     """Base of the API's models: an unknown member is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _StrictRequest(Request):
+    """Reads JSON as RFC 8259 has it: no NaN, no infinity, UTF-8 only, numbers as they were written."""
+
+    async def json(self) -> Any:
+        body = await self.body()
+        try:
+            return msgspec.json.decode(body)
+        except RecursionError as error:
+            raise HTTPException(400, "the body is nested too deeply") from error
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, "the body is not UTF-8") from error
+        except msgspec.DecodeError as error:
+            raise HTTPException(400, f"the body is not JSON: {error}") from error
+
+
+class StrictRoute(APIRoute):
+    """The class of every route that takes a body (``APIRouter(route_class=StrictRoute)``)."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap FastAPI's handler: it would read ``NaN`` and whatever else Python's parser lets pass."""
+        handle = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return strict
 
 
 def set_principal(scope: Scope, principal: Principal | None) -> None:
@@ -58,6 +91,18 @@ def requires(scope: str) -> Any:
     return Depends(dependency)
 
 
+def scope_of(route: APIRoute) -> str | None:
+    """Return the scope a route asks for, None for one that asks for none."""
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        scope = getattr(dependant.call, "__valhalla_scope__", None)
+        if scope is not None:
+            return scope
+        waiting.extend(dependant.dependencies)
+    return None
+
+
 def problem_response(problem: Problem, *, instance: str | None = None) -> Response:
     """Render a problem (RFC 9457) with its headers."""
     headers = dict(problem.headers)
@@ -72,39 +117,30 @@ def validation_problem(errors: Sequence[Mapping[str, Any]]) -> Invalid:
     items: list[dict[str, str]] = []
     for error in errors[:20]:
         where, *path = error.get("loc", ("body",))
-        pointer = "".join(f"/{part}" for part in path)
-        detail = (
-            "this member is unknown"
-            if error.get("type") == "extra_forbidden"
-            else str(error.get("msg", "invalid"))
-        )
-        items.append(
-            {"in": str(where), "pointer": pointer[:200], "detail": detail.removeprefix("Value error, ")[:300]}
-        )
+        items.append({"in": str(where), "pointer": "".join(map(_token, path)), "detail": _reason(error)})
     first = items[0] if items else {"pointer": "", "detail": "the request is not valid", "in": "body"}
     place = first["pointer"] or first["in"]
     return Invalid(f"{place}: {first['detail']}", errors=items)
 
 
+def _token(part: str | int) -> str:
+    """Return one step of a JSON pointer; an unknown member that has not the form of a name is not repeated."""
+    return f"/{part}" if isinstance(part, int) or _NAME.fullmatch(part) else "/…"
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    match error.get("type"):
+        case "extra_forbidden":
+            return "this member is unknown"
+        case "model_attributes_type":
+            return "send a JSON object with 'Content-Type: application/json'"
+        case _:
+            return str(error.get("msg", "invalid")).removeprefix("Value error, ")[:300]
+
+
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     "default": {
         "description": "A problem (RFC 9457)",
-        "content": {
-            PROBLEM_JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["type", "title", "status", "detail", "code"],
-                    "properties": {
-                        "type": {"type": "string"},
-                        "title": {"type": "string"},
-                        "status": {"type": "integer"},
-                        "detail": {"type": "string"},
-                        "code": {"type": "string"},
-                        "help": {"type": "string"},
-                        "correlation_id": {"type": "string"},
-                    },
-                }
-            }
-        },
+        "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }

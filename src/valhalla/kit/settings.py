@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,81 +18,100 @@ from pydantic_settings import (
 )
 
 from valhalla.kernel.problems import Misconfigured
+from valhalla.kit.setting_types import (
+    CellKeyText,
+    Duration,
+    DurationOrZero,
+    NatsUrl,
+    OperatorSeed,
+    PostgresUrl,
+    ReadableFile,
+    ValkeyUrl,
+)
 
 PREFIX: Final = "VALHALLA_"
 # read by the client or by tests, not settings of the control plane
 _OTHER_VARIABLES: Final = frozenset(
-    {"VALHALLA_URL", "VALHALLA_API_KEY", "VALHALLA_CRASH_AT", "VALHALLA_OWNER"}
+    {"VALHALLA_URL", "VALHALLA_API_KEY", "VALHALLA_CRASH_AT", "VALHALLA_OWNER", "VALHALLA_SUPERUSER_URL"}
 )
 
 
 class Settings(BaseSettings):
-    """The control plane's settings. Durations are seconds or ISO 8601 (``PT15S``)."""
+    """The control plane's settings. A duration is seconds, ``90m``, ``24h``, ``7d``, ``1h30m`` or ISO 8601."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     data_dir: Path = Field(Path(".valhalla"), description="where the control plane keeps its files")
-    host: str = Field(
-        "127.0.0.1", description="address to bind; anything but loopback needs TLS or allow_plaintext"
-    )
-    port: int = Field(
-        0, ge=0, le=65_535, description="port to bind; 0 keeps the last one, or takes a free one"
-    )
+    host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs TLS or allow_plaintext")
+    port: int = Field(0, ge=0, le=65_535, description="port to bind; 0 keeps the last one, or takes a free one")
     allow_plaintext: bool = Field(False, description="permit a non-loopback address without TLS")
-    tls_cert: Path | None = Field(None, description="PEM certificate chain")
-    tls_key: Path | None = Field(None, description="PEM private key")
+    tls_cert: ReadableFile | None = Field(None, description="PEM certificate chain")
+    tls_key: ReadableFile | None = Field(None, description="PEM private key")
 
-    database_url: SecretStr | None = Field(
-        None, description="an external PostgreSQL (16 or newer) instead of the embedded"
+    database_url: PostgresUrl | None = Field(
+        None, description="an external PostgreSQL (16 or newer) instead of the embedded; see 'valhalla db bootstrap'"
     )
-    valkey_url: SecretStr | None = Field(
+    valkey_url: ValkeyUrl | None = Field(
         None, description="an external Valkey or Redis (7 or newer): an admin user's URL"
     )
-    nats_url: str | None = Field(
+    nats_url: NatsUrl | None = Field(
         None, description="an external NATS server in operator mode with the full resolver"
     )
-    nats_operator_seed: SecretStr | None = Field(None, description="the operator's (signing) seed, SO…")
+    nats_operator_seed: OperatorSeed | None = Field(None, description="the operator's (signing) seed, SO…")
     nats_system_creds: SecretStr | None = Field(
         None, description="credentials of a system-account user: text or a path"
     )
-    cell_key: SecretStr | None = Field(None, description="base64 of 32 bytes; made in data_dir when absent")
+    cell_key: CellKeyText | None = Field(None, description="base64 of 32 bytes; made in data_dir when absent")
 
-    default_ttl: timedelta = Field(timedelta(hours=24), gt=timedelta(0))
-    max_ttl: timedelta = Field(timedelta(hours=168), gt=timedelta(0))
-    max_sandboxes_per_owner: int = Field(5, ge=1, le=100_000)
+    default_ttl: Duration = Field(timedelta(hours=24), description="a sandbox's lifetime if none is asked")
+    max_ttl: Duration = Field(timedelta(hours=168), description="longest lifetime, from creation")
+    max_sandboxes_per_owner: int = Field(5, ge=1, le=100_000, description="live sandboxes an owner may have")
     sandbox_connections: int = Field(5, ge=1, le=1000, description="Postgres connections per sandbox")
-    sandbox_statement_timeout: timedelta = Field(timedelta(seconds=60), gt=timedelta(0))
+    sandbox_statement_timeout: Duration = Field(
+        timedelta(seconds=60), description="longest statement in a sandbox's database, unless it says else"
+    )
     templates_dir: Path | None = Field(
-        None, description="folders of .sql files or template.toml; data_dir/templates"
+        None, description="folders of .sql files or with a template.toml; data_dir/templates when absent"
     )
 
-    reap_interval: timedelta = Field(timedelta(seconds=15), gt=timedelta(0))
-    lease: timedelta = Field(timedelta(seconds=30), gt=timedelta(0))
-    orphan_grace: timedelta = Field(timedelta(minutes=10), ge=timedelta(0))
-    max_body_bytes: int = Field(1_048_576, ge=1024)
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
-    access_log: bool = True
+    reap_interval: Duration = Field(timedelta(seconds=15), description="pause between the reaper's runs")
+    lease: Duration = Field(
+        timedelta(seconds=30), description="how long unfinished work stays with a worker that went silent"
+    )
+    orphan_grace: DurationOrZero = Field(
+        timedelta(minutes=10),
+        description="how long something without a sandbox is left alone",
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=2**31, description="largest request body")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
+    access_log: bool = Field(True, description="write a line for each request")
 
     @field_validator("host")
     @classmethod
     def _address(cls, value: str) -> str:
         if value != "localhost":
-            ipaddress.ip_address(value)
+            try:
+                ipaddress.ip_address(value)
+            except ValueError:
+                raise ValueError("it must be an IP address or localhost") from None
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        # the error's type is the setting to look at
         if self.default_ttl > self.max_ttl:
-            raise ValueError("default_ttl is longer than max_ttl")
+            raise PydanticCustomError("default_ttl", "it is longer than max_ttl")
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
+            raise PydanticCustomError("tls_cert", "tls_cert and tls_key go together")
         if not self.is_loopback and self.tls_cert is None and not self.allow_plaintext:
-            raise ValueError(
-                f"refusing to bind {self.host} without TLS: set tls_cert and tls_key, or allow_plaintext if a proxy"
-                " in front does TLS"
+            raise PydanticCustomError(
+                "host",
+                "refusing to bind beyond loopback without TLS: set tls_cert and tls_key, or allow_plaintext if a proxy"
+                " in front does TLS",
             )
-        if (self.nats_url is None) != (self.nats_operator_seed is None or self.nats_system_creds is None):
-            raise ValueError("nats_url, nats_operator_seed and nats_system_creds go together")
+        nats = (self.nats_url, self.nats_operator_seed, self.nats_system_creds)
+        if any(nats) and not all(nats):
+            raise PydanticCustomError("nats_url", "nats_url, nats_operator_seed and nats_system_creds go together")
         return self
 
     @property
@@ -135,13 +155,17 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
     try:
         return FromFile(**{key: value for key, value in overrides.items() if value is not None})
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
-        reason = (
-            "it is no setting"
-            if first["type"] == "extra_forbidden"
-            else first["msg"].removeprefix("Value error, ")
-        )
-        raise Misconfigured(f"{name}: {reason}", setting=name) from error
-    except ValueError as error:
-        raise Misconfigured(f"{path}: {error}", setting="config") from error
+        problem = _problem(error)
+    except (ValueError, OSError) as error:
+        # of the errors that pass here only TOML's own says where it is, and it repeats no value
+        problem = Misconfigured(f"{path}: {error}", setting="config")
+    # outside of the handlers: pydantic's error holds the values, and a chained traceback would print them
+    raise problem
+
+
+def _problem(error: ValidationError) -> Misconfigured:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    name = ".".join(str(part) for part in first["loc"]) or first["type"]
+    unknown = first["type"] == "extra_forbidden"
+    reason = "it is no setting" if unknown else first["msg"].removeprefix("Value error, ")
+    return Misconfigured(f"{name}: {reason}", setting=name)

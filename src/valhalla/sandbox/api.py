@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from valhalla.kernel.principal import Principal
-from valhalla.kit.http import PROBLEMS, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires
 from valhalla.sandbox import rules
 from valhalla.sandbox.contracts import Sandbox, Status
 from valhalla.sandbox.reaper import Reaper
@@ -15,6 +15,7 @@ from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.wire import (
     AuditEntryOut,
     AuditPage,
+    ConnectionOut,
     CreatedOut,
     ExtendedOut,
     ExtendIn,
@@ -43,7 +44,7 @@ Cursor = Annotated[str | None, Query(max_length=500)]
 
 def router(service: SandboxService, reaper: Reaper) -> APIRouter:
     """Return the routes over ``service``."""
-    routes = APIRouter(prefix="/api/sandboxes", tags=["sandboxes"], responses=PROBLEMS)
+    routes = APIRouter(prefix="/api/sandboxes", tags=["sandboxes"], responses=PROBLEMS, route_class=StrictRoute)
     _lifecycle(routes, service)
     _details(routes, service)
 
@@ -138,10 +139,10 @@ def _details(routes: APIRouter, service: SandboxService) -> None:
         return status_out(await service.health(principal, reference))
 
     @routes.get("/{reference}/connection")
-    async def connection(reference: Reference, response: Response, principal: Writer) -> dict[str, object]:
+    async def connection(reference: Reference, response: Response, principal: Writer) -> ConnectionOut:
         """Show addresses, credentials and environment variables."""
         response.headers["Cache-Control"] = "no-store"
-        return await service.connection(principal, reference)
+        return cast(ConnectionOut, await service.connection(principal, reference))
 
     @routes.get("/{reference}/tables")
     async def tables(reference: Reference, principal: Reader) -> list[TableOut]:

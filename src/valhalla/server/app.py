@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -19,32 +20,19 @@ from valhalla.kernel.problems import Invalid, MethodNotAllowed, NotFound, Payloa
 from valhalla.kit.http import problem_response, validation_problem
 from valhalla.runtime import Runtime
 from valhalla.sandbox.api import router as sandbox_router
+from valhalla.server import openapi
 from valhalla.server.system import router as system_router
 from valhalla.version import VERSION
 
 
 def build(runtime: Runtime) -> ASGIApp:
     """Return the whole application: the gate around the routes."""
-    app = FastAPI(
-        title="Valhalla",
-        version=VERSION,
-        summary="A safe place to run risky backend code, and the console that governs it.",
-        docs_url="/docs",
-        redoc_url=None,
-        separate_input_output_schemas=False,
-    )
-    _handle_problems(app)
-    app.include_router(sandbox_router(runtime.sandboxes, runtime.reaper))
-    app.include_router(clients_router(runtime.clients))
-    app.include_router(system_router(runtime))
-    app.openapi_schema = None
-    _describe_security(app)
 
     def principal(key: str) -> Principal | None:
         return authenticate(key, runtime.clients_by_id(), runtime.clock.now)
 
     return Gate(
-        app,
+        application(runtime),
         authenticate=principal,
         metrics=runtime.http_metrics,
         log=access_line if runtime.settings.access_log else None,
@@ -52,7 +40,32 @@ def build(runtime: Runtime) -> ASGIApp:
     )
 
 
-def _handle_problems(app: FastAPI) -> None:
+def application(runtime: Runtime) -> FastAPI:
+    """Return the routes without the gate: nobody is authenticated here."""
+    app = FastAPI(
+        title="Valhalla",
+        version=VERSION,
+        summary="A safe place to run risky backend code, and the console that governs it.",
+        docs_url="/docs",
+        swagger_ui_oauth2_redirect_url=None,
+        redoc_url=None,
+        # a thing has one address; a redirect would name the host that the client sent
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    routers = (
+        sandbox_router(runtime.sandboxes, runtime.reaper),
+        clients_router(runtime.clients, runtime.feed.refresh),
+        system_router(runtime),
+    )
+    for router in routers:
+        app.include_router(router)
+    _handle_problems(app, routers)
+    openapi.describe(app, routers)
+    return app
+
+
+def _handle_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     async def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
         return problem_response(error, instance=request.url.path)
@@ -63,6 +76,9 @@ def _handle_problems(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == 405:
+            allow = ", ".join(_methods(routers, request.url.path))
+            return problem_response(MethodNotAllowed(headers={"Allow": allow}), instance=request.url.path)
         return problem_response(_from_http(error), instance=request.url.path)
 
     async def unexpected(request: Request, error: Exception) -> Response:
@@ -75,31 +91,22 @@ def _handle_problems(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
+def _methods(routers: Sequence[APIRouter], path: str) -> list[str]:
+    """Return every method of a path: the framework tells those of the first route that fits."""
+    found: set[str] = set()
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.path_regex.match(path):
+                found |= route.methods or set()
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
 def _from_http(error: HTTPException) -> Problem:
     headers = dict(error.headers or {})
     match error.status_code:
         case 404:
-            return NotFound("no such path", headers=headers)
-        case 405:
-            return MethodNotAllowed(headers=headers)
+            return NotFound("no such path", help="/docs and /openapi.json list the paths.", headers=headers)
         case 413:
             return PayloadTooLarge(error.detail, headers=headers)
         case _:
             return Invalid(error.detail, headers=headers)
-
-
-def _describe_security(app: FastAPI) -> None:
-    """Say in the OpenAPI that every route but the public ones takes a bearer key."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = generate()
-            schema.setdefault("components", {})["securitySchemes"] = {
-                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "vh_…"}
-            }
-            schema["security"] = [{"key": []}]
-            app.openapi_schema = schema
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

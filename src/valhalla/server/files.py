@@ -52,6 +52,15 @@ def write_control(data_dir: Path, document: dict[str, Any]) -> None:
     write_private(data_dir / CONTROL, json.dumps(document, indent=2) + "\n")
 
 
+def running(data_dir: Path) -> dict[str, Any] | None:
+    """Return what the running control plane told, None when none runs (a crash leaves the file behind)."""
+    try:
+        document: dict[str, Any] = json.loads((data_dir / CONTROL).read_text())
+        return document if start_ticks(document["pid"]) == document["started"] else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def remove_control(data_dir: Path) -> None:
     """Tell clients that it has stopped."""
     (data_dir / CONTROL).unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import socket
@@ -58,10 +59,10 @@ def serve(options: ServeOptions) -> int:
             return 0
 
 
-def embedded_stack(settings: Any, data_dir: Path, cell: CellKey) -> Stack | None:
-    """Return the servers to start as children: those for which no external one is named."""
+def embedded_stack(settings: Any, data_dir: Path, cell: CellKey, *, only: str | None = None) -> Stack | None:
+    """Return the servers to start as children: those for which no external one is named, or ``only`` one of them."""
     external = {"postgres": settings.database_url, "valkey": settings.valkey_url, "nats": settings.nats_url}
-    want = frozenset(name for name, url in external.items() if url is None)
+    want = frozenset(name for name, url in external.items() if url is None and only in (None, name))
     if not want:
         return None
     trust = None
@@ -203,8 +204,9 @@ def _announce(url: str, data_dir: Path, first_key: str | None, seconds: float, f
 
 def _load() -> None:
     """Import what the application needs; an error shows when the main thread imports the same."""
-    with contextlib.suppress(ImportError):
-        pass
+    for name in ("uvloop", "uvicorn", "valhalla.runtime", "valhalla.server.app"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 @contextlib.contextmanager

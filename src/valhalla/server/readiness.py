@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from valhalla.runtime import Runtime
 from valhalla.sandbox.slices.contracts import Probe
 
+_PATIENCE: Final = 3.0
 _HELP: Final = {
     "postgres": "Check that PostgreSQL runs and accepts connections; embedded: see logs/postgres.log.",
     "valkey": "Check that Valkey runs and its admin credentials are right; embedded: see logs/valkey.log.",
@@ -22,9 +25,7 @@ async def readiness(runtime: Runtime) -> dict[str, Any]:
     parts = list(runtime.backends)
     probes = await asyncio.gather(*(_bounded(part.ping()) for part in parts))
     checks = {part.name: _document(part.name, probe) for part, probe in zip(parts, probes, strict=True)}
-    stale = runtime.feed.stale_for
-    reason = None if stale is None else f"stale for {stale:.0f} s"
-    checks["changes"] = _document("changes", Probe(stale is None, 0.0, reason))
+    checks["changes"] = _document("changes", _changes(runtime))
     checks["reaper"] = _document("reaper", Probe(runtime.reaper.last_error is None, 0.0, runtime.reaper.last_error))
     essential = all(checks[part.name]["ok"] for part in parts)
     return {
@@ -35,11 +36,24 @@ async def readiness(runtime: Runtime) -> dict[str, Any]:
     }
 
 
-async def _bounded(ping: Any) -> Probe:
+def _changes(runtime: Runtime) -> Probe:
+    feed = runtime.feed.status()
+    if feed["stale_for"] is not None:
+        return Probe(False, 0.0, f"stale for {feed['stale_for']:.0f} s")
+    faults = [f"{name}: {detail}" for name, detail in feed["faults"].items()]
+    faults += [f"{name}: a view keeps its old value" for name in feed["failed_views"]]
+    return Probe(not faults, 0.0, "; ".join(faults) or None)
+
+
+async def _bounded(ping: Coroutine[Any, Any, Probe]) -> Probe:
+    started = time.monotonic()
     try:
-        return await asyncio.wait_for(ping, 3)
+        return await asyncio.wait_for(ping, _PATIENCE)
     except TimeoutError:
-        return Probe(False, 3000.0, "no answer within 3 s")
+        reason = f"no answer within {_PATIENCE:g} s"
+    except Exception as error:  # noqa: BLE001 - a check that breaks is a check that failed
+        reason = type(error).__name__
+    return Probe(False, round((time.monotonic() - started) * 1000, 3), reason)
 
 
 def _document(name: str, probe: Probe) -> dict[str, Any]:

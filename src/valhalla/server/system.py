@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from fastapi import APIRouter, Path, Query, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.responses import RedirectResponse
 
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import NotFound, Problem
-from valhalla.kit.http import PROBLEMS, WireModel, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
 from valhalla.runtime import Runtime
+from valhalla.server.metrics import PlaneMetrics
 from valhalla.server.readiness import readiness
 from valhalla.version import VERSION
 
@@ -60,9 +63,19 @@ class VerificationOut(WireModel):
     fault: FaultOut | None
 
 
+class ProblemOut(WireModel):
+    """What a problem's code means."""
+
+    code: str
+    title: str
+    status: int
+    meaning: str
+    help: str
+
+
 def router(runtime: Runtime) -> APIRouter:
     """Return the routes over the running control plane."""
-    routes = APIRouter(tags=["system"], responses=PROBLEMS)
+    routes = APIRouter(tags=["system"], responses=PROBLEMS, route_class=StrictRoute)
     _probes(routes, runtime)
     _ledger(routes, runtime)
 
@@ -77,34 +90,43 @@ def router(runtime: Runtime) -> APIRouter:
         return document
 
     @routes.get("/problems/{code}")
-    async def problem(code: str) -> dict[str, Any]:
+    async def problem(code: Annotated[str, Path(max_length=64, examples=["not-found"])]) -> ProblemOut:
         """Explain a problem's code."""
-        kinds = {kind.code: kind for kind in _problems(Problem)}
-        if code not in kinds:
+        kind = problem_kinds().get(code)
+        if kind is None:
             raise NotFound("there is no problem of this code")
-        kind = kinds[code]
-        return {
-            "code": code,
-            "title": kind.title,
-            "status": kind.status,
-            "meaning": kind.__doc__,
-            "help": kind.help,
-        }
+        return ProblemOut(
+            code=code, title=kind.title, status=kind.status, meaning=inspect.getdoc(kind) or "", help=kind.help
+        )
 
     return routes
 
 
-def _problems(root: type[Problem]) -> list[type[Problem]]:
-    return [root, *(each for child in root.__subclasses__() for each in _problems(child))]
+def problem_kinds() -> dict[str, type[Problem]]:
+    """Return every problem by its code; a subclass that only narrows a code does not stand for it."""
+    kinds: dict[str, type[Problem]] = {}
+    waiting = [Problem]
+    while waiting:
+        kind = waiting.pop(0)
+        kinds.setdefault(kind.code, kind)
+        waiting.extend(kind.__subclasses__())
+    return kinds
 
 
 def _probes(routes: APIRouter, runtime: Runtime) -> None:
+    plane = PlaneMetrics(runtime)
+
+    @routes.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        """Lead whoever opens the address in a browser to the documentation."""
+        return RedirectResponse("docs")
+
     @routes.get("/live")
     async def live() -> dict[str, str]:
         """Answer while the process runs."""
         return {"status": "live"}
 
-    @routes.get("/ready")
+    @routes.get("/ready", responses={503: {"description": "A backend is away; the checks say which and what to do"}})
     @routes.get("/health", include_in_schema=False)
     async def ready(response: Response) -> dict[str, Any]:
         """Check every backend; 503 names the one that is away and what to do."""
@@ -116,7 +138,7 @@ def _probes(routes: APIRouter, runtime: Runtime) -> None:
     @routes.get("/metrics", response_class=Response)
     async def metrics() -> Response:
         """Render the metrics for Prometheus."""
-        return Response(generate_latest(runtime.metrics), media_type=CONTENT_TYPE_LATEST)
+        return Response(await plane.render(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _ledger(routes: APIRouter, runtime: Runtime) -> None:

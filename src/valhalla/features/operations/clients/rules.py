@@ -22,9 +22,7 @@ from valhalla.kernel.principal import Principal
 
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET: Final = 32
-_KEY: Final = re.compile(
-    rf"vh_([a-z]{{1,12}})_([a-z0-9]{{{LENGTH}}})([0-9A-Za-z]{{{_SECRET}}})([0-9A-Za-z]{{6}})"
-)
+_KEY: Final = re.compile(rf"vh_([a-z]{{1,12}})_([a-z0-9]{{{LENGTH}}})([0-9A-Za-z]{{{_SECRET}}})([0-9A-Za-z]{{6}})")
 
 
 def mint(client_id: str, environment: str) -> str:

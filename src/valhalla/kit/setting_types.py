@@ -1,0 +1,108 @@
+"""The forms that settings have: durations, addresses, seeds. A message never repeats a value: it may be secret."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from valhalla.kernel.problems import Misconfigured
+
+V = TypeVar("V", str, SecretStr)
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_WRITTEN: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?")
+_FORMS: Final = "write a duration as seconds, '90m', '24h', '7d' or 'PT15S'"
+
+
+def _read_duration(value: object) -> object:
+    """Read ``90``, ``"90"``, ``90m`` and ``1h30m``; what else there is (ISO 8601) pydantic reads."""
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(_FORMS)
+    if not isinstance(value, str):
+        return value
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    if _WRITTEN.fullmatch(value):
+        return sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"([0-9]+)([smhd])", value))
+    if not value.upper().startswith("P"):
+        raise ValueError(_FORMS)
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("it must be longer than zero")
+    return value
+
+
+def _not_negative(value: timedelta) -> timedelta:
+    if value < timedelta(0):
+        raise ValueError("it must not be negative")
+    return value
+
+
+def _address(schemes: tuple[str, ...], *, userinfo: bool = True) -> Callable[[V], V]:
+    def check(value: V) -> V:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        form = f"it must look like {schemes[0]}://host:port"
+        try:
+            parts = urlsplit(text)
+            good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            raise ValueError(form) from None
+        if not good:
+            raise ValueError(form)
+        if not userinfo and parts.username is not None:
+            raise ValueError("it must not hold credentials: they belong into nats_system_creds")
+        return value
+
+    return check
+
+
+def _operator_seed(value: SecretStr) -> SecretStr:
+    from valhalla.kit.natsauth import KeyPair
+
+    try:
+        kind = KeyPair.from_seed(value.get_secret_value()).kind
+    except Misconfigured:
+        kind = None
+    if kind != "operator":
+        raise ValueError("it is no operator's nkey seed (SO…)")
+    return value
+
+
+def _cell_key(value: SecretStr) -> SecretStr:
+    from valhalla.kit.cellkey import CellKey
+
+    try:
+        CellKey.parse(value.get_secret_value())
+    except Misconfigured as problem:
+        raise ValueError(problem.detail) from None
+    return value
+
+
+def _readable(value: Path) -> Path:
+    try:
+        value.read_bytes()
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}") from None
+    return value
+
+
+_AnyDuration = Annotated[timedelta, BeforeValidator(_read_duration), Field(le=timedelta(days=3650))]
+Duration = Annotated[_AnyDuration, AfterValidator(_positive)]
+DurationOrZero = Annotated[_AnyDuration, AfterValidator(_not_negative)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_address(("postgresql", "postgres")))]
+ValkeyUrl = Annotated[SecretStr, AfterValidator(_address(("redis", "rediss")))]
+NatsUrl = Annotated[str, AfterValidator(_address(("nats", "tls"), userinfo=False))]
+OperatorSeed = Annotated[SecretStr, AfterValidator(_operator_seed)]
+CellKeyText = Annotated[SecretStr, AfterValidator(_cell_key)]
+ReadableFile = Annotated[Path, AfterValidator(_readable)]

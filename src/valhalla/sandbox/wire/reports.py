@@ -1,0 +1,111 @@
+"""What the API reports about sandboxes: health, contents, history, the reaper's work."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from valhalla.kit.http import WireModel
+from valhalla.sandbox.contracts import HealthReport, ReapReport, Status
+from valhalla.sandbox.slices.contracts import Probe
+from valhalla.sandbox.wire.answers import RouteOut
+
+
+class ProbeOut(WireModel):
+    """One check."""
+
+    ok: bool
+    latency_ms: float
+    reason: str | None
+
+
+class StatusOut(WireModel):
+    """A sandbox's health."""
+
+    id: str
+    name: str
+    owner: str
+    status: Status
+    health: Literal["healthy", "degraded", "unhealthy"]
+    reasons: list[str]
+    checks: dict[str, ProbeOut]
+    created_at: datetime
+    expires_at: datetime
+    last_activity_at: datetime | None
+    last_error: str | None
+    routes: list[RouteOut]
+
+
+class TableOut(WireModel):
+    """One table and its rows."""
+
+    table: str
+    rows: int
+
+
+class AuditEntryOut(WireModel):
+    """One thing that happened."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    details: dict[str, Any]
+    correlation_id: str | None
+    seq: int | None
+
+
+class AuditPage(WireModel):
+    """One page of what happened, newest first."""
+
+    items: list[AuditEntryOut]
+    next: str | None
+
+
+class ReapOut(WireModel):
+    """What the reaper did, or would do."""
+
+    dry_run: bool
+    expired: list[str]
+    resumed: list[str]
+    destroyed: list[str]
+    failed: dict[str, str]
+    orphans: list[dict[str, str]]
+    removed: list[dict[str, str]]
+
+
+def probe_out(probe: Probe) -> ProbeOut:
+    """Return the model of one check."""
+    return ProbeOut(ok=probe.ok, latency_ms=probe.latency_ms, reason=probe.reason)
+
+
+def status_out(report: HealthReport) -> StatusOut:
+    """Return the model of a health report."""
+    sandbox = report.sandbox
+    return StatusOut(
+        id=sandbox.id,
+        name=sandbox.name,
+        owner=sandbox.owner,
+        status=sandbox.status,
+        health=report.health,
+        reasons=list(report.reasons),
+        checks={name: probe_out(probe) for name, probe in report.checks.items()},
+        created_at=sandbox.created_at,
+        expires_at=sandbox.expires_at,
+        last_activity_at=sandbox.last_activity_at,
+        last_error=sandbox.last_error,
+        routes=[RouteOut(kind=r.kind, key=r.key, linked_at=r.linked_at) for r in sandbox.routes],
+    )
+
+
+def reap_out(report: ReapReport) -> ReapOut:
+    """Return the model of a reaper's run."""
+    return ReapOut(
+        dry_run=report.dry_run,
+        expired=report.expired,
+        resumed=report.resumed,
+        destroyed=report.destroyed,
+        failed=report.failed,
+        orphans=report.orphans,
+        removed=report.removed,
+    )

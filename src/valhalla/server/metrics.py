@@ -1,0 +1,114 @@
+"""The control plane's own gauges. A scrape costs two queries at most every two seconds, a request costs none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy.engine import Connection
+
+from valhalla.kernel.problems import Unavailable
+from valhalla.runtime import Runtime
+from valhalla.sandbox.contracts import LIFECYCLE
+from valhalla.version import VERSION
+
+_FRESH: Final = 2.0
+_PATIENCE: Final = 2.0
+_MOST: Final = 100_000
+# both read partial indexes that hold only what waits; the limit bounds a backlog that has run away
+_WAITING: Final = sa.text(
+    f"""
+    SELECT (SELECT count(*) FROM (SELECT FROM valhalla.events WHERE sent_at IS NULL LIMIT {_MOST}) AS e),
+           (SELECT extract(epoch FROM clock_timestamp() - at)::float8 FROM valhalla.events
+             WHERE sent_at IS NULL ORDER BY id LIMIT 1),
+           (SELECT count(*) FROM (SELECT FROM valhalla.ledger_entries WHERE seq IS NULL LIMIT {_MOST}) AS l)
+    """  # noqa: S608 - a constant of ours
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted in the database, and when."""
+
+    at: float
+    sandboxes: Mapping[str, int]
+    events: int
+    oldest_event: float
+    unsealed: int
+
+
+class PlaneMetrics(Collector):
+    """Gauges over one runtime; those from the database are left out while there is nothing fresh to say."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._counts: Counts | None = None
+        self._asked = float("-inf")
+        self._lock = asyncio.Lock()
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    async def render(self) -> bytes:
+        """Return the exposition of everything, whether the database answers or not."""
+        async with self._lock:
+            if time.monotonic() - self._asked >= _FRESH:
+                self._asked = time.monotonic()
+                self._counts = await self._count()
+        return generate_latest(self._runtime.metrics) + generate_latest(self._registry)
+
+    async def _count(self) -> Counts | None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                sandboxes = await self._runtime.sandboxes.counts()
+                events, oldest, unsealed = await self._runtime.db.read(_waiting)
+        except (Unavailable, TimeoutError):
+            return None
+        return Counts(time.monotonic(), sandboxes, events, oldest, unsealed)
+
+    def collect(self) -> Iterator[Metric]:
+        """Render for Prometheus."""
+        yield InfoMetricFamily("valhalla_build", "The running release", {"version": VERSION})
+        counts = self._counts
+        yield _gauge("valhalla_database_up", "Whether the last count reached the database", counts is not None)
+        if counts is not None:
+            by_status = GaugeMetricFamily("valhalla_sandboxes", "Sandboxes by status", labels=("status",))
+            for status in LIFECYCLE.transitions:
+                if status != "destroyed":
+                    by_status.add_metric((status,), counts.sandboxes.get(status, 0))
+            yield by_status
+            yield _gauge("valhalla_events_waiting", f"Undelivered events ({_MOST} at most)", counts.events)
+            yield _gauge("valhalla_events_oldest_seconds", "Age of the oldest of them", counts.oldest_event)
+            yield _gauge(
+                "valhalla_ledger_unsealed", f"Ledger entries outside the chain ({_MOST} at most)", counts.unsealed
+            )
+        feed = self._runtime.feed.status()
+        yield _gauge(
+            "valhalla_feed_stale_seconds", "Since when changes are not heard; 0 while they are", feed["stale_for"] or 0
+        )
+        yield _gauge("valhalla_feed_ok", "Whether every snapshot follows its registry", feed["ok"])
+        revisions = GaugeMetricFamily("valhalla_registry_revision", "The snapshot's revision", labels=("registry",))
+        for registry, revision in feed["revisions"].items():
+            revisions.add_metric((registry,), revision)
+        yield revisions
+        yield _gauge(
+            "valhalla_reaper_ok", "Whether the reaper's last run succeeded", self._runtime.reaper.last_error is None
+        )
+
+
+def _waiting(conn: Connection) -> tuple[int, float, int]:
+    events, oldest, unsealed = conn.execute(_WAITING).one()
+    return events, max(0.0, oldest or 0.0), unsealed
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=float(value))
