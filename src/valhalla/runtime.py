@@ -28,6 +28,7 @@ from valhalla.kit.settings import Settings
 from valhalla.kit.waiting import first_of
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import Limits
+from valhalla.sandbox.pool import PoolSettings
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.slices.nats import NatsSlice
@@ -94,6 +95,12 @@ class Runtime:
             limits=Limits(settings.default_ttl, settings.max_ttl, settings.max_sandboxes_per_owner),
             timing=timing,
             clock=self.clock,
+            pool=PoolSettings(
+                templates=tuple(settings.pool_templates),
+                size=settings.pool_size,
+                most=settings.pool_most,
+                rate=settings.pool_rate,
+            ),
         )
         self.reaper = Reaper(
             self.db,
@@ -177,6 +184,7 @@ class Runtime:
         await self.feed.refresh()
         for name, work in (
             ("reaper", self.reaper.run(self._stop)),
+            ("filler", self.sandboxes.filler.run(self._stop)),
             ("sealer", Sealer(self.db, self.ledger).run(self._stop)),
             ("dispatcher", self.dispatcher.run(self._stop)),
             ("housekeeping", self._keep_house()),

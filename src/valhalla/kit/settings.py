@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         None, description="folders of .sql files or with a template.toml; data_dir/templates when absent"
     )
 
+    pool_size: int = Field(0, ge=0, le=100_000, description="complete sandboxes kept ready per template; 0: none")
+    pool_most: int = Field(1000, ge=1, le=100_000, description="how far the pool grows with the rate of creations")
+    pool_rate: float = Field(40.0, gt=0, le=10_000, description="sandboxes the pool builds per second at most")
+    pool_templates: list[str] = Field(["community"], description="templates that are pooled")
+
     reap_interval: Duration = Field(timedelta(seconds=15), description="pause between the reaper's runs")
     lease: Duration = Field(
         timedelta(seconds=30), description="how long unfinished work stays with a worker that went silent"

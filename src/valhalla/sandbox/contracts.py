@@ -17,7 +17,8 @@ LIFECYCLE: Final = Lifecycle(
     "sandbox",
     initial="pending",
     transitions={
-        "pending": frozenset({"creating", "destroying"}),
+        # a slot of the pool is pending until it is claimed; without a pool the first state is creating
+        "pending": frozenset({"creating", "running", "destroying"}),
         "creating": frozenset({"running", "destroying"}),
         "running": frozenset({"expired", "destroying"}),
         "expired": frozenset({"destroying"}),

@@ -30,10 +30,11 @@ from valhalla.sandbox import access, rules, store
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIFECYCLE, LIVE, Limits, Route, Sandbox, Spec
 from valhalla.sandbox.errors import CreateFailed, InProgress, KeyReuse, NameTaken, OwnerLimit, RouteTaken
+from valhalla.sandbox.pool.checkout import Checkout
 from valhalla.sandbox.slices.contracts import Names
 from valhalla.sandbox.tables import sandboxes
 from valhalla.sandbox.teardown import Teardown, Timing, emit, lease_end
-from valhalla.sandbox.templates import BuiltIn, Template, Templates, seed
+from valhalla.sandbox.templates import BuiltIn, Scripts, Template, Templates, seed
 
 _log = get_logger("sandbox.creation")
 _NAME_ATTEMPTS = 20
@@ -64,7 +65,9 @@ class Creation:
         limits: Limits,
         clock: Clock,
         timing: Timing,
+        checkout: Checkout | None = None,
     ) -> None:
+        self._checkout = checkout
         self._db = db
         self._backends = backends
         self._ledger = ledger
@@ -78,7 +81,13 @@ class Creation:
     async def run(self, principal: Principal, spec: Spec, *, key: str | None) -> Created:
         """See ``SandboxService.create``."""
         started = time.monotonic()
-        template = await asyncio.to_thread(self._templates.get, spec.template)
+        template = self._templates.built_in(spec.template) or await asyncio.to_thread(
+            self._templates.get, spec.template
+        )
+        if self._checkout is not None and isinstance(template, (BuiltIn, Scripts)):
+            pooled = await self._checkout.run(principal, spec, template, key=key, fingerprint=_fingerprint(spec))
+            if pooled is not None:
+                return Created(pooled, access.connection(pooled, self._backends), False, _since(started))
         earlier, sandbox = await self._claim(principal, spec, key)
         if earlier is not None:
             return self._replay(earlier, started)
@@ -147,8 +156,7 @@ class Creation:
 
     def _checked(self, conn: Connection, principal: Principal, spec: Spec) -> Sandbox:
         """Decide under the owner's lock whether the owner may have one more, and what it is called."""
-        store.lock_owner(conn, spec.owner)
-        live = store.count_live(conn, spec.owner)
+        live = store.lock_owner(conn, spec.owner)
         if live >= self._limits.per_owner:
             raise OwnerLimit(
                 f"'{spec.owner}' has {live} of {self._limits.per_owner} live sandboxes",
@@ -170,7 +178,7 @@ class Creation:
             description=spec.description,
             tags=spec.tags,
             metadata=spec.metadata,
-            routes=tuple(replace(route, linked_at=now) for route in spec.routes),
+            routes=rules.linked(spec.routes, now),
             names=Names.for_sandbox(sandbox_id, cell=self._cell.cell, database=self._backends.postgres.arenas.current),
             created_by=principal.id,
             created_at=now,

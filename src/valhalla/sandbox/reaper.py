@@ -132,7 +132,7 @@ class Reaper:
                     kind="sandbox",
                     details={"reason": "its time is over"},
                 )
-                await self._destroy(sandbox_id, "expired", report)
+                await self._destroy(sandbox_id, "expired", report, "expired")
 
     async def _resume(self, report: ReapReport) -> None:
         for sandbox_id, status in await self._db.read(store.stuck, now=self._clock.now(), limit=_BATCH):
@@ -144,12 +144,17 @@ class Reaper:
             if status == "destroying":
                 await self._finish(sandbox_id, report)
             else:
-                await self._destroy(sandbox_id, f"stuck in {status}", report, failed=status != "expired")
+                await self._destroy(sandbox_id, f"stuck in {status}", report, status, failed=status != "expired")
 
-    async def _destroy(self, sandbox_id: str, reason: str, report: ReapReport, *, failed: bool = False) -> None:
+    async def _destroy(
+        self, sandbox_id: str, reason: str, report: ReapReport, source: str, *, failed: bool = False
+    ) -> None:
         try:
             action = "failed" if failed else "destroying"
-            sandbox = await self._teardown.begin(sandbox_id, actor=_ACTOR, action=action, reason=reason)
+            # from the state it was found in only: a creation that was slow, not dead, may have made it running
+            sandbox = await self._teardown.begin(
+                sandbox_id, actor=_ACTOR, action=action, reason=reason, sources=(source,)
+            )
             done = await self._teardown.finish(sandbox, actor=_ACTOR)
         except (Conflict, NotFound):
             # another process or a user was faster and finishes it

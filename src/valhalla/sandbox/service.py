@@ -24,6 +24,7 @@ from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Ro
 from valhalla.sandbox.creation import Created, Creation
 from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound
 from valhalla.sandbox.health import judge
+from valhalla.sandbox.pool import Checkout, Claims, Filler, PoolSettings
 from valhalla.sandbox.slices.contracts import Probe
 from valhalla.sandbox.teardown import Teardown, Timing, emit
 from valhalla.sandbox.templates import Templates
@@ -54,6 +55,7 @@ class SandboxService:
         limits: Limits | None = None,
         timing: Timing | None = None,
         clock: Clock | None = None,
+        pool: PoolSettings | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.templates = templates
@@ -62,6 +64,18 @@ class SandboxService:
         self._ledger = ledger
         self._clock = clock or Clock()
         self.teardown = Teardown(db, backends, ledger, self._clock, timing)
+        self.filler = Filler(
+            db,
+            backends,
+            self.teardown,
+            templates,
+            cell=cell.cell,
+            settings=pool or PoolSettings(size=0),
+            max_ttl=self.limits.max_ttl,
+            clock=self._clock,
+        )
+        claims = Claims(backends.postgres.pools, owner_limit=self.limits.per_owner)
+        checkout = Checkout(self.filler, claims, ledger, clock=self._clock, owner_limit=self.limits.per_owner)
         self._creation = Creation(
             db,
             backends,
@@ -72,6 +86,7 @@ class SandboxService:
             limits=self.limits,
             clock=self._clock,
             timing=timing or Timing(),
+            checkout=checkout if self.filler.enabled else None,
         )
         self._background: set[asyncio.Task[Any]] = set()
         self._ending: dict[str, asyncio.Task[Sandbox]] = {}
@@ -110,7 +125,8 @@ class SandboxService:
         if rules.NAME.fullmatch(reference) is not None:
             owner = None if principal.is_admin else principal.owner
             sandbox = await self._db.read(store.find, reference, owner=owner)
-        if sandbox is None:
+        # a slot of the pool has no owner and is nobody's sandbox yet
+        if sandbox is None or not sandbox.owner:
             raise SandboxNotFound(f"no sandbox has the id or name '{reference[:64]}'")
         return sandbox
 

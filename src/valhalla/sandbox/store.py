@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.sandbox.contracts import LIVE, Route, Sandbox, Status
 from valhalla.sandbox.slices.contracts import Found, Names
-from valhalla.sandbox.tables import sandbox_orphans, sandbox_routes, sandboxes
+from valhalla.sandbox.tables import owner_live, sandbox_orphans, sandbox_routes, sandboxes
 
 _routes_of = (
     sa.select(
@@ -49,6 +49,21 @@ class Claim:
     fingerprint: bytes
 
 
+def names_of(row: RowMapping) -> Names:
+    """Return the names that a row of ``sandboxes`` holds."""
+    return Names(
+        id=row["id"],
+        database=row["pg_database"],
+        schema=row["pg_schema"],
+        role=row["pg_role"],
+        valkey_user=row["valkey_user"],
+        key_prefix=row["key_prefix"],
+        nats_account=row["nats_account"],
+        subject_prefix=row["subject_prefix"],
+        inbox_prefix=row["inbox_prefix"],
+    )
+
+
 def from_row(row: RowMapping) -> Sandbox:
     """Turn a row of ``sandboxes`` (with or without its routes) into the value."""
     linked: Sequence[Sequence[str]] = row.get("routes", ())
@@ -62,17 +77,7 @@ def from_row(row: RowMapping) -> Sandbox:
         tags=tuple(row["tags"]),
         metadata=row["metadata"],
         routes=tuple(Route(kind, key, datetime.fromisoformat(at)) for kind, key, at in linked),
-        names=Names(
-            id=row["id"],
-            database=row["pg_database"],
-            schema=row["pg_schema"],
-            role=row["pg_role"],
-            valkey_user=row["valkey_user"],
-            key_prefix=row["key_prefix"],
-            nats_account=row["nats_account"],
-            subject_prefix=row["subject_prefix"],
-            inbox_prefix=row["inbox_prefix"],
-        ),
+        names=names_of(row),
         created_by=row["created_by"],
         created_at=row["created_at"],
         expires_at=row["expires_at"],
@@ -82,15 +87,13 @@ def from_row(row: RowMapping) -> Sandbox:
     )
 
 
-def lock_owner(conn: Connection, owner: str) -> None:
-    """Let one creation per owner decide at a time, so that the limit holds; released with the transaction."""
-    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"valhalla.owner:{owner}", 0))))
+def lock_owner(conn: Connection, owner: str) -> int:
+    """Return how many live sandboxes the owner has, and hold the count until the transaction ends.
 
-
-def count_live(conn: Connection, owner: str) -> int:
-    """Count the owner's sandboxes that are not being destroyed."""
-    statement = sa.select(sa.func.count()).where(sandboxes.c.owner == owner, sandboxes.c.status.in_(LIVE))
-    return conn.execute(statement).scalar_one()
+    One creation per owner decides at a time, here and in ``claim_slots``, so the limit holds.
+    """
+    conn.execute(pg_insert(owner_live).values(owner=owner, live=0).on_conflict_do_nothing())
+    return conn.execute(sa.select(owner_live.c.live).where(owner_live.c.owner == owner).with_for_update()).scalar_one()
 
 
 def find_claim(conn: Connection, created_by: str, idempotency_key: str) -> Claim | None:
@@ -213,7 +216,8 @@ def page(
     after: tuple[datetime, str] | None,
 ) -> tuple[list[Sandbox], int]:
     """Return up to ``limit`` sandboxes, newest first, after the cursor position, and how many match in all."""
-    matches: list[sa.ColumnElement[bool]] = []
+    # a slot of the pool has no owner and is nobody's sandbox yet
+    matches: list[sa.ColumnElement[bool]] = [sandboxes.c.owner != ""]
     if owner is not None:
         matches.append(sandboxes.c.owner == owner)
     if statuses is not None:
@@ -291,6 +295,8 @@ def stuck(conn: Connection, *, now: datetime, limit: int) -> list[tuple[str, str
         .where(
             sandboxes.c.status.in_(("pending", "creating", "expired", "destroying")),
             sa.func.coalesce(sandboxes.c.lease_until, sandboxes.c.created_at) <= now,
+            # a slot that is ready waits for its claim; the filler looks after it
+            sa.not_(sa.and_(sandboxes.c.status == "pending", sandboxes.c.slot_ready_at.is_not(None))),
         )
         .order_by(sandboxes.c.lease_until)
         .limit(limit)
@@ -313,8 +319,10 @@ def take_lease(conn: Connection, sandbox_id: str, *, now: datetime, until: datet
 
 
 def live_names(conn: Connection) -> list[Names]:
-    """Return the names of every sandbox that has credentials, or is being given them."""
-    rows = conn.execute(sa.select(sandboxes).where(sandboxes.c.status.in_(("creating", "running")))).mappings()
+    """Return the names of every sandbox and slot that has credentials, or is being given them."""
+    rows = conn.execute(
+        sa.select(sandboxes).where(sandboxes.c.status.in_(("pending", "creating", "running")))
+    ).mappings()
     return [from_row(row).names for row in rows]
 
 
@@ -322,7 +330,7 @@ def count_by_status(conn: Connection) -> dict[str, int]:
     """Count the sandboxes that are not destroyed, by status."""
     statement = (
         sa.select(sandboxes.c.status, sa.func.count())
-        .where(sandboxes.c.status != "destroyed")
+        .where(sandboxes.c.status != "destroyed", sandboxes.c.owner != "")
         .group_by(sandboxes.c.status)
     )
     return {row[0]: row[1] for row in conn.execute(statement)}

@@ -1,4 +1,4 @@
-"""The sandbox registry's tables (created by migration 0002)."""
+"""The sandbox registry's tables (created by migrations 0002 and 0003)."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ sandboxes = sa.Table(
     sa.Column("lease_until", _instant),
     sa.Column("idempotency_key", sa.Text),
     sa.Column("fingerprint", sa.LargeBinary),
+    sa.Column("template_version", sa.Text),
+    # set on a slot of the pool that is complete in every backend; who has reserved it may claim it
+    sa.Column("slot_ready_at", _instant),
+    sa.Column("reserved_by", sa.Text),
 )
 
 sandbox_routes = sa.Table(
@@ -47,6 +51,13 @@ sandbox_routes = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("sandbox_id", sa.Text, sa.ForeignKey("valhalla.sandboxes.id"), nullable=False, index=True),
     sa.Column("linked_at", _instant, nullable=False),
+)
+
+owner_live = sa.Table(
+    "owner_live",
+    metadata,
+    sa.Column("owner", sa.Text, primary_key=True),
+    sa.Column("live", sa.Integer, nullable=False),
 )
 
 sandbox_orphans = sa.Table(

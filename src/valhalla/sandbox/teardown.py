@@ -54,10 +54,15 @@ class Teardown:
         action: str,
         reason: str,
         error: str | None = None,
+        sources: tuple[str, ...] | None = None,
     ) -> Sandbox:
         """Move a sandbox to ``destroying`` and free its name, routes and place in the owner's limit.
 
+        ``sources`` narrows the states it may be taken from: whoever ends what it found stuck must not end what has
+        moved on meanwhile.
+
         Raises:
+            Conflict: it is in none of ``sources`` any more.
             NotFound, IllegalTransition: there is none, or it is already past that.
         """
         now = self._clock.now()
@@ -75,6 +80,7 @@ class Teardown:
             sandboxes,
             key=sandbox_id,
             to="destroying",
+            sources=sources,
             values=values,
             ledger=self._ledger,
             actor=actor,
@@ -103,13 +109,16 @@ class Teardown:
         action: str = "destroying",
         reason: str,
         error: str | None = None,
+        sources: tuple[str, ...] | None = None,
     ) -> Sandbox:
         """Mark the sandbox and cut all access. When this returns, no credential works and no connection lives.
 
         Raises:
             Unavailable: a backend could not be reached; the decision stands and the reaper repeats the cut.
         """
-        sandbox = await self._db.run(self.mark, sandbox_id, actor=actor, action=action, reason=reason, error=error)
+        sandbox = await self._db.run(
+            self.mark, sandbox_id, actor=actor, action=action, reason=reason, error=error, sources=sources
+        )
         crashpoint("destroy.marked")
         failures = await self._backends.cut(sandbox.names)
         if failures:

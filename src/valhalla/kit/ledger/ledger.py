@@ -53,12 +53,12 @@ class Ledger:
 
         ``correlation_id`` defaults to that of the context.
         """
-        store.insert(conn, [self._row(actor, action, kind, subject, details, correlation_id)])
+        store.insert(conn, [self.compose(actor, action, kind, subject, details, correlation_id)])
 
     def append_many(self, conn: Connection, items: Iterable[Mapping[str, Any]]) -> None:
         """Write several entries in one statement; each item has the keyword arguments of ``append``."""
         rows = [
-            self._row(
+            self.compose(
                 item["actor"],
                 item["action"],
                 item["kind"],
@@ -135,15 +135,16 @@ class Ledger:
         """
         return verify(conn, self._keys, batch=batch, anchor=anchor)
 
-    def _row(
+    def compose(
         self,
         actor: str,
         action: str,
         kind: str,
         subject: str,
         details: Mapping[str, object] | None,
-        correlation_id: str | None,
+        correlation_id: str | None = None,
     ) -> dict[str, Any]:
+        """Return an entry's row, for a statement that writes it together with its cause."""
         correlation_id = correlation_id or current_correlation()
         row: dict[str, Any] = {
             "at": datetime.now(UTC),

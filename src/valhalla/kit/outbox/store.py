@@ -54,7 +54,7 @@ def emit_many(conn: Connection, items: Iterable[Mapping[str, Any]]) -> None:
         ValueError: a subject's form is wrong.
     """
     now = datetime.now(UTC)
-    rows = [_row(item, now) for item in items]
+    rows = [compose(item, now) for item in items]
     if not rows:
         return
     subjects = [row["subject"] for row in rows]
@@ -62,7 +62,12 @@ def emit_many(conn: Connection, items: Iterable[Mapping[str, Any]]) -> None:
     conn.execute(sa.insert(events).inline(), rows)
 
 
-def _row(item: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def compose(item: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return an event's row, for a statement that writes it together with its cause.
+
+    Raises:
+        ValueError: the subject's form is wrong.
+    """
     if _SUBJECT.fullmatch(item["subject"]) is None:
         raise ValueError(f"not an event subject: {item['subject']!r}")
     return {

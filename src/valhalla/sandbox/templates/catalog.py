@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,6 +24,11 @@ class BuiltIn:
     name: str
     sql: str
 
+    @property
+    def version(self) -> str:
+        """What the contents are, in short: a slot made from other contents is not handed out."""
+        return _digest(self.sql.encode())
+
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
@@ -30,6 +37,11 @@ class Scripts:
     name: str
     files: tuple[Path, ...]
     timeout: timedelta = _DEFAULT_TIMEOUT
+
+    @property
+    def version(self) -> str:
+        """What the files hold now, in short; reads them."""
+        return _digest(*(part for path in self.files for part in (path.name.encode(), path.read_bytes())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,12 @@ class Templates:
             own = [entry.name for entry in self._directory.iterdir() if entry.is_dir()]
         return sorted({*_built_in(), *own})
 
+    def built_in(self, name: str) -> BuiltIn | None:
+        """Return a built-in template if no templates directory could hide it; reads no file."""
+        if self._directory is not None and self._directory.is_dir():
+            return None
+        return BuiltIn(name, _built_in()[name]) if name in _built_in() else None
+
     def get(self, name: str) -> Template:
         """Return a template; a user's own hides a built-in one of the same name.
 
@@ -73,6 +91,14 @@ class Templates:
         raise TemplateUnknown(f"no template is called '{name}'", known=self.names())
 
 
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()[:16]
+
+
+@cache
 def _built_in() -> Mapping[str, str]:
     return {"empty": "", "community": (Path(__file__).parent / "community.sql").read_text()}
 

@@ -1,0 +1,240 @@
+"""Keeps the pool full: builds slots in small batches, paced, and hands this process its stock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from valhalla.kernel.clock import Clock
+from valhalla.kernel.ids import new_id
+from valhalla.kernel.problems import Conflict, NotFound, Problem, Unavailable
+from valhalla.kit.db import Database
+from valhalla.kit.log import get_logger
+from valhalla.kit.waiting import Backoff, first_of
+from valhalla.sandbox.backends import Backends
+from valhalla.sandbox.pool import store
+from valhalla.sandbox.pool.stock import Slot, Stock
+from valhalla.sandbox.slices.contracts import Names
+from valhalla.sandbox.teardown import Teardown
+from valhalla.sandbox.templates import BuiltIn, Command, Scripts, Templates, seed
+
+_log = get_logger("sandbox.filler")
+_LEASE: Final = timedelta(seconds=60)
+_ACTOR: Final = "filler"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How many slots to keep of which templates.
+
+    ``size`` is the floor per template; the target grows to what was claimed in the last ten seconds, up to ``most``.
+    ``rate`` bounds the building per second, so that the files of new slots never pile up for one checkpoint.
+    """
+
+    templates: tuple[str, ...] = ("community",)
+    size: int = 8
+    most: int = 1000
+    rate: float = 40.0
+    batch: int = 10
+    oldest: timedelta = timedelta(hours=12)
+
+
+class Filler:
+    """The background part of the pool. Several processes may run one each; the pool in the database is shared."""
+
+    def __init__(
+        self,
+        db: Database,
+        backends: Backends,
+        teardown: Teardown,
+        templates: Templates,
+        *,
+        cell: str,
+        settings: PoolSettings,
+        max_ttl: timedelta,
+        clock: Clock,
+    ) -> None:
+        self.stock = Stock()
+        self.process = new_id()
+        self.last_error: str | None = None
+        self.ready = 0
+        self.building = 0
+        self._db = db
+        self._backends = backends
+        self._teardown = teardown
+        self._templates = templates
+        self._cell = cell
+        self._settings = settings
+        self._max_ttl = max_ttl
+        self._clock = clock
+        self._woken = asyncio.Event()
+        self._claims: deque[float] = deque(maxlen=4096)
+        self._busy = 0
+        self._renewed = 0.0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether a pool is kept at all."""
+        return self._settings.size > 0 and bool(self._settings.templates)
+
+    def take(self, template: BuiltIn | Scripts) -> Slot | None:
+        """Return a reserved slot of this template version, or None: build in line."""
+        if not self.enabled or template.name not in self._settings.templates:
+            return None
+        self._claims.append(time.monotonic())
+        slot = self.stock.take(template.name, template.version)
+        if self.stock.count(template.name, template.version) < self._low:
+            self._woken.set()
+        return slot
+
+    @contextlib.contextmanager
+    def in_line(self) -> Generator[None]:
+        """Mark a creation that builds for itself: the filler pauses, for that one somebody waits for."""
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+
+    @property
+    def _low(self) -> int:
+        return max(1, self._settings.size // 2)
+
+    @property
+    def target(self) -> int:
+        """How many ready slots there should be of a template now."""
+        since = time.monotonic() - 10
+        while self._claims and self._claims[0] < since:
+            self._claims.popleft()
+        return min(self._settings.most, max(self._settings.size, len(self._claims)))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set, then give the stock back; a backend that is away is waited for."""
+        if not self.enabled:
+            return
+        backoff = Backoff(0.5, 10.0)
+        while not stop.is_set():
+            self._woken.clear()
+            pause = 1.0
+            try:
+                if await self.once():
+                    pause = 0.0
+                backoff.reset()
+                self.last_error = None
+            except Unavailable as problem:
+                pause, self.last_error = backoff.next(), problem.detail
+                _log.warning("the pool waits for a backend", backend=problem.backend, pause=round(pause, 2))
+            except Exception as error:  # noqa: BLE001 - without its filler the pool would run dry and never fill
+                pause, self.last_error = backoff.next(), f"{type(error).__name__}: {error}"
+                _log.exception("filling the pool failed and will be tried again", pause=round(pause, 2))
+            await first_of(stop, self._woken, seconds=pause)
+        with contextlib.suppress(Unavailable):
+            await self._db.run(store.release, process=self.process)
+
+    async def once(self) -> bool:
+        """Renew, reserve, and build at most one batch per template; True when more is wanted.
+
+        Raises:
+            Unavailable: a backend or the registry cannot be reached.
+        """
+        await self._renew()
+        kinds = await asyncio.to_thread(lambda: [self._kind(name) for name in self._settings.templates])
+        await self._drain([(template.name, template.version) for template in kinds])
+        more = False
+        for template in kinds:
+            await self._reserve(template)
+            self.ready, self.building = await self._db.read(store.count, template.name, template.version)
+            missing = self.target - self.ready - self.building
+            if missing > 0 and not self._busy:
+                await self._build(template, min(missing, self._settings.batch))
+                await self._reserve(template)
+                more = more or missing > self._settings.batch
+        return more
+
+    def _kind(self, name: str) -> BuiltIn | Scripts:
+        template = self._templates.get(name)
+        if isinstance(template, Command):
+            raise Conflict(f"template '{name}' cannot be pooled: nobody can tell when its command makes something else")
+        return template
+
+    async def _renew(self) -> None:
+        """Keep our reservations; what another process has taken over is not ours any more."""
+        now = time.monotonic()
+        if now - self._renewed < _LEASE.total_seconds() / 3:
+            return
+        self._renewed = now
+        ids = self.stock.ids()
+        kept = await self._db.run(store.renew, ids, process=self.process, until=self._clock.now() + _LEASE)
+        self.stock.forget(set(ids) - kept)
+
+    async def _reserve(self, template: BuiltIn | Scripts) -> None:
+        wanted = self.target - self.stock.count(template.name, template.version)
+        if wanted <= 0:
+            return
+        now = self._clock.now()
+        names = await self._db.run(
+            store.reserve,
+            template.name,
+            template.version,
+            process=self.process,
+            limit=wanted,
+            now=now,
+            until=now + _LEASE,
+        )
+        self.stock.add(Slot(each, template.name, template.version) for each in names)
+
+    async def _build(self, template: BuiltIn | Scripts, count: int) -> None:
+        """Build one batch: rows first, so that a crash at any point leaves something the reaper can find."""
+        started = time.monotonic()
+        now = self._clock.now()
+        slots = [self._new(template) for _ in range(count)]
+        names = [slot.names for slot in slots]
+        await self._db.run(store.insert, slots, now=now, lease_until=now + _LEASE)
+        expires_at = now + self._settings.oldest + self._max_ttl
+        try:
+            contents = template.sql if isinstance(template, BuiltIn) else ""
+            await self._backends.provision_many(names, expires_at=expires_at, seed=contents)
+            if isinstance(template, Scripts):
+                for each in names:
+                    await seed(template, login=partial(self._backends.postgres.login, each), environment={})
+        except BaseException as error:
+            await self._abandon(names, error)
+            raise
+        await self._db.run(store.mark_ready, [each.id for each in names], now=self._clock.now())
+        # the rest of this batch's share of the rate
+        await asyncio.sleep(max(0.0, count / self._settings.rate - (time.monotonic() - started)))
+
+    def _new(self, template: BuiltIn | Scripts) -> Slot:
+        names = Names.for_sandbox(new_id(), cell=self._cell, database=self._backends.postgres.arenas.current)
+        return Slot(names, template.name, template.version)
+
+    async def _abandon(self, names: Sequence[Names], error: BaseException) -> None:
+        reason = error.detail if isinstance(error, Problem) else type(error).__name__
+        for each in names:
+            await self._retire(each.id, f"filling failed: {reason}", recut=True)
+
+    async def _drain(self, current: Sequence[tuple[str, str]]) -> None:
+        """End slots of older template versions, and those too old to live a full lifetime."""
+        oldest = self._clock.now() - self._settings.oldest
+        stale = await self._db.read(store.stale, current, older_than=oldest, limit=20)
+        self.stock.forget(stale)
+        for slot_id in stale:
+            await self._retire(slot_id, "the template changed, or the slot is old")
+
+    async def _retire(self, slot_id: str, reason: str, *, recut: bool = False) -> None:
+        try:
+            # from pending only: a slot that was claimed meanwhile is somebody's sandbox
+            sandbox = await self._teardown.begin(slot_id, actor=_ACTOR, reason=reason, sources=("pending",))
+            await self._teardown.finish(sandbox, actor=_ACTOR, recut=recut)
+        except (Conflict, NotFound):
+            # claimed, or ended by somebody else, in the meantime
+            return
+        except Unavailable as problem:
+            _log.warning("a slot is left to the reaper", sandbox_id=slot_id, error=problem.detail)
