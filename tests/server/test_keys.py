@@ -230,10 +230,9 @@ async def test_nothing_secret_is_logged(
         await client.get(f"/api/sandboxes/{key[:64]}")
         await client.get(f"/nothing/{key}")
         await loud.client(f"{key}x").get("/api/sandboxes")
-        monkeypatch.setattr(plane.runtime.sandboxes, "get", None)
-        refused(await client.get("/api/sandboxes/broken"), 500, "internal")
-        monkeypatch.undo()
-        monkeypatch.setattr(sys, "stderr", Terminal())
+        with monkeypatch.context() as broken:
+            broken.setattr(plane.runtime.sandboxes, "get", None)
+            refused(await client.get("/api/sandboxes/broken"), 500, "internal")
         await client.delete(f"/api/sandboxes/{made['id']}", params={"wait": 10})
     finally:
         monkeypatch.undo()

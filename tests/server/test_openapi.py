@@ -1,0 +1,170 @@
+"""The description of the API: valid, complete, and true under random input."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import hypothesis
+import jsonschema_rs
+import pytest
+import schemathesis
+from fastapi.routing import APIRoute
+from hypothesis import HealthCheck
+from schemathesis import Case
+from tests.server.conftest import Issue
+from tests.server.plane import Plane
+
+from valhalla.features.operations.clients.contracts import SCOPES
+from valhalla.gate.rules import is_public
+from valhalla.kit.http import StrictRoute, scope_of
+from valhalla.sandbox.api import router as sandbox_router
+
+
+@pytest.fixture(scope="module")
+async def description(plane: Plane) -> dict[str, Any]:
+    answer = await plane.client().get("/openapi.json")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def operations(description: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, each) for path, item in description["paths"].items() for method, each in item.items()]
+
+
+def test_it_is_openapi_3_1(description: dict[str, Any]) -> None:
+    assert description["openapi"].startswith("3.1.")
+    for schema in description["components"]["schemas"].values():
+        jsonschema_rs.meta.validate(schema)
+    for path, _, operation in operations(description):
+        assert operation["responses"], path
+        assert operation.get("description") or operation.get("summary")
+    schemathesis.openapi.from_dict(description).validate()
+
+
+def test_every_answer_is_described(description: dict[str, Any]) -> None:
+    problem = {"$ref": "#/components/schemas/Problem"}
+    assert description["components"]["schemas"]["Problem"]["examples"]
+    assert "HTTPValidationError" not in description["components"]["schemas"]
+    for path, method, operation in operations(description):
+        default = operation["responses"]["default"]
+        assert default["content"]["application/problem+json"]["schema"] == problem, (path, method)
+        for response in operation["responses"].values():
+            assert "X-Correlation-ID" in response["headers"], (path, method)
+
+
+def test_every_body_has_an_example(description: dict[str, Any]) -> None:
+    bodies = 0
+    for path, _, operation in operations(description):
+        if "requestBody" in operation:
+            bodies += 1
+            name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            schema = description["components"]["schemas"][name]
+            required = [schema["properties"][member] for member in schema.get("required", [])]
+            assert schema.get("examples") or (required and all(member.get("examples") for member in required)), path
+            assert schema["additionalProperties"] is False
+    assert bodies >= 4
+
+
+def _scopeless(routes: list[Any]) -> list[str]:
+    return [
+        route.path
+        for route in routes
+        if isinstance(route, APIRoute) and not is_public(route.path) and scope_of(route) is None
+    ]
+
+
+def test_every_route_declares_a_scope(plane: Plane, description: dict[str, Any]) -> None:
+    app: Any = plane.app
+    served = _routes(app._app)
+    assert {route.path for route in served} >= set(description["paths"])
+    assert _scopeless(served) == []
+    assert {scope_of(route) for route in served if not is_public(route.path)} <= SCOPES
+    assert all(isinstance(route, StrictRoute) for route in served)
+    for path, _, operation in operations(description):
+        if is_public(path):
+            assert operation["security"] == []
+        else:
+            [requirement] = operation["security"]
+            assert set(requirement["key"]) <= SCOPES
+            assert requirement["key"]
+
+
+def _routes(app: Any) -> list[APIRoute]:
+    found: list[APIRoute] = []
+    for route in app.routes:
+        router = getattr(route, "original_router", None)
+        found += [each for each in (router.routes if router is not None else [route]) if isinstance(each, APIRoute)]
+    return found
+
+
+def test_a_route_without_a_scope_would_be_found() -> None:
+    routes: Any = sandbox_router(None, None)  # type: ignore[arg-type]
+
+    @routes.get("/{reference}/open")
+    async def forgotten(reference: str) -> None: ...
+
+    assert _scopeless(routes.routes) == ["/api/sandboxes/{reference}/open"]
+
+
+async def _fuzz(plane: Plane, description: dict[str, Any], key: str, *, examples: int) -> dict[int, int]:
+    """Send what hypothesis makes of each operation; no answer may be a 500 or contradict the description."""
+    client = plane.client(key, timeout=30)
+    loop = asyncio.get_running_loop()
+    statuses: dict[int, int] = {}
+    schema = schemathesis.openapi.from_dict(description)
+
+    async def send(case: Case) -> httpx.Response:
+        options = case.as_transport_kwargs(base_url="http://plane")
+        options.pop("cookies", None)
+        headers = dict(options.pop("headers", {}))
+        try:
+            request = client.build_request(headers=headers, **options)
+        except (httpx.InvalidURL, UnicodeEncodeError, TypeError, ValueError):
+            return httpx.Response(0)
+        request.headers["authorization"] = f"Bearer {key}"
+        return await client.send(request)
+
+    def run() -> None:
+        for found in schema.get_all_operations():
+            operation = found.ok()
+
+            @hypothesis.settings(
+                max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+            )
+            @hypothesis.seed(7)
+            @hypothesis.given(case=operation.as_strategy())
+            def probe(case: Case) -> None:
+                if case.path == "/api/sandboxes" and case.method == "POST":
+                    case.query = {**dict(case.query or {}), "dry_run": "true"}
+                answer = asyncio.run_coroutine_threadsafe(send(case), loop).result(60)
+                statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
+                assert answer.status_code not in {500, 501}, (case.method, case.formatted_path, case.body, answer.text)
+
+            probe()
+
+    await asyncio.to_thread(run)
+    return statuses
+
+
+async def test_no_input_makes_a_500(plane: Plane, description: dict[str, Any], issue: Issue) -> None:
+    key = (await issue("http-fuzz", "sandbox:write", "audit:read"))["key"]
+
+    statuses = await _fuzz(plane, description, key, examples=25)
+
+    assert sum(statuses.values()) > 300
+    assert {200, 404, 422} <= statuses.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_no_input_makes_a_500_for_longer(plane: Plane, description: dict[str, Any], issue: Issue) -> None:
+    key = (await issue("admin", "admin"))["key"]
+    started = asyncio.get_running_loop().time()
+
+    statuses = await _fuzz(plane, description, key, examples=300)
+
+    assert sum(statuses.values()) > 4000
+    assert asyncio.get_running_loop().time() - started < timedelta(minutes=9).total_seconds()
