@@ -119,7 +119,7 @@ class Runtime:
         self.findings: list[str] = []
         self.first_admin: IssuedKey | None = None
         self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
 
     def _database_url(self) -> str:
         external = self.settings.database_url
@@ -189,17 +189,17 @@ class Runtime:
             ("dispatcher", self.dispatcher.run(self._stop)),
             ("housekeeping", self._keep_house()),
         ):
-            self._tasks.append(asyncio.create_task(work, name=name))
+            self.tasks.append(asyncio.create_task(work, name=name))
 
     async def stop(self) -> None:
         """Finish what is under way, then close every connection. Safe to call after a failed start."""
         self._stop.set()
         await self.sandboxes.close()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=5)
+        if self.tasks:
+            _, late = await asyncio.wait(self.tasks, timeout=5)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.feed.stop()
         for part in (self.bus, self.backends.nats, self.backends.valkey, self.backends.postgres, self.db):
             await part.close()

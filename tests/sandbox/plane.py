@@ -52,7 +52,7 @@ def developer(owner: str) -> Principal:
     return Principal(f"key-{owner}", owner, frozenset({"sandbox:write"}))
 
 
-async def compose(servers: Servers, cell: CellKey, folder: Path, *, clock: Clock, name: str) -> Runtime:
+async def compose(servers: Servers, cell: CellKey, folder: Path, *, clock: Clock, name: str, **more: Any) -> Runtime:
     """Return a control plane with its own role, database and cell on shared servers, as on a user's own ones."""
     plan = Bootstrap(name, "secret", name, cell.cell)
     await bootstrap(servers.superuser_url, plan, exclusive=True)
@@ -70,6 +70,7 @@ async def compose(servers: Servers, cell: CellKey, folder: Path, *, clock: Clock
         orphan_grace=timedelta(seconds=60),
         # the tests run the reaper themselves
         reap_interval=timedelta(hours=1),
+        **more,
     )
     return Runtime(settings, cell, servers.endpoints, clock=clock)
 

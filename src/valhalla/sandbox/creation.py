@@ -93,7 +93,8 @@ class Creation:
             return self._replay(earlier, started)
         crashpoint("create.claimed")
         try:
-            await self._provision(sandbox, template)
+            with contextlib.nullcontext() if self._checkout is None else self._checkout.in_line():
+                await self._provision(sandbox, template)
             crashpoint("create.provisioned")
             running = await self._db.run(self._run, principal, sandbox)
         except BaseException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Final
 
@@ -56,6 +57,10 @@ class Checkout:
                 return None
             self._refuse(spec, outcome)
         return None
+
+    def in_line(self) -> AbstractContextManager[None]:
+        """Keep the filler out of the way of a creation that builds for itself."""
+        return self._filler.in_line()
 
     def _refuse(self, spec: Spec, outcome: Outcome) -> None:
         """Raise what the rules say; a generated name that is taken, or a lost slot, is tried again."""

@@ -16,6 +16,7 @@ from valhalla.kernel.clock import Clock
 from valhalla.kernel.ids import new_id
 from valhalla.kernel.problems import Conflict, NotFound, Problem, Unavailable
 from valhalla.kit.db import Database
+from valhalla.kit.faults import crashpoint
 from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
 from valhalla.sandbox.backends import Backends
@@ -27,6 +28,7 @@ from valhalla.sandbox.templates import BuiltIn, Command, Scripts, Templates, see
 
 _log = get_logger("sandbox.filler")
 _LEASE: Final = timedelta(seconds=60)
+_DRAIN: Final = 20
 _ACTOR: Final = "filler"
 
 
@@ -44,6 +46,15 @@ class PoolSettings:
     rate: float = 40.0
     batch: int = 10
     oldest: timedelta = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How full the pool of one template is, seen from one process: ``ready`` slots are free or its own."""
+
+    target: int
+    ready: int
+    building: int
 
 
 class Filler:
@@ -64,8 +75,7 @@ class Filler:
         self.stock = Stock()
         self.process = new_id()
         self.last_error: str | None = None
-        self.ready = 0
-        self.building = 0
+        self.pool: dict[str, Level] = {}
         self._db = db
         self._backends = backends
         self._teardown = teardown
@@ -75,7 +85,7 @@ class Filler:
         self._max_ttl = max_ttl
         self._clock = clock
         self._woken = asyncio.Event()
-        self._claims: deque[float] = deque(maxlen=4096)
+        self._claims: dict[str, deque[float]] = {name: deque(maxlen=4096) for name in settings.templates}
         self._busy = 0
         self._renewed = 0.0
 
@@ -88,7 +98,7 @@ class Filler:
         """Return a reserved slot of this template version, or None: build in line."""
         if not self.enabled or template.name not in self._settings.templates:
             return None
-        self._claims.append(time.monotonic())
+        self._claims[template.name].append(time.monotonic())
         slot = self.stock.take(template.name, template.version)
         if self.stock.count(template.name, template.version) < self._low:
             self._woken.set()
@@ -107,13 +117,13 @@ class Filler:
     def _low(self) -> int:
         return max(1, self._settings.size // 2)
 
-    @property
-    def target(self) -> int:
-        """How many ready slots there should be of a template now."""
+    def target(self, template: str) -> int:
+        """How many ready slots this process wants of a template now: the floor, or what it claimed in ten seconds."""
         since = time.monotonic() - 10
-        while self._claims and self._claims[0] < since:
-            self._claims.popleft()
-        return min(self._settings.most, max(self._settings.size, len(self._claims)))
+        claims = self._claims[template]
+        while claims and claims[0] < since:
+            claims.popleft()
+        return min(self._settings.most, max(self._settings.size, len(claims)))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, then give the stock back; a backend that is away is waited for."""
@@ -146,12 +156,14 @@ class Filler:
         """
         await self._renew()
         kinds = await asyncio.to_thread(lambda: [self._kind(name) for name in self._settings.templates])
-        await self._drain([(template.name, template.version) for template in kinds])
-        more = False
+        more = await self._drain([(template.name, template.version) for template in kinds])
         for template in kinds:
             await self._reserve(template)
-            self.ready, self.building = await self._db.read(store.count, template.name, template.version)
-            missing = self.target - self.ready - self.building
+            ready, building = await self._db.read(
+                store.count, template.name, template.version, process=self.process, now=self._clock.now()
+            )
+            self.pool[template.name] = Level(self.target(template.name), ready, building)
+            missing = self.target(template.name) - ready - building
             if missing > 0 and not self._busy:
                 await self._build(template, min(missing, self._settings.batch))
                 await self._reserve(template)
@@ -175,7 +187,7 @@ class Filler:
         self.stock.forget(set(ids) - kept)
 
     async def _reserve(self, template: BuiltIn | Scripts) -> None:
-        wanted = self.target - self.stock.count(template.name, template.version)
+        wanted = self.target(template.name) - self.stock.count(template.name, template.version)
         if wanted <= 0:
             return
         now = self._clock.now()
@@ -197,6 +209,7 @@ class Filler:
         slots = [self._new(template) for _ in range(count)]
         names = [slot.names for slot in slots]
         await self._db.run(store.insert, slots, now=now, lease_until=now + _LEASE)
+        crashpoint("fill.inserted")
         expires_at = now + self._settings.oldest + self._max_ttl
         try:
             contents = template.sql if isinstance(template, BuiltIn) else ""
@@ -207,7 +220,9 @@ class Filler:
         except BaseException as error:
             await self._abandon(names, error)
             raise
+        crashpoint("fill.built")
         await self._db.run(store.mark_ready, [each.id for each in names], now=self._clock.now())
+        crashpoint("fill.ready")
         # the rest of this batch's share of the rate
         await asyncio.sleep(max(0.0, count / self._settings.rate - (time.monotonic() - started)))
 
@@ -220,13 +235,14 @@ class Filler:
         for each in names:
             await self._retire(each.id, f"filling failed: {reason}", recut=True)
 
-    async def _drain(self, current: Sequence[tuple[str, str]]) -> None:
-        """End slots of older template versions, and those too old to live a full lifetime."""
+    async def _drain(self, current: Sequence[tuple[str, str]]) -> bool:
+        """End some slots of older template versions or too old to live a full lifetime; True when there may be more."""
         oldest = self._clock.now() - self._settings.oldest
-        stale = await self._db.read(store.stale, current, older_than=oldest, limit=20)
+        stale = await self._db.read(store.stale, current, older_than=oldest, limit=_DRAIN)
         self.stock.forget(stale)
         for slot_id in stale:
             await self._retire(slot_id, "the template changed, or the slot is old")
+        return len(stale) == _DRAIN
 
     async def _retire(self, slot_id: str, reason: str, *, recut: bool = False) -> None:
         try:

@@ -104,10 +104,13 @@ def release(conn: Connection, *, process: str) -> None:
     conn.execute(sandboxes.update().where(*_ready, sandboxes.c.reserved_by == process).values(reserved_by=None))
 
 
-def count(conn: Connection, template: str, version: str) -> tuple[int, int]:
-    """Return how many slots of a template version are ready, and how many are being built."""
+def count(conn: Connection, template: str, version: str, *, process: str, now: datetime) -> tuple[int, int]:
+    """Return how many slots of a template version a process may claim or reserve, and how many are being built."""
+    usable = sa.or_(
+        sandboxes.c.reserved_by.is_(None), sandboxes.c.reserved_by == process, sandboxes.c.lease_until < now
+    )
     statement = sa.select(
-        sa.func.count().filter(sandboxes.c.slot_ready_at.is_not(None)),
+        sa.func.count().filter(sandboxes.c.slot_ready_at.is_not(None), usable),
         sa.func.count().filter(sandboxes.c.slot_ready_at.is_(None)),
     ).where(
         sandboxes.c.status == "pending",
