@@ -1,0 +1,148 @@
+"""What people use instead, on the same template and one Postgres 18: get, first query, and a sustained rate."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+
+from bench.peer_cluster import cluster_times
+from bench.peer_kinds import KINDS, Peer, clear, prepare
+from bench.plane import folder
+from bench.report import Figure, figure, publish
+from valhalla.embedded import Stack
+from valhalla.kit.cellkey import CellKey
+
+N = 40
+SECONDS = 5
+CALLERS = 4
+
+
+def run() -> None:
+    """Start a throw-away Postgres, measure and publish."""
+    with folder() as data_dir:
+        data_dir.mkdir(mode=0o700)
+        stack = Stack(data_dir, CellKey.load_or_create(data_dir / "cell.key"), want=frozenset({"postgres"}))
+        try:
+            url = stack.start().postgres_superuser_url
+            assert url is not None
+            figures = asyncio.run(peers(url))
+        finally:
+            stack.stop()
+    publish("Peers: the same template, what people use", figures)
+
+
+async def peers(superuser_url: str) -> list[Figure]:
+    """Measure every peer against a server; names start with the peer, ``get`` and ``first query`` are in ms.
+
+    ``sustained`` is completed get + connect + insert + drop per second with four callers, one sample per second.
+    One that cannot run is reported on the terminal and left out.
+    """
+    return await asyncio.to_thread(_measure, superuser_url)
+
+
+def _measure(url: str) -> list[Figure]:
+    prepare(url)
+    try:
+        figures = [figure("U: one-row INSERT + commit (unit)", "ms", _unit(url))]
+        for name, kind in KINDS.items():
+            figures += _alone(name, kind, url)
+            figures.append(figure(f"{name}, sustained", "1/s", _sustained(kind, url)))
+    finally:
+        clear(url)
+    return figures + _cluster()
+
+
+def _alone(name: str, kind: Callable[[str], Peer], url: str) -> list[Figure]:
+    """Measure one caller that has the server to itself."""
+    peer, get, first, drop = kind(url), list[float](), list[float](), list[float]()
+    try:
+        for _ in range(N):
+            started = time.perf_counter()
+            dsn = peer.get()
+            get.append(_since(started))
+            _use(dsn)
+            first.append(_since(started))
+            started = time.perf_counter()
+            peer.drop(dsn)
+            drop.append(_since(started))
+    finally:
+        peer.close()
+    return [
+        figure(f"{name}, get", "ms", get),
+        figure(f"{name}, to the first query", "ms", first),
+        figure(f"{name}, drop", "ms", drop),
+    ]
+
+
+def _use(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("INSERT INTO communities (name) VALUES ('bench')")
+
+
+def _sustained(kind: Callable[[str], Peer], url: str) -> list[float]:
+    """Return completed cycles of each second; the first second, in which everybody starts at once, is left out."""
+    done: list[float] = []
+    failures: list[BaseException] = []
+    start = time.monotonic()
+    end = start + SECONDS + 1
+
+    def work() -> None:
+        try:
+            peer = kind(url)
+            try:
+                while time.monotonic() < end:
+                    dsn = peer.get()
+                    _use(dsn)
+                    peer.drop(dsn)
+                    done.append(time.monotonic() - start)
+            finally:
+                peer.close()
+        except psycopg.Error as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return [float(sum(second <= at < second + 1 for at in done)) for second in range(1, SECONDS + 1)]
+
+
+def _cluster() -> list[Figure]:
+    name = "testing.postgresql (own cluster, fsync off)"
+    try:
+        times = cluster_times()
+    except (RuntimeError, OSError, ImportError) as error:
+        print(f"{name} does not run here: {error}")
+        return []
+    return [
+        figure(f"{name}, get", "ms", times["get"]),
+        figure(f"{name}, to the first query", "ms", times["first"]),
+        figure(f"{name}, sustained, one caller", "1/s", [1000 / value for value in times["cycle"]]),
+    ]
+
+
+def _unit(url: str) -> list[float]:
+    samples: list[float] = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE bench_peer_unit (id int)")
+        for _ in range(300):
+            started = time.perf_counter()
+            connection.execute("INSERT INTO bench_peer_unit VALUES (1)", prepare=True)
+            samples.append(_since(started))
+        connection.execute("DROP TABLE bench_peer_unit")
+    return samples
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
+
+
+if __name__ == "__main__":
+    run()
