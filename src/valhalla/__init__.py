@@ -1,1 +1,53 @@
-"""A safe place to run risky backend code, and the console that governs it."""
+"""A safe place to run risky backend code, and the console that governs it.
+
+>>> with valhalla.Client() as client, client.sandbox(ttl="30m") as sbx:
+...     psycopg.connect(sbx.database_url)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from valhalla.sdk.aclient import AsyncClient
+    from valhalla.sdk.client import Client
+    from valhalla.sdk.errors import ApiProblem, NotRunning, Unreachable, ValhallaError
+    from valhalla.sdk.models import Sandbox
+    from valhalla.sdk.opened import OpenSandbox
+
+__all__ = [
+    "ApiProblem",
+    "AsyncClient",
+    "Client",
+    "NotRunning",
+    "OpenSandbox",
+    "Sandbox",
+    "Unreachable",
+    "ValhallaError",
+]
+
+_FROM: Final = {
+    "ApiProblem": "valhalla.sdk.errors",
+    "AsyncClient": "valhalla.sdk.aclient",
+    "Client": "valhalla.sdk.client",
+    "NotRunning": "valhalla.sdk.errors",
+    "OpenSandbox": "valhalla.sdk.opened",
+    "Sandbox": "valhalla.sdk.models",
+    "Unreachable": "valhalla.sdk.errors",
+    "ValhallaError": "valhalla.sdk.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    # every program of the project imports this module: it pays only for what it takes
+    if name == "sandbox":
+        return import_module("valhalla.sandbox")
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_FROM[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,27 +1,34 @@
 """The client of a control plane: light, and without a server dependency.
 
->>> with Client() as valhalla:  # finds the control plane of ./.valhalla by itself
-...     sandbox = valhalla.create(name="try-it", ttl="90m")
+>>> with Client() as client:  # finds the control plane of ./.valhalla by itself
+...     sandbox = client.create(name="try-it", ttl="90m")
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from valhalla.sdk.errors import ApiProblem, NotRunning, Unreachable, ValhallaError
 
 if TYPE_CHECKING:
     from valhalla.sdk.access import Connection
+    from valhalla.sdk.aclient import AsyncClient
     from valhalla.sdk.client import Client
+    from valhalla.sdk.creating import CreateArgs
     from valhalla.sdk.models import Draft, Health, Page, Route, Sandbox
+    from valhalla.sdk.opened import OpenSandbox
 
 __all__ = [
     "ApiProblem",
+    "AsyncClient",
     "Client",
     "Connection",
+    "CreateArgs",
     "Draft",
     "Health",
     "NotRunning",
+    "OpenSandbox",
     "Page",
     "Route",
     "Sandbox",
@@ -29,15 +36,23 @@ __all__ = [
     "ValhallaError",
 ]
 
+_FROM: Final = {
+    "AsyncClient": "valhalla.sdk.aclient",
+    "Client": "valhalla.sdk.client",
+    "Connection": "valhalla.sdk.access",
+    "CreateArgs": "valhalla.sdk.creating",
+    "Draft": "valhalla.sdk.models",
+    "Health": "valhalla.sdk.models",
+    "OpenSandbox": "valhalla.sdk.opened",
+    "Page": "valhalla.sdk.models",
+    "Route": "valhalla.sdk.models",
+    "Sandbox": "valhalla.sdk.models",
+}
+
 
 def __getattr__(name: str) -> object:
-    # httpx and msgspec cost 130 ms; who only catches the errors does not pay for them
-    if name == "Client":
-        from valhalla.sdk.client import Client
-
-        return Client
-    if name in __all__:
-        from valhalla.sdk import models
-
-        return getattr(models, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # msgspec costs tens of milliseconds; who only catches the errors does not pay for it
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_FROM[name]), name)
+    return value

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
 
 from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
+from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.keys import Keys
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
+from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import pages
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport
-from valhalla.sdk.transport import Transport
 from valhalla.sdk.wire import Request
 
 T = TypeVar("T")
@@ -22,7 +24,8 @@ T = TypeVar("T")
 class Client:
     """Talks to a control plane. Without arguments it finds the one of the environment or the data directory.
 
-    Every method raises ``ApiProblem`` when refused, ``Unreachable`` when there is no answer.
+    Connections are kept alive and any number of threads may share a client. Every method raises ``ApiProblem`` when
+    refused, ``Unreachable`` when there is no answer.
     """
 
     def __init__(
@@ -32,9 +35,15 @@ class Client:
         data_dir: Path | None = None,
         timeout: float = 30,
     ) -> None:
+        # httpx takes 100 ms to import: only who makes a client pays for it
+        from valhalla.sdk.transport import Transport
+
         self.endpoint = discovery.find(url, api_key, data_dir)
         self._transport = Transport(self.endpoint.url, self.endpoint.api_key, timeout)
         self.keys = Keys(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.endpoint.url!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -56,31 +65,15 @@ class Client:
         """Send any of ``valhalla.sdk.calls`` and return the answer as it came."""
         return self._transport.exchange(request)
 
-    def create(
-        self,
-        name: str | None = None,
-        *,
-        owner: str | None = None,
-        template: str | None = None,
-        ttl: str | None = None,
-        description: str | None = None,
-        tags: Iterable[str] = (),
-        metadata: Mapping[str, Any] | None = None,
-        routes: Iterable[tuple[str, str]] = (),
-        idempotency_key: str | None = None,
-    ) -> Sandbox:
-        """Make a sandbox and wait until it runs; the answer holds its ``connection``."""
-        draft = Draft(
-            name=name,
-            owner=owner,
-            template=template,
-            ttl=ttl,
-            description=description,
-            tags=tuple(tags),
-            metadata=dict(metadata or {}),
-            routes=tuple(routes),
-        )
-        return self.send(calls.create(draft, idempotency_key=idempotency_key))
+    def sandbox(self, name: str | None = None, **args: Unpack[CreateArgs]) -> AbstractContextManager[OpenSandbox]:
+        """Make a sandbox for the length of a ``with`` block; it is destroyed however the block ends."""
+        from valhalla.sdk.lending import lend
+
+        return lend(self, creation(name, **args))
+
+    def create(self, name: str | None = None, **args: Unpack[CreateArgs]) -> Sandbox:
+        """Make a sandbox and wait until it runs; the answer holds its ``connection``. The caller destroys it."""
+        return self.send(creation(name, **args))
 
     def plan(self, draft: Draft) -> DryRun:
         """Say what ``create`` would make."""

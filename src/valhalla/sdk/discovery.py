@@ -34,6 +34,13 @@ class Control:
         """Whether that very process still runs."""
         return process_runs(self.pid, self.started)
 
+    def admin_key(self) -> str | None:
+        """Read the admin key; ``None`` when this user may not."""
+        try:
+            return self.admin_key_file.read_text().strip() or None
+        except OSError:
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -91,6 +98,14 @@ def process_runs(pid: int, started: int | None) -> bool:
     return fields[0] not in {"Z", "X"} and (started is None or int(fields[19]) == started)
 
 
+def start_ticks(pid: int) -> int | None:
+    """Return when a process started, in clock ticks after boot; ``None`` where that cannot be known."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def _answers_signal(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -130,7 +145,7 @@ def find(url: str | None = None, api_key: str | None = None, data_dir: Path | No
     if wanted is not None:
         return Endpoint(wanted.rstrip("/"), key or _own_key(wanted, data_directory(data_dir)))
     control = running(data_directory(data_dir))
-    return Endpoint(control.url.rstrip("/"), key or _read_key(control), control)
+    return Endpoint(control.url.rstrip("/"), key or control.admin_key(), control)
 
 
 def _own_key(url: str, data_dir: Path) -> str | None:
@@ -138,11 +153,4 @@ def _own_key(url: str, data_dir: Path) -> str | None:
         control = running(data_dir)
     except NotRunning:
         return None
-    return _read_key(control) if control.url.rstrip("/") == url.rstrip("/") else None
-
-
-def _read_key(control: Control) -> str | None:
-    try:
-        return control.admin_key_file.read_text().strip() or None
-    except OSError:
-        return None
+    return control.admin_key() if control.url.rstrip("/") == url.rstrip("/") else None
