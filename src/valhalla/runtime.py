@@ -26,6 +26,7 @@ from valhalla.kit.log import get_logger
 from valhalla.kit.outbox import Dispatcher, NatsSink, prune
 from valhalla.kit.settings import Settings
 from valhalla.kit.waiting import first_of
+from valhalla.sandbox.arenas import ArenaKeeper
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import Limits
 from valhalla.sandbox.pool import PoolSettings
@@ -102,6 +103,7 @@ class Runtime:
                 rate=settings.pool_rate,
             ),
         )
+        self.arenas = ArenaKeeper(self.db, self.backends.postgres, size=settings.arena_size, clock=self.clock)
         self.reaper = Reaper(
             self.db,
             self.backends,
@@ -110,6 +112,7 @@ class Runtime:
             clock=self.clock,
             timing=timing,
             interval=settings.reap_interval,
+            arenas=self.arenas,
         )
         self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
         self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream)])
@@ -172,7 +175,7 @@ class Runtime:
             await asyncio.to_thread(migrate.upgrade_blocking, self.db.dsn)
         _, *findings = await asyncio.gather(
             self.feed.start(),
-            self.backends.postgres.prepare(),
+            self.arenas.start(),
             self.backends.valkey.check_server(),
             self.backends.nats.check_server(),
         )

@@ -10,6 +10,7 @@ _BASE: Final = 0x7668 << 32
 MIGRATIONS: Final = _BASE | 1
 LEDGER_SEAL: Final = _BASE | 2
 OUTBOX_DISPATCH: Final = _BASE | 3
+ARENAS: Final = _BASE | 4
 
 # 32-bit classes of the two-argument form; the second argument is a hash of what is locked
 EVENT_SUBJECT: Final = 0x7668_0001

@@ -126,3 +126,4 @@ class ReapReport:
     failed: dict[str, str] = field(default_factory=dict[str, str])
     orphans: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     removed: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    arenas_dropped: list[str] = field(default_factory=list[str])

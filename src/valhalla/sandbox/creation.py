@@ -93,8 +93,12 @@ class Creation:
             return self._replay(earlier, started)
         crashpoint("create.claimed")
         try:
-            with contextlib.nullcontext() if self._checkout is None else self._checkout.in_line():
-                await self._provision(sandbox, template)
+            keeper = asyncio.create_task(self._keep_lease(sandbox))
+            try:
+                with contextlib.nullcontext() if self._checkout is None else self._checkout.in_line():
+                    await self._provision(sandbox, template)
+            finally:
+                keeper.cancel()
             crashpoint("create.provisioned")
             running = await self._db.run(self._run, principal, sandbox)
         except BaseException as error:
@@ -206,15 +210,11 @@ class Creation:
             raise error
         if not isinstance(template, BuiltIn):
             async with access.creds_file(self._backends, sandbox) as environment:
-                keeper = asyncio.create_task(self._keep_lease(sandbox))
-                try:
-                    await seed(template, login=lambda: postgres.login(names), environment=environment)
-                finally:
-                    keeper.cancel()
+                await seed(template, login=lambda: postgres.login(names), environment=environment)
             crashpoint("create.seeded")
 
     async def _keep_lease(self, sandbox: Sandbox) -> None:
-        """A template's command may take minutes: keep the reaper away while we live."""
+        """A template may take minutes, and a server that has just started seconds: keep the reaper away meanwhile."""
         while True:
             await asyncio.sleep(self._timing.lease.total_seconds() / 3)
             until = lease_end(self._clock, self._timing)

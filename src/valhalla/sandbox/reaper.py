@@ -15,6 +15,7 @@ from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.log import get_logger
 from valhalla.sandbox import store
+from valhalla.sandbox.arenas import ArenaKeeper
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIFECYCLE, ReapReport
 from valhalla.sandbox.slices.contracts import Found
@@ -39,6 +40,7 @@ class Reaper:
         clock: Clock | None = None,
         timing: Timing | None = None,
         interval: timedelta = timedelta(seconds=15),
+        arenas: ArenaKeeper | None = None,
     ) -> None:
         self._db = db
         self._backends = backends
@@ -46,6 +48,7 @@ class Reaper:
         self._teardown = teardown
         self._clock = clock or Clock()
         self._timing = timing or Timing()
+        self._arenas = arenas
         self._interval = interval.total_seconds()
         self._valkey_run: str | None = None
         self.last_run: float | None = None
@@ -89,6 +92,8 @@ class Reaper:
                 await self.restore_users()
             with _noting(report):
                 await self._db.run(store.touch, await self._backends.postgres.activity())
+                if self._arenas is not None:
+                    report.arenas_dropped = await self._arenas.once()
         await self._expire(report)
         await self._resume(report)
         await self._sweep(report)

@@ -1,4 +1,4 @@
-"""The sandbox registry's tables (created by migrations 0002 and 0003)."""
+"""The sandbox registry's tables (created by migrations 0002 to 0004)."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ sandbox_routes = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("sandbox_id", sa.Text, sa.ForeignKey("valhalla.sandboxes.id"), nullable=False, index=True),
     sa.Column("linked_at", _instant, nullable=False),
+)
+
+arenas = sa.Table(
+    "arenas",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("opened_at", _instant, nullable=False),
+    sa.Column("closed_at", _instant),
+    sa.Column("dropped_at", _instant),
 )
 
 owner_live = sa.Table(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -25,6 +25,14 @@ from valhalla.sandbox.slices.postgres.pools import Pools
 MINIMUM_VERSION = 160_000
 
 
+_ROLE_AND_TEMPLATE: Final = (
+    "SELECT current_setting('server_version_num')::int AS version, r.rolsuper, r.rolcreaterole, r.rolcreatedb,"
+    " has_parameter_privilege('temp_file_limit', 'SET') AS temp,"
+    " coalesce((SELECT datistemplate FROM pg_database WHERE datname = $1), false) AS hardened"
+    " FROM pg_roles r WHERE r.rolname = current_user"
+)
+
+
 class Arenas:
     """The arenas of one cell."""
 
@@ -33,11 +41,15 @@ class Arenas:
         self._cell = cell
         self.prefix = f"vh_{cell}_arena_"
         self.can_limit_temp_files = False
+        self.current = self.name_of(1)
 
-    @property
-    def current(self) -> str:
-        """The arena that new sandboxes are placed in."""
-        return f"{self.prefix}1"
+    def name_of(self, number: int) -> str:
+        """Return the name of an arena: of its database and of its group role."""
+        return f"{self.prefix}{number}"
+
+    def use(self, number: int) -> None:
+        """Place new sandboxes in this arena from now on."""
+        self.current = self.name_of(number)
 
     async def list(self) -> list[str]:
         """Return the cell's arena databases."""
@@ -53,36 +65,52 @@ class Arenas:
             Unavailable: the server cannot be reached.
         """
         async with self._pools.connection() as connection, _one_at_a_time(connection):
-            row = await connection.fetchrow(
-                "SELECT current_setting('server_version_num')::int AS version,"
-                " r.rolsuper, r.rolcreaterole, r.rolcreatedb,"
-                " has_parameter_privilege('temp_file_limit', 'SET') AS temp,"
-                " coalesce((SELECT datistemplate FROM pg_database WHERE datname = $1), false) AS hardened,"
-                " EXISTS (SELECT FROM pg_database WHERE datname = $2) AS arena,"
-                " EXISTS (SELECT FROM pg_roles WHERE rolname = $2) AS role"
-                " FROM pg_roles r WHERE r.rolname = current_user",
-                template_name(self._cell),
-                self.current,
-            )
-            assert row is not None
+            row = await self._look(connection)
             self._check(row)
             self.can_limit_temp_files = row["temp"]
-            if not row["role"]:
-                await _ignoring_duplicates(connection, f"CREATE ROLE {identifier(self.current)} NOLOGIN")
-            if not row["arena"]:
-                source = (
-                    f" TEMPLATE {identifier(template_name(self._cell))}" if row["hardened"] else " TEMPLATE template0"
-                )
-                await _ignoring_duplicates(connection, f"CREATE DATABASE {identifier(self.current)}{source}")
-            # repeated at every start: a crash between CREATE and REVOKE must not leave an open database
-            for statement in owner_statements(self.current, self.current):
-                await connection.execute(statement)
-        async with self._pools.connection(self.current) as inside:
+            await self._make(connection, self.current, row)
+        return await self._findings(row)
+
+    async def make(self, number: int) -> None:
+        """Make an arena, hardened as the template is; one that exists is only closed to the public again.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        async with self._pools.connection() as connection, _one_at_a_time(connection):
+            await self._make(connection, self.name_of(number), await self._look(connection))
+
+    async def _make(self, connection: Any, name: str, row: asyncpg.Record) -> None:
+        await _ignoring_duplicates(connection, f"CREATE ROLE {identifier(name)} NOLOGIN")
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
+            template = identifier(template_name(self._cell) if row["hardened"] else "template0")
+            await _ignoring_duplicates(connection, f"CREATE DATABASE {identifier(name)} TEMPLATE {template}")
+        # repeated at every start: a crash between CREATE and REVOKE must not leave an open database
+        for statement in owner_statements(name, name):
+            await connection.execute(statement)
+        async with self._pools.connection(name) as inside:
             for statement in public_schema_statements():
                 await inside.execute(statement)
             if row["rolsuper"] and not row["hardened"]:
                 await inside.execute(superuser_script(self._pools.role))
-        return await self._findings(row)
+
+    async def drop(self, name: str) -> None:
+        """Drop an arena that holds no sandbox any more, with everything that leaked in it.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        assert name.startswith(self.prefix)
+        assert name != self.current
+        await self._pools.forget(name)
+        async with self._pools.connection() as connection:
+            await connection.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+            await connection.execute(f"DROP ROLE IF EXISTS {identifier(name)}")
+
+    async def _look(self, connection: Any) -> asyncpg.Record:
+        row = await connection.fetchrow(_ROLE_AND_TEMPLATE, template_name(self._cell))
+        assert row is not None
+        return row
 
     def _check(self, row: asyncpg.Record) -> None:
         if row["version"] < MINIMUM_VERSION:
