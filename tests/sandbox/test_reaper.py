@@ -523,3 +523,21 @@ async def test_a_failed_creation_is_not_held_up_by_what_it_could_not_remove(
     assert not any(item.startswith(("postgres", "valkey")) for item in await left(row.id))
     assert row.id in (await runtime.reaper.once()).destroyed
     assert await left(row.id) == []
+
+
+async def test_a_slow_server_does_not_cost_the_lease(
+    team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A creation that waits for a backend longer than its lease is alive all the same: nobody takes it over."""
+    provision = runtime.backends.valkey.provision
+
+    async def slow(names: Names, **said: Any) -> None:
+        await asyncio.sleep(1.5)
+        await provision(names, **said)
+
+    monkeypatch.setattr(runtime.backends.valkey, "provision", slow)
+    making = asyncio.create_task(team.create())
+    while not making.done():
+        await asyncio.sleep(0.2)
+        assert (await runtime.reaper.once()).resumed == []
+    assert (await making).sandbox.status == "running"
