@@ -18,6 +18,7 @@ from valhalla.kit.settings import Settings
 from valhalla.runtime import Runtime
 from valhalla.sandbox.tables import sandboxes
 from valhalla.server.app import build
+from valhalla.server.starting import start
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -85,7 +86,7 @@ async def running(settings: Settings, cell: CellKey, endpoints: Endpoints) -> As
     runtime = Runtime(settings, cell, endpoints)
     plane = Plane(runtime, build(runtime))
     try:
-        await runtime.start(lambda _key: None)
+        await start(runtime, lambda _key: None)
         yield plane
     finally:
         await plane.close()

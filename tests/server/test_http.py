@@ -184,15 +184,16 @@ from valhalla.server.system import problem_kinds
 served = set(problem_kinds())
 import valhalla
 for module in pkgutil.walk_packages(valhalla.__path__, "valhalla."):
-    ours = not module.name.startswith(("valhalla.sdk.", "valhalla.cli.", "valhalla.sandbox.local"))  # what is found without a server
-    if ours and ".migrations." not in module.name:
+    if not module.name.endswith("__main__") and ".migrations." not in module.name:
         importlib.import_module(module.name)
 from valhalla.kernel.problems import Problem
 kinds, seen = [Problem], []
 while kinds:
     kind = kinds.pop()
     kinds += kind.__subclasses__()
-    if "code" in vars(kind):
+    # what is found without a server has no page on one
+    away = kind.__module__.startswith(("valhalla.sdk.", "valhalla.cli.", "valhalla.sandbox.local."))
+    if "code" in vars(kind) and not away:
         seen.append(kind.code)
 print(json.dumps([sorted(served), sorted(seen)]))
 """

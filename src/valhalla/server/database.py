@@ -17,6 +17,7 @@ from valhalla.kit import migrate
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database, is_away
 from valhalla.kit.settings import Settings, load
+from valhalla.kit.sql import identifier
 from valhalla.runtime import embedded_url, ensure_bootstrapped
 from valhalla.sandbox.slices.postgres import Bootstrap
 from valhalla.sandbox.slices.postgres import bootstrap as make
@@ -58,6 +59,11 @@ def bootstrap(options: ServeOptions, superuser_url: str, *, role: str = "valhall
         Misconfigured: the URL is no superuser's, a name is no identifier, or the role is somebody else's.
         Unavailable: the server cannot be reached.
     """
+    for setting, name in (("role", role), ("database", database)):
+        try:
+            identifier(name)
+        except ValueError as error:
+            raise Misconfigured(str(error), setting=setting) from error
     cell = _cell(_settings(options))
     plan = Bootstrap(role, cell.password("control.postgres"), database, cell.cell)
     try:
@@ -89,10 +95,7 @@ async def _bootstrap(server: URL, plan: Bootstrap) -> None:
         await _check_role(connection, server, plan)
     finally:
         await connection.close()
-    try:
-        await make(url, plan, exclusive=False)
-    except ValueError as error:
-        raise Misconfigured(str(error), setting="role") from error
+    await make(url, plan, exclusive=False)
 
 
 async def _check_role(connection: Any, server: URL, plan: Bootstrap) -> None:

@@ -85,6 +85,7 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
     from valhalla.kit.log import configure
     from valhalla.runtime import Runtime
     from valhalla.server.app import build
+    from valhalla.server.starting import start
 
     configure(level=settings.log_level)
 
@@ -97,7 +98,7 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
     runtime = Runtime(settings, cell, endpoints)
     try:
         data_dir = settings.data_dir.resolve()
-        await runtime.start(lambda key: files.keep_admin_key(data_dir, key))
+        await start(runtime, lambda key: files.keep_admin_key(data_dir, key))
         listener = _bind(settings)
         server = Server(
             uvicorn.Config(

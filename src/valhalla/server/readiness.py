@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from valhalla.runtime import Runtime
@@ -20,20 +19,46 @@ _HELP: Final = {
 }
 
 
+class Readiness:
+    """Checks every backend. One that hangs is asked once, however often somebody wants to know."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._asking: dict[str, asyncio.Task[Probe]] = {}
+
+    async def document(self) -> dict[str, Any]:
+        """Return ``{status, checks, findings}``; all checks run concurrently, each bounded to three seconds."""
+        runtime = self._runtime
+        parts = list(runtime.backends)
+        probes = await asyncio.gather(*(self._ask(part.name, part.ping) for part in parts))
+        checks = {part.name: _document(part.name, probe) for part, probe in zip(parts, probes, strict=True)}
+        essential = all(check["ok"] for check in checks.values())
+        reaper = runtime.reaper.last_error
+        checks["changes"] = _document("changes", _changes(runtime))
+        checks["reaper"] = _document("reaper", Probe(reaper is None, 0.0, reaper))
+        return {
+            "status": "ready" if essential else "not-ready",
+            "checks": checks,
+            # what a backend does not enforce; a reason to look, not to stop
+            "findings": list(runtime.findings),
+        }
+
+    async def _ask(self, name: str, ping: Callable[[], Coroutine[Any, Any, Probe]]) -> Probe:
+        task = self._asking.get(name)
+        if task is None or task.done():
+            task = self._asking[name] = asyncio.create_task(ping())
+        # not cancelled when it takes too long: giving a connection back would be waited for as well
+        await asyncio.wait({task}, timeout=_PATIENCE)
+        if not task.done():
+            return Probe(False, _PATIENCE * 1000, f"no answer within {_PATIENCE:g} s")
+        error = task.exception()
+        # a check that breaks is a check that failed
+        return task.result() if error is None else Probe(False, 0.0, type(error).__name__)
+
+
 async def readiness(runtime: Runtime) -> dict[str, Any]:
-    """Return ``{status, checks, findings}``; all checks run concurrently, each bounded to three seconds."""
-    parts = list(runtime.backends)
-    probes = await asyncio.gather(*(_bounded(part.ping()) for part in parts))
-    checks = {part.name: _document(part.name, probe) for part, probe in zip(parts, probes, strict=True)}
-    checks["changes"] = _document("changes", _changes(runtime))
-    checks["reaper"] = _document("reaper", Probe(runtime.reaper.last_error is None, 0.0, runtime.reaper.last_error))
-    essential = all(checks[part.name]["ok"] for part in parts)
-    return {
-        "status": "ready" if essential else "not-ready",
-        "checks": checks,
-        # what a backend does not enforce; a reason to look, not to stop
-        "findings": list(runtime.findings),
-    }
+    """Check a runtime once; who asks often keeps a ``Readiness``."""
+    return await Readiness(runtime).document()
 
 
 def _changes(runtime: Runtime) -> Probe:
@@ -43,17 +68,6 @@ def _changes(runtime: Runtime) -> Probe:
     faults = [f"{name}: {detail}" for name, detail in feed["faults"].items()]
     faults += [f"{name}: a view keeps its old value" for name in feed["failed_views"]]
     return Probe(not faults, 0.0, "; ".join(faults) or None)
-
-
-async def _bounded(ping: Coroutine[Any, Any, Probe]) -> Probe:
-    started = time.monotonic()
-    try:
-        return await asyncio.wait_for(ping, _PATIENCE)
-    except TimeoutError:
-        reason = f"no answer within {_PATIENCE:g} s"
-    except Exception as error:  # noqa: BLE001 - a check that breaks is a check that failed
-        reason = type(error).__name__
-    return Probe(False, round((time.monotonic() - started) * 1000, 3), reason)
 
 
 def _document(name: str, probe: Probe) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -63,6 +64,8 @@ def _default(value: Any) -> str:
             return f"`{_written(int(value.total_seconds()))}`"
         case Path() | str():
             return f'`"{value}"`'
+        case list() | tuple():
+            return f"`{json.dumps(value)}`"
         case _:
             return f"`{value}`"
 

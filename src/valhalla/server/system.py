@@ -15,7 +15,7 @@ from valhalla.kernel.problems import NotFound, Problem
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
 from valhalla.runtime import Runtime
 from valhalla.server.metrics import PlaneMetrics
-from valhalla.server.readiness import readiness
+from valhalla.server.readiness import Readiness
 from valhalla.version import VERSION
 
 Auditor = Annotated[Principal, requires("audit:read")]
@@ -115,6 +115,7 @@ def problem_kinds() -> dict[str, type[Problem]]:
 
 def _probes(routes: APIRouter, runtime: Runtime) -> None:
     plane = PlaneMetrics(runtime)
+    readiness = Readiness(runtime)
 
     @routes.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
@@ -130,7 +131,7 @@ def _probes(routes: APIRouter, runtime: Runtime) -> None:
     @routes.get("/health", include_in_schema=False)
     async def ready(response: Response) -> dict[str, Any]:
         """Check every backend; 503 names the one that is away and what to do."""
-        document = await readiness(runtime)
+        document = await readiness.document()
         if document["status"] != "ready":
             response.status_code = 503
         return document
