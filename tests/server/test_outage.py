@@ -103,7 +103,7 @@ async def test_a_backend_that_is_away(shaky: Shaky, backend: str) -> None:
     assert backend in check["help"].lower()
     live = await shaky.plane.client().get("/live")
     assert (live.status_code, live.json()) == (200, {"status": "live"})
-    assert (await shaky.metrics())["valhalla_feed_ok"] in {0.0, 1.0}
+    assert "valhalla_feed_ok" in await shaky.metrics()
 
     before = time.monotonic()
     made = await shaky.client.post("/api/sandboxes", json={"owner": f"away-{backend}", "template": "empty"})
@@ -184,8 +184,7 @@ async def test_the_metrics(plane: Plane, make: Make) -> None:
     assert metrics["valhalla_sandboxes|status=running"] >= 1
     assert {f"valhalla_sandboxes|status={status}" for status in ("creating", "destroying", "expired")} <= metrics.keys()
     assert metrics["valhalla_database_up"] == 1
-    assert metrics["valhalla_events_waiting"] >= 0
-    assert metrics["valhalla_ledger_unsealed"] >= 0
+    assert {"valhalla_events_waiting", "valhalla_events_oldest_seconds", "valhalla_ledger_unsealed"} <= metrics.keys()
     assert metrics["valhalla_feed_stale_seconds"] == 0
     assert metrics["valhalla_registry_revision|registry=api_clients"] >= 1
     assert metrics["valhalla_http_requests_total|method=GET|status=4xx"] >= 1

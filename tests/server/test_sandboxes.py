@@ -189,7 +189,6 @@ async def test_an_idempotency_key_makes_one(plane: Plane, team_a: httpx.AsyncCli
     replay = await team_a.post("/api/sandboxes", json=body, headers=headers)
     assert (replay.status_code, replay.headers["idempotent-replayed"]) == (201, "true")
     assert {replay.json()["id"]} == made
-    assert "idempotent-replayed" not in answers[0].headers or len(made) == 1
     refused(
         await team_a.post("/api/sandboxes", json=body | {"ttl": "2h"}, headers=headers), 422, "idempotency-key-reuse"
     )
