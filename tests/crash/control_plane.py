@@ -23,6 +23,8 @@ HASTE = {
     "VALHALLA_REAP_INTERVAL": "PT0.3S",
     "VALHALLA_ORPHAN_GRACE": "PT0S",
     "VALHALLA_MAX_SANDBOXES_PER_OWNER": "50",
+    # every creation takes every step itself
+    "VALHALLA_POOL_SIZE": "0",
 }
 
 
