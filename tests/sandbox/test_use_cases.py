@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import redis.asyncio
 from tests.conftest import Servers
-from tests.sandbox.plane import MovableClock, Team, fetch, open_bus, opened, set_row
+from tests.sandbox.plane import MovableClock, Team, fetch, open_bus, opened, set_row, work_in
 
 from valhalla.kernel.problems import Invalid
 from valhalla.runtime import Runtime
@@ -400,3 +400,31 @@ async def test_a_strangers_jwt_does_not_open_the_account(team: Team, stranger: T
     finally:
         await bus.close()
         await other.close()
+
+
+async def test_reset_brings_back_the_template_and_keeps_the_credentials(team: Team) -> None:
+    """Rows, keys and streams are gone, the template is there again, and the old credentials work."""
+    created = await team.create(template="community")
+    assert created.connection is not None
+    await work_in(created.connection)
+    async with opened(created.connection) as session:
+        await session.sql.execute("DROP TABLE badges; INSERT INTO communities (name) VALUES ('gone soon')")
+        await team.runtime.sandboxes.reset(team.principal, created.sandbox.id)
+    async with opened(created.connection) as session:
+        tables = await session.sql.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+        assert {row[0] for row in tables} == {"badges", "communities", "profiles"}
+        assert await session.sql.fetchval("SELECT count(*) FROM communities") == 0
+        assert await session.cache.get(created.connection["valkey"]["prefix"] + "order") is None
+        assert await session.bus.jetstream(timeout=5).streams_info() == []
+    await work_in(created.connection)
+    assert "reset" in await team.actions(created.sandbox.id)
+
+
+async def test_only_the_owner_resets_a_running_sandbox(team: Team, stranger: Team) -> None:
+    """Another's sandbox is not found, an ended one is refused."""
+    sandbox = await team.new()
+    with pytest.raises(SandboxNotFound):
+        await team.runtime.sandboxes.reset(stranger.principal, sandbox.id)
+    await team.destroy(sandbox.id)
+    with pytest.raises(NotRunning):
+        await team.runtime.sandboxes.reset(team.principal, sandbox.id)

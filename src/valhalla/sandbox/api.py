@@ -132,6 +132,12 @@ def _lifecycle(routes: APIRouter, service: SandboxService) -> None:
         return extended_out(await service.extend(principal, reference, body.ttl))
 
 
+    @routes.post("/{reference}/reset")
+    async def reset(reference: Reference, principal: Writer) -> SandboxOut:
+        """Bring a sandbox back to its template, with the same credentials."""
+        return SandboxOut.of(await service.reset(principal, reference))
+
+
 def _details(routes: APIRouter, service: SandboxService) -> None:
     @routes.get("/{reference}/status")
     async def status(reference: Reference, principal: Reader) -> StatusOut:

@@ -209,8 +209,7 @@ class Creation:
         for error in failures.values():
             raise error
         if not isinstance(template, BuiltIn):
-            async with access.creds_file(self._backends, sandbox) as environment:
-                await seed(template, login=lambda: postgres.login(names), environment=environment)
+            await fill(sandbox, template, self._backends)
             crashpoint("create.seeded")
 
     async def _keep_lease(self, sandbox: Sandbox) -> None:
@@ -286,3 +285,18 @@ def _fingerprint(spec: Spec) -> bytes:
 
 def _since(started: float) -> float:
     return round((time.monotonic() - started) * 1000, 3)
+
+
+async def fill(sandbox: Sandbox, template: Template, backends: Backends) -> None:
+    """Run a template in an empty schema, with the sandbox's own rights.
+
+    Raises:
+        TemplateFailed: its SQL or command failed.
+        Unavailable: Postgres cannot be reached.
+    """
+    postgres = backends.postgres
+    if isinstance(template, BuiltIn):
+        await postgres.seed(sandbox.names, template.sql)
+        return
+    async with access.creds_file(backends, sandbox) as environment:
+        await seed(template, login=lambda: postgres.login(sandbox.names), environment=environment)

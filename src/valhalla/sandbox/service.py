@@ -21,7 +21,7 @@ from valhalla.kit.log import get_logger
 from valhalla.sandbox import access, rules, store
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Route, Sandbox, Spec, TableStats
-from valhalla.sandbox.creation import Created, Creation
+from valhalla.sandbox.creation import Created, Creation, fill
 from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound
 from valhalla.sandbox.health import judge
 from valhalla.sandbox.pool import Checkout, Claims, Filler, PoolSettings
@@ -227,6 +227,26 @@ class SandboxService:
         emit(conn, sandbox, "sandbox.ttl_extended", expires_at=isoformat(expires_at))
         return True
 
+    async def reset(self, principal: Principal, reference: str) -> Sandbox:
+        """Bring a running sandbox back to its template: same id, name, credentials and end, fresh contents.
+
+        Live Postgres sessions are ended. When it fails half-way, repeating it is safe.
+
+        Raises:
+            NotRunning: the sandbox is not running.
+            TemplateFailed: the template's own SQL or command failed; the sandbox is empty.
+            Unavailable: a backend is away; the contents may be half removed.
+        """
+        sandbox = await self.get(principal, reference)
+        self._must_run(sandbox)
+        template = await asyncio.to_thread(self.templates.get, sandbox.template)
+        await self._db.run(self._note, principal, sandbox, "reset", {"template": sandbox.template})
+        failures = await self.backends.each("reset", lambda part: part.empty(sandbox.names))
+        for failure in failures.values():
+            raise failure
+        await fill(sandbox, template, self.backends)
+        return sandbox
+
     async def link(self, principal: Principal, reference: str, kind: str, key: str) -> Route:
         """Claim a route for a running sandbox; claiming it again is fine.
 
@@ -307,16 +327,16 @@ class SandboxService:
         """Count the sandboxes that are not destroyed, by status."""
         return await self._db.read(store.count_by_status)
 
-    async def close(self, *, patience: float = 5.0) -> None:
+    async def close(self, *, patience: float = 2.0) -> None:
         """Wait for creations and teardowns under way; what takes longer than ``patience`` seconds is called off.
 
         A creation that is called off (its template's command may run for minutes) removes what it has made; what does
         not end then either is left to the reaper of the next start.
         """
-        for _ in range(2):
+        for seconds in (patience, 5.0):
             if not self._background:
                 return
-            _, late = await asyncio.wait(self._background, timeout=patience)
+            _, late = await asyncio.wait(self._background, timeout=seconds)
             for task in late:
                 task.cancel()
 

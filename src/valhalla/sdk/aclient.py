@@ -108,6 +108,10 @@ class AsyncClient:
         """Cut access at once; with ``wait`` stay up to that many seconds for the rest."""
         return await self.send(calls.destroy(ref, wait=wait))
 
+    async def reset(self, ref: str) -> Sandbox:
+        """Bring a sandbox back to its template: same credentials, fresh contents."""
+        return await self.send(calls.reset(ref))
+
     async def extend(self, ref: str, ttl: str) -> Extension:
         """Give a sandbox more time; the answer tells when the maximum cut it short."""
         return await self.send(calls.extend(ref, ttl))

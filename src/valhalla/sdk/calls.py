@@ -55,6 +55,11 @@ def destroy(ref: str, *, wait: float | None = None) -> Request[Sandbox]:
     return Request("DELETE", _at(ref), Sandbox, params=params(wait=wait), timeout=timeout)
 
 
+def reset(ref: str) -> Request[Sandbox]:
+    """Bring a sandbox back to its template."""
+    return Request("POST", _at(ref, "reset"), Sandbox)
+
+
 def extend(ref: str, ttl: str) -> Request[Extension]:
     """Give a sandbox more time, up to the maximum."""
     return Request("POST", _at(ref, "extend"), Extension, body={"ttl": ttl})

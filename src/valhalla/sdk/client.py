@@ -108,6 +108,10 @@ class Client:
         """Cut access at once; with ``wait`` stay up to that many seconds for the rest."""
         return self.send(calls.destroy(ref, wait=wait))
 
+    def reset(self, ref: str) -> Sandbox:
+        """Bring a sandbox back to its template: same credentials, fresh contents."""
+        return self.send(calls.reset(ref))
+
     def extend(self, ref: str, ttl: str) -> Extension:
         """Give a sandbox more time; the answer tells when the maximum cut it short."""
         return self.send(calls.extend(ref, ttl))

@@ -20,6 +20,7 @@ TABLE: Final = {
     "link": (_AT + "link", "Route events to it."),
     "unlink": (_AT + "unlink", "End a route."),
     "extend": (_AT + "extend", "Give it more time."),
+    "reset": (_AT + "reset", "Bring it back to its template."),
     "rm": (_AT + "rm", "Destroy sandboxes."),
     "audit": (_AT + "audit", "Show what happened to it."),
     "reap": (_AT + "reap", "Run the reaper now (admin)."),

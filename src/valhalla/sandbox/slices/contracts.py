@@ -88,6 +88,10 @@ class Slice(Protocol):
         """Remove everything the slice holds. Called after ``cut``."""
         ...
 
+    async def empty(self, names: Names) -> None:
+        """Remove the contents and keep the credentials; the schema is left empty for its template."""
+        ...
+
     async def probe(self, names: Names) -> Probe:
         """Check that the sandbox's own credentials work."""
         ...

@@ -114,6 +114,14 @@ class NatsSlice:
             )
         )
 
+    async def empty(self, names: Names) -> None:
+        """Remove the account's streams; the account and its users stay.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        await self._admin.purge_account(self.account(names).public)
+
     async def drop(self, names: Names) -> None:
         """Remove the account and its streams, from the disk too.
 

@@ -93,6 +93,14 @@ class ValkeySlice:
         """
         await self._server.call("ACL DELUSER", names.valkey_user)
 
+    async def empty(self, names: Names) -> None:
+        """Remove every key; the user stays and may write again at once.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        await self.drop(names)
+
     async def drop(self, names: Names) -> None:
         """Remove every key of the sandbox; freed in the server's background, so big values stall nobody.
 

@@ -154,6 +154,36 @@ class PostgresSlice:
         except asyncpg.LockNotAvailableError as error:
             raise Unavailable("postgres", f"a lock on schema {names.schema} is still held") from error
 
+    async def empty(self, names: Names) -> None:
+        """End the live sessions, drop the schema in pieces and make it anew; the role stays.
+
+        Raises:
+            Unavailable: the server is away, or a lock of a session that reconnected is in the way; try again.
+        """
+        async with self._pools.connection() as connection:
+            await self._terminate(connection, names.role)
+        role, schema = identifier(names.role), identifier(names.schema)
+        try:
+            async with self._pools.connection(names.database) as connection:
+                await drop_schema(connection, names.schema)
+                await connection.execute(f"CREATE SCHEMA {schema} AUTHORIZATION {role}")
+        except asyncpg.LockNotAvailableError as error:
+            raise Unavailable("postgres", f"a lock on schema {names.schema} is held") from error
+        except asyncpg.DuplicateSchemaError as error:
+            raise Unavailable("postgres", "another reset of the sandbox is under way") from error
+
+    async def seed(self, names: Names, sql: str) -> None:
+        """Run trusted SQL (a built-in template's) as the sandbox's role, in one transaction.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        role, schema = identifier(names.role), identifier(names.schema)
+        async with self._pools.connection(names.database) as connection:
+            await connection.execute(
+                f"SET LOCAL ROLE {role}; SET LOCAL search_path = {schema}; {sql or 'SELECT 1'}; RESET ROLE"
+            )
+
     async def _await_silence(self, role: str) -> None:
         """Wait for the sessions to end: one may have been authenticating while access was cut."""
         deadline = time.monotonic() + 5
