@@ -4,61 +4,13 @@ from __future__ import annotations
 
 import heapq
 import random
-from bisect import bisect
-from collections import deque
-from dataclasses import dataclass, field
 
 from bench.cell_model import Plan
+from bench.cell_placement import Placement
+from bench.cell_state import Cell, Phase, Scenario
 
 _ARRIVE, _END, _WORKED, _BACK, _DIE = range(5)
-_CANDIDATES = 8
 _BATCH = 10
-_MASK = (1 << 64) - 1
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """When what happens, in simulated seconds."""
-
-    seconds: float = 130
-    burst_at: float = 20
-    burst_s: float = 20
-    burst: float = 10
-    death_at: float = 70
-
-
-@dataclass
-class Phase:
-    """What was seen in one part of the run; times in seconds."""
-
-    claims: int = 0
-    pooled: int = 0
-    waits: list[float] = field(default_factory=list[float])
-    late: int = 0
-    refused: int = 0
-    spilled: int = 0
-    """Claims that neither of the tenant's first two cells could serve."""
-
-
-@dataclass
-class Cell:
-    """One Postgres + Valkey + NATS with its pool and its one worker for builds and drops."""
-
-    ready: int
-    live: int = 0
-    alive: bool = True
-    busy: bool = False
-    drops: int = 0
-    waiting: deque[tuple[float, Phase]] = field(default_factory=deque[tuple[float, Phase]])
-    building: int = 0
-    paced_until: float = 0.0
-    recent: float = 0.0
-    recent_at: float = 0.0
-    most_recent: float = 0.0
-    born: int = 0
-    most_live: int = 0
-    most_drops: int = 0
-    least_ready: int = 1 << 30
 
 
 class Fleet:
@@ -73,16 +25,10 @@ class Fleet:
         self.recreated_at = 0.0
         self._heap: list[tuple[float, int, int, int]] = []
         self._order = 0
-        sigma = plan.assumed.tenant_spread
-        sizes = [self.random.lognormvariate(0, sigma) for _ in range(plan.assumed.tenants)]
-        self._cumulative: list[float] = []
-        total = 0.0
-        for size in sizes:
-            total += size
-            self._cumulative.append(total)
-        self._ranks: dict[int, list[int]] = {}
+        a = plan.assumed
+        self._placement = Placement(self.cells, a.cell_live_limit, a.tenants, a.tenant_spread, self.random)
         self._dead = -1
-        self._dead_known = False
+        self._known: tuple[int, ...] = ()
 
     def run(self) -> None:
         """Fill the fleet to its steady state, then live through the scenario."""
@@ -124,65 +70,33 @@ class Fleet:
         heapq.heappush(self._heap, (at, self._order, kind, number))
 
     def _prefill(self) -> None:
-        mean, seconds = self.plan.assumed.mean_life_s, self.scenario.seconds
+        rate, seconds = 1 / self.plan.assumed.mean_life_s, self.scenario.seconds
         for _ in range(self.plan.assumed.live):
-            chosen = self._choose(self._tenant(), by_live=True)
+            chosen = self._placement.settle(self._placement.tenant())
             if chosen is None:
                 continue
             self.cells[chosen].live += 1
             # what is left of an exponential life is exponential again; later ends are never looked at
-            if (left := self.random.expovariate(1 / mean)) <= seconds:
-                self._push(left, _END, chosen)
-
-    def _tenant(self) -> int:
-        return bisect(self._cumulative, self.random.random() * self._cumulative[-1])
-
-    def _ranking(self, tenant: int) -> list[int]:
-        """Rendezvous hashing: every cell draws a number for the tenant, the highest are its cells, in that order."""
-        found = self._ranks.get(tenant)
-        if found is None:
-            start = tenant * 1_000_003
-            cells = range(len(self.cells))
-            found = self._ranks[tenant] = sorted(cells, key=lambda cell: _mix(start + cell), reverse=True)
-        return found
-
-    def _choose(self, tenant: int, *, by_live: bool = False, tried: int = -1) -> int | None:
-        """Take the emptier of the tenant's first two cells with a place; with a slot ready, if any near one has it."""
-        limit = self.plan.assumed.cell_live_limit
-        usable: list[int] = []
-        for number in self._ranking(tenant):
-            cell = self.cells[number]
-            known = cell.alive or not self._dead_known
-            if known and number != tried and cell.live + len(cell.waiting) < limit:
-                usable.append(number)
-                if len(usable) == 2 and (by_live or any(self.cells[n].ready for n in usable)):
-                    break
-                if len(usable) == _CANDIDATES:
-                    break
-        if not usable:
-            return None
-        if by_live:
-            return min(usable[:2], key=lambda n: self.cells[n].live)
-        for pair in (usable[:2], usable[2:]):
-            if stocked := [n for n in pair if self.cells[n].ready]:
-                return max(stocked, key=lambda n: self.cells[n].ready)
-        return min(usable, key=lambda n: len(self.cells[n].waiting))
+            if (left := self.random.expovariate(rate)) <= seconds:
+                self._order += 1
+                self._heap.append((left, self._order, _END, chosen))
+        heapq.heapify(self._heap)
 
     def _claim(self, now: float) -> None:
         phase = self._phase(now)
         phase.claims += 1
-        tenant = self._tenant()
-        chosen = self._choose(tenant)
+        tenant = self._placement.tenant()
+        chosen = self._placement.choose(tenant, without=self._known)
         lost = 0.0
         if chosen is not None and not self.cells[chosen].alive:
             self.dead_tries += 1
             phase.late += 1
             lost = self.plan.assumed.attempt_s
-            chosen = self._choose(tenant, tried=chosen)
+            chosen = self._placement.choose(tenant, without=(chosen,))
         if chosen is None:
             phase.refused += 1
             return
-        phase.spilled += chosen not in self._ranking(tenant)[:2]
+        phase.spilled += chosen not in self._placement.ranking(tenant)[:2]
         cell = self.cells[chosen]
         self._count(cell, now)
         if cell.ready:
@@ -206,7 +120,9 @@ class Fleet:
         cell.live += 1
         cell.born += 1
         cell.most_live = max(cell.most_live, cell.live)
-        self._push(now + self.random.expovariate(1 / self.plan.assumed.mean_life_s), _END, number)
+        end = now + self.random.expovariate(1 / self.plan.assumed.mean_life_s)
+        if end <= self.scenario.seconds:
+            self._push(end, _END, number)
 
     def _finish(self, now: float, number: int) -> None:
         cell = self.cells[number]
@@ -261,7 +177,7 @@ class Fleet:
     def _die(self, now: float) -> None:
         """Lose the fullest cell with all it holds; its owners come back one by one."""
         if self._dead >= 0:
-            self._dead_known = True
+            self._known = (self._dead,)
             return
         self._dead = max(range(len(self.cells)), key=lambda n: self.cells[n].live)
         cell = self.cells[self._dead]
@@ -273,10 +189,3 @@ class Fleet:
         for _ in range(self.lost):
             self._push(now + self.random.expovariate(1 / self.plan.assumed.recreate_s), _BACK, 0)
         self._push(now + self.plan.assumed.detect_s, _DIE, 0)
-
-
-def _mix(value: int) -> int:
-    """Finaliser of splitmix64: the same on every machine, unlike ``hash``."""
-    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & _MASK
-    return value ^ (value >> 31)

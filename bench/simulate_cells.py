@@ -11,8 +11,9 @@ import json
 import sys
 from typing import Any
 
-from bench.cell_events import Fleet, Phase, Scenario
+from bench.cell_events import Fleet
 from bench.cell_model import Assumed, Measured, Plan
+from bench.cell_state import Phase, Scenario
 from bench.report import RESULTS
 
 _LIVES = {"2 min": 120, "15 min": 900, "8 h": 28_800, "24 h": 86_400}
