@@ -151,11 +151,8 @@ async def test_what_a_request_says_without_postgres(shaky: Shaky) -> None:
     await shaky.until_ready()
 
 
-DEAF = pytest.mark.xfail(strict=True, reason="nats-py stops reading when an answer comes after its time-out")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["postgres", "valkey", pytest.param("nats", marks=DEAF)])
+@pytest.mark.parametrize("backend", ["postgres", "valkey", "nats"])
 async def test_a_backend_that_hangs(shaky: Shaky, backend: str) -> None:
     await shaky.until_ready()
     shaky.ways[backend].freeze()

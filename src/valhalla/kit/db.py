@@ -113,6 +113,8 @@ class Database:
                 self._url.set(drivername="postgresql+asyncpg"),
                 poolclass=AsyncAdaptedQueuePool,
                 _is_async=True,
+                # a driver's error must not carry the values of a statement into a log
+                hide_parameters=True,
                 pool_size=self._pool_size,
                 max_overflow=self._pool_size,
                 pool_timeout=10,
@@ -132,6 +134,7 @@ class Database:
         if self._sync is None:
             self._sync = sa.create_engine(
                 self._url.set(drivername="postgresql+psycopg"),
+                hide_parameters=True,
                 pool_size=4,
                 json_serializer=dumps_text,
                 json_deserializer=loads,

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar, cast
 
 from valhalla.kernel.problems import Invalid
@@ -89,11 +89,12 @@ def instant(position: Mapping[str, Any], name: str) -> datetime:
     """
     try:
         value = datetime.fromisoformat(text(position, name))
-    except ValueError as error:
+        if value.tzinfo is None:
+            raise _invalid()
+        # an instant near the ends of the calendar may have no form in UTC
+        return value.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise _invalid() from error
-    if value.tzinfo is None:
-        raise _invalid()
-    return value
 
 
 def _invalid() -> Invalid:

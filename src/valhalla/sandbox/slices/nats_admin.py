@@ -124,7 +124,14 @@ class NatsAdmin:
         except errors.NoRespondersError as error:
             raise AccountRefused("nats", f"nats has no service for {subject}") from error
         except (errors.Error, OSError, TimeoutError) as error:
+            await self._forget()
             raise Unavailable("nats", explain(error)) from error
+
+    async def _forget(self) -> None:
+        """Begin with a new connection next time: an answer after its time-out ends the client's reading for good."""
+        client, self._client = self._client, None
+        if client is not None:
+            await close_client(client)
 
     async def _ask(self, subject: str, payload: str = "", *, within: float | None = None) -> dict[str, Any]:
         answer: object = json.loads(await self._request(subject, payload, within=within))
@@ -199,6 +206,7 @@ class NatsAdmin:
             async with asyncio.timeout(self._timeout):
                 await client.rtt()
         except (errors.Error, OSError, TimeoutError) as error:
+            await self._forget()
             raise Unavailable("nats", explain(error)) from error
         return round((time.monotonic() - started) * 1000, 3)
 
