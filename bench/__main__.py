@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "sandboxes")
+ALL = ("startup", "sandboxes", "pool")
 
 
 def main(names: list[str]) -> int:

@@ -35,10 +35,8 @@ def run() -> None:
 
 async def _measure(data_dir: Path) -> list[Figure]:
     document = control(data_dir)
-    cell = CellKey.parse((data_dir / "cell.key").read_text())
-    port = int(document["services"]["postgres"]["address"].rpartition(":")[2])
-    postgres = await asyncpg.connect(embedded_url(cell, Endpoints(postgres_port=port)))
-    unit = await _unit(postgres)
+    postgres = await connect(data_dir)
+    units = await unit(postgres)
     floor = await _bare_schema(postgres)
     naive = await _database(postgres)
     await postgres.close()
@@ -50,9 +48,9 @@ async def _measure(data_dir: Path) -> list[Figure]:
         cycles = [await _cycle(client, f"bench{index}") for index in range(N)]
         empty = [await _timed(client.get("/live")) for _ in range(N)]
     create, cut, first = ([cycle[i] for cycle in cycles] for i in range(3))
-    middle = sorted(unit)[len(unit) // 2]
+    middle = sorted(units)[len(units) // 2]
     return [
-        figure("U: one-row INSERT + commit (unit)", "ms", unit),
+        figure("U: one-row INSERT + commit (unit)", "ms", units),
         figure("GET /live (HTTP floor)", "ms", empty),
         figure("role + schema + 3 tables, bare (floor)", "ms", floor),
         figure("CREATE DATABASE … TEMPLATE (what people use)", "ms", naive),
@@ -89,7 +87,15 @@ async def _timed(work: Any) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-async def _unit(connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
+async def connect(data_dir: Path) -> asyncpg.Connection[asyncpg.Record]:
+    """Connect as the control plane does."""
+    cell = CellKey.parse((data_dir / "cell.key").read_text())
+    port = int(control(data_dir)["services"]["postgres"]["address"].rpartition(":")[2])
+    return await asyncpg.connect(embedded_url(cell, Endpoints(postgres_port=port)))
+
+
+async def unit(connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
+    """Return the milliseconds of one committed one-row INSERT, many times."""
     await connection.execute("CREATE TABLE IF NOT EXISTS bench_unit (id int)")
     statement = await connection.prepare("INSERT INTO bench_unit VALUES (1)")
     return [await _timed(statement.fetch()) for _ in range(300)]
