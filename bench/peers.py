@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import psycopg
 
@@ -19,6 +20,16 @@ from valhalla.kit.cellkey import CellKey
 N = 40
 SECONDS = 5
 CALLERS = 4
+TURNS = 4
+
+
+@dataclass
+class _Samples:
+    """Milliseconds of one peer; ``first`` is from the call of get to the answer of the first query."""
+
+    get: list[float] = field(default_factory=list[float])
+    first: list[float] = field(default_factory=list[float])
+    drop: list[float] = field(default_factory=list[float])
 
 
 def run() -> None:
@@ -48,34 +59,38 @@ def _measure(url: str) -> list[Figure]:
     prepare(url)
     try:
         figures = [figure("U: one-row INSERT + commit (unit)", "ms", _unit(url))]
+        alone = {name: _Samples() for name in KINDS}
+        # in turns, so that a noisy minute of the machine hits all of them and not one
+        for _ in range(TURNS):
+            for name, kind in KINDS.items():
+                _alone(kind, url, alone[name])
         for name, kind in KINDS.items():
-            figures += _alone(name, kind, url)
-            figures.append(figure(f"{name}, sustained", "1/s", _sustained(kind, url)))
+            figures += [
+                figure(f"{name}, get", "ms", alone[name].get),
+                figure(f"{name}, to the first query", "ms", alone[name].first),
+                figure(f"{name}, drop", "ms", alone[name].drop),
+                figure(f"{name}, sustained", "1/s", _sustained(kind, url)),
+            ]
     finally:
         clear(url)
     return figures + _cluster()
 
 
-def _alone(name: str, kind: Callable[[str], Peer], url: str) -> list[Figure]:
+def _alone(kind: Callable[[str], Peer], url: str, into: _Samples) -> None:
     """Measure one caller that has the server to itself."""
-    peer, get, first, drop = kind(url), list[float](), list[float](), list[float]()
+    peer = kind(url)
     try:
-        for _ in range(N):
+        for _ in range(N // TURNS):
             started = time.perf_counter()
             dsn = peer.get()
-            get.append(_since(started))
+            into.get.append(_since(started))
             _use(dsn)
-            first.append(_since(started))
+            into.first.append(_since(started))
             started = time.perf_counter()
             peer.drop(dsn)
-            drop.append(_since(started))
+            into.drop.append(_since(started))
     finally:
         peer.close()
-    return [
-        figure(f"{name}, get", "ms", get),
-        figure(f"{name}, to the first query", "ms", first),
-        figure(f"{name}, drop", "ms", drop),
-    ]
 
 
 def _use(dsn: str) -> None:
