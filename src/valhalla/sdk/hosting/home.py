@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Generator
@@ -42,15 +43,11 @@ class Home:
                 return cls(project / NAME)._made()
         # as root Postgres runs under another account, which cannot enter a folder of root's
         key = hashlib.sha256(os.fsencode(project)).hexdigest()[:16]
-        return cls(Path(tempfile.gettempdir()) / f"valhalla-{os.geteuid()}-{key}")._made()
+        return cls(_own(Path(tempfile.gettempdir()) / f"valhalla-{os.geteuid()}-{key}") / NAME)._made()
 
     def _made(self) -> Home:
-        self.state.mkdir(mode=0o700, exist_ok=True)
-        facts = self.state.lstat()
-        # in a shared temporary directory somebody else could have been first
-        if facts.st_uid != os.geteuid() or facts.st_mode & 0o077 or self.state.is_symlink():
-            raise PermissionError(f"{self.state} is not this user's alone; remove it")
-        (self.state / "users").mkdir(mode=0o700, exist_ok=True)
+        (self.state / "users").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.state.chmod(0o700)
         return self
 
     @contextlib.contextmanager
@@ -120,3 +117,16 @@ class Home:
 def _passable(folder: Path) -> bool:
     """Say whether the account that runs Postgres can reach what is in the folder."""
     return os.geteuid() != 0 or all(path.stat().st_mode & 0o001 for path in (folder, *folder.parents))
+
+
+def _own(folder: Path) -> Path:
+    """Make a folder in the shared temporary directory, where somebody else could have been first.
+
+    Raises:
+        PermissionError: somebody else was.
+    """
+    folder.mkdir(mode=0o711, exist_ok=True)
+    facts = folder.lstat()
+    if facts.st_uid != os.geteuid() or facts.st_mode & 0o022 or not stat.S_ISDIR(facts.st_mode):
+        raise PermissionError(f"{folder} is not this user's alone; remove it")
+    return folder
