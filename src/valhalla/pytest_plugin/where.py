@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import tomllib
@@ -20,6 +21,8 @@ from valhalla.sdk.hosting import Home, join
 _SETTINGS: Final[Mapping[str, str]] = {
     # a run makes as many as it has tests under way, whoever owns them
     "max_sandboxes_per_owner": "100000",
+    # made ahead while tests run; what is left of it serves the next run
+    "pool_size": "20",
     "access_log": "false",
     "log_level": "warning",
 }
@@ -52,7 +55,7 @@ def find(config: pytest.Config) -> Place:
             key = os.environ.get("VALHALLA_API_KEY") or control.admin_key()
             return Place(Client(control.url, key), ("--data-dir", str(data_dir)))
     home = Home.of(_project(config))
-    control = join(home, *_controller(config), settings={**_SETTINGS, **_templates(config)})
+    control = join(home, *_controller(config), settings={**_SETTINGS, **_pooled(config), **_templates(config)})
     # VALHALLA_API_KEY is meant for another control plane
     return Place(Client(control.url, control.admin_key()), ("--data-dir", str(home.data)), home)
 
@@ -74,6 +77,12 @@ def _templates(config: pytest.Config) -> dict[str, str]:
     named = config.getini("valhalla_templates_dir") or os.environ.get("VALHALLA_TEMPLATES_DIR") or _configured(config)
     folder = config.rootpath / named if named else _project(config) / "templates"
     return {"templates_dir": str(folder)} if named or folder.is_dir() else {}
+
+
+def _pooled(config: pytest.Config) -> dict[str, str]:
+    """Return the setting that lets the control plane make the run's template ahead."""
+    template = config.getini("valhalla_template")
+    return {"pool_templates": json.dumps([template])} if template else {}
 
 
 def _configured(config: pytest.Config) -> str | None:
