@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.kit.db import Database, sqlstate
+from valhalla.kit.db import Database, is_away, shortage, sqlstate
 
 ITEMS = sa.Table("items", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
 
@@ -87,3 +88,12 @@ async def test_a_statement_is_bounded(database_url: str) -> None:
 def test_the_password_is_not_shown() -> None:
     """In a repr that ends up in a traceback."""
     assert "hunter2" not in repr(Database("postgresql://u:hunter2@h/d"))
+
+
+def test_a_full_disk_is_a_backend_that_is_away_and_says_so() -> None:
+    """Postgres that lacks a resource is reported as what it lacks, not as a fault of ours."""
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = asyncpg.DiskFullError("could not extend file")
+    assert is_away(wrapped)
+    assert shortage(wrapped) == "the disk of Postgres is full"
+    assert shortage(asyncpg.UniqueViolationError("x")) is None

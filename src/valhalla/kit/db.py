@@ -36,8 +36,13 @@ metadata = sa.MetaData(
     },
 )
 
-# SQLSTATE classes that mean "the server is away", not "the statement is wrong".
-_AWAY: Final = ("08", "57P", "53300")
+# SQLSTATE classes that mean "the server cannot serve now", not "the statement is wrong": 53 is a lack of resources.
+_AWAY: Final = ("08", "57P", "53")
+_SHORTAGES: Final = {
+    "53100": "the disk of Postgres is full",
+    "53200": "Postgres is out of memory or of locks",
+    "53300": "Postgres has no free connection",
+}
 
 
 def is_away(error: BaseException) -> bool:
@@ -61,6 +66,11 @@ def is_away(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or getattr(seen, "orig", None)
     return False
+
+
+def shortage(error: BaseException) -> str | None:
+    """Say what the server lacks, if that is why it refused."""
+    return _SHORTAGES.get(sqlstate(error) or "")
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -165,7 +175,7 @@ class Database:
             return await greenlet_spawn(work, *args, **kwargs)
         except Exception as error:
             if is_away(error):
-                raise _away() from error
+                raise _away(error) from error
             raise
 
     def run_blocking(
@@ -177,7 +187,7 @@ class Database:
                 return f(connection, *args, **kwargs)
         except Exception as error:
             if is_away(error):
-                raise _away() from error
+                raise _away(error) from error
             raise
 
     async def connect(self) -> asyncpg.Connection[Any]:
@@ -192,7 +202,7 @@ class Database:
             )
         except Exception as error:
             if is_away(error):
-                raise _away() from error
+                raise _away(error) from error
             raise
 
     async def close(self) -> None:
@@ -216,5 +226,5 @@ def _connected(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: Any) -
         return f(connection, *args, **kwargs)
 
 
-def _away() -> Unavailable:
-    return Unavailable("postgres", "the control plane's Postgres cannot be reached")
+def _away(error: BaseException) -> Unavailable:
+    return Unavailable("postgres", shortage(error) or "the control plane's Postgres cannot be reached")

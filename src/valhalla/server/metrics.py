@@ -10,7 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -103,6 +103,23 @@ class PlaneMetrics(Collector):
         yield _gauge(
             "valhalla_reaper_ok", "Whether the reaper's last run succeeded", self._runtime.reaper.last_error is None
         )
+        yield from self._pool()
+
+    def _pool(self) -> Iterator[Metric]:
+        """Yield the pool's gauges; without a pool there are none."""
+        filler = self._runtime.sandboxes.filler
+        if not filler.enabled:
+            return
+        slots = GaugeMetricFamily("valhalla_pool_slots", "Slots of the pool", labels=("template", "state"))
+        for template, level in filler.pool.items():
+            for state, count in (("target", level.target), ("ready", level.ready), ("building", level.building)):
+                slots.add_metric((template, state), count)
+        yield slots
+        yield _gauge("valhalla_pool_ok", "Whether the filler's last run succeeded", filler.last_error is None)
+        claims = CounterMetricFamily("valhalla_pool_claims", "Creations by where they came from", labels=("from",))
+        claims.add_metric(("pool",), filler.stock.claimed)
+        claims.add_metric(("line",), filler.stock.missed)
+        yield claims
 
 
 def _waiting(conn: Connection) -> tuple[int, float, int]:

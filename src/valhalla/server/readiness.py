@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, Final
 
 from valhalla.runtime import Runtime
 from valhalla.sandbox.slices.contracts import Probe
 
 _PATIENCE: Final = 3.0
+_LITTLE: Final = 64 * 2**20
 _HELP: Final = {
     "postgres": "Check that PostgreSQL runs and accepts connections; embedded: see logs/postgres.log.",
     "valkey": "Check that Valkey runs and its admin credentials are right; embedded: see logs/valkey.log.",
     "nats": "Check that the NATS server runs in operator mode with these credentials; embedded: see logs/nats.log.",
     "changes": "The change feed has lost its connection; it catches up by itself when Postgres is back.",
+    "pool": "Creations build in line, which takes longer; the filler tries again by itself.",
+    "disk": "The disk of the data directory is nearly full: free some space; what failed can be repeated then.",
     "reaper": "The reaper's last run failed; the reason is in 'reason'. It tries again by itself.",
 }
 
@@ -36,6 +41,11 @@ class Readiness:
         reaper = runtime.reaper.last_error
         checks["changes"] = _document("changes", _changes(runtime))
         checks["reaper"] = _document("reaper", Probe(reaper is None, 0.0, reaper))
+        filler = runtime.sandboxes.filler
+        if filler.enabled:
+            full = ", ".join(f"{name}: {level.ready} of {level.target}" for name, level in filler.pool.items())
+            checks["pool"] = _document("pool", Probe(filler.last_error is None, 0.0, filler.last_error or full or None))
+        checks["disk"] = _document("disk", _disk(runtime.settings.data_dir))
         return {
             "status": "ready" if essential else "not-ready",
             "checks": checks,
@@ -59,6 +69,12 @@ class Readiness:
 async def readiness(runtime: Runtime) -> dict[str, Any]:
     """Check a runtime once; who asks often keeps a ``Readiness``."""
     return await Readiness(runtime).document()
+
+
+def _disk(data_dir: Path) -> Probe:
+    """Look at the data directory's disk: embedded servers stop writing when it is full."""
+    free = shutil.disk_usage(data_dir).free
+    return Probe(free >= _LITTLE, 0.0, None if free >= _LITTLE else f"{free // 2**20} MB free")
 
 
 def _changes(runtime: Runtime) -> Probe:

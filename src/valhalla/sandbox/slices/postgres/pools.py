@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.kit.db import is_away
+from valhalla.kit.db import is_away, shortage
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -59,7 +59,7 @@ class Pools:
                 yield connection
         except Exception as error:
             if is_away(error):
-                raise Unavailable("postgres", "the sandboxes' Postgres cannot be reached") from error
+                raise Unavailable("postgres", shortage(error) or "the sandboxes' Postgres cannot be reached") from error
             raise
 
     async def _pool(self, database: str) -> asyncpg.Pool[asyncpg.Record]:
