@@ -25,10 +25,20 @@ async def ends(work: Awaitable[Any]) -> float:
     raise AssertionError("the connection went on living")
 
 
-async def test_live_connections_end_with_the_answer(team: Team, runtime: Runtime) -> None:
-    """Busy and idle ones, in all three backends, within 100 ms of the answer."""
+async def test_live_connections_end_with_the_answer(
+    team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Busy and idle ones, in all three backends, within 100 ms of the answer; the drop has no part in it."""
     created = await team.create()
     assert created.connection is not None
+    drop_now = asyncio.Event()
+    finish = runtime.sandboxes.teardown.finish
+
+    async def later(*args: Any, **said: Any) -> bool:
+        await drop_now.wait()
+        return await finish(*args, **said)
+
+    monkeypatch.setattr(runtime.sandboxes.teardown, "finish", later)
     async with opened(created.connection) as busy, opened(created.connection) as idle:
         await idle.sql.execute("CREATE TABLE t (id int)")
         await idle.sql.execute("BEGIN; LOCK TABLE t")
@@ -51,6 +61,9 @@ async def test_live_connections_end_with_the_answer(team: Team, runtime: Runtime
         for call in (lambda: idle.sql.fetchval("SELECT 1"), lambda: idle.cache.get(prefix + "x")):
             await ends(call())
         await pubsub.aclose()
+    assert (await team.get(created.sandbox.id)).status == "destroying"
+    drop_now.set()
+    assert (await team.destroy(created.sandbox.id, wait=5)).status == "destroyed"
 
 
 async def test_credentials_are_refused_afterwards(team: Team) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.conftest import Servers
 from tests.sandbox.conftest import Left
-from tests.sandbox.plane import ADMINISTRATOR, Team, compose, developer, fresh_owner, work_in
+from tests.sandbox.plane import ADMINISTRATOR, MovableClock, Team, compose, developer, fetch, fresh_owner, work_in
 
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Problem, Unavailable
@@ -212,11 +213,9 @@ async def test_destroy_while_creating(
 
 
 async def test_a_creator_that_lost_its_lease_cleans_up(
-    team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, left: Left, clock: Any
+    team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, left: Left, clock: MovableClock
 ) -> None:
     """The reaper has taken a frozen creation for dead; when it thaws, it does not bring the sandbox back."""
-    from datetime import timedelta
-
     at_work, go_on = asyncio.Event(), asyncio.Event()
     provision = runtime.backends.nats.provision
 
@@ -242,8 +241,6 @@ async def test_a_creator_that_lost_its_lease_cleans_up(
 
 async def test_extensions_that_race_both_count(team: Team, runtime: Runtime) -> None:
     """Two callers who each added an hour have added two, and the database lets the sandbox in until then."""
-    from datetime import timedelta
-
     import asyncpg
 
     sandbox = await team.new(ttl="1h")
@@ -271,3 +268,28 @@ async def test_extend_against_destroy(team: Team, runtime: Runtime, left: Left) 
         assert await left(sandbox.id) == []
         actions = await team.actions(sandbox.id)
         assert "ttl_extended" not in actions[actions.index("destroying") :]
+
+
+async def test_the_owners_count_agrees_with_the_rows(
+    team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, clock: MovableClock
+) -> None:
+    """After every way in and out of life, all at once: a count that drifted would lock an owner out for ever."""
+    provision, turn = runtime.backends.nats.provision, iter(range(1000))
+
+    async def flaky(names: Names, **said: Any) -> None:
+        if next(turn) % 3 == 0:
+            raise Unavailable("nats")
+        await provision(names, **said)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.backends.nats, "provision", flaky)
+        made, _ = await race(*(team.create(ttl="1h", key=f"k{n % 7}") for n in range(14)))
+        await race(*(team.destroy(item.sandbox.id) for item in made[:2] * 2), *(team.create() for _ in range(6)))
+    clock.ahead = timedelta(hours=1)
+    await runtime.reaper.once()
+    clock.ahead = timedelta(0)
+    live = len(await team.live())
+    (row,) = await fetch(runtime, f"SELECT live FROM valhalla.owner_live WHERE owner = '{team.owner}'")
+    assert row["live"] == live
+    made, refused = await race(*(team.create() for _ in range(8)))
+    assert (live + len(made), {type(item) for item in refused}) == (5, {OwnerLimit})
