@@ -29,6 +29,9 @@ from valhalla.sandbox.templates import BuiltIn, Command, Scripts, Templates, see
 _log = get_logger("sandbox.filler")
 _LEASE: Final = timedelta(seconds=60)
 _DRAIN: Final = 20
+# seconds: how often a full pool is looked at, and how long a claim waits for others before the filler starts
+_IDLE: Final = 5.0
+_GATHER: Final = 0.05
 _ACTOR: Final = "filler"
 
 
@@ -99,10 +102,8 @@ class Filler:
         if not self.enabled or template.name not in self._settings.templates:
             return None
         self._claims[template.name].append(time.monotonic())
-        slot = self.stock.take(template.name, template.version)
-        if self.stock.count(template.name, template.version) < self._low:
-            self._woken.set()
-        return slot
+        self._woken.set()
+        return self.stock.take(template.name, template.version)
 
     @contextlib.contextmanager
     def in_line(self) -> Generator[None]:
@@ -112,10 +113,6 @@ class Filler:
             yield
         finally:
             self._busy -= 1
-
-    @property
-    def _low(self) -> int:
-        return max(1, self._settings.size // 2)
 
     def target(self, template: str) -> int:
         """How many ready slots this process wants of a template now: the floor, or what it claimed in ten seconds."""
@@ -132,7 +129,7 @@ class Filler:
         backoff = Backoff(0.5, 10.0)
         while not stop.is_set():
             self._woken.clear()
-            pause = 1.0
+            pause = _IDLE
             try:
                 if await self.once():
                     pause = 0.0
@@ -144,7 +141,9 @@ class Filler:
             except Exception as error:  # noqa: BLE001 - without its filler the pool would run dry and never fill
                 pause, self.last_error = backoff.next(), f"{type(error).__name__}: {error}"
                 _log.exception("filling the pool failed and will be tried again", pause=round(pause, 2))
-            await first_of(stop, self._woken, seconds=pause)
+            if await first_of(stop, self._woken, seconds=pause) and not stop.is_set():
+                # several claims of one moment are answered with one batch
+                await first_of(stop, seconds=_GATHER)
         with contextlib.suppress(Unavailable):
             await self._db.run(store.release, process=self.process)
 
