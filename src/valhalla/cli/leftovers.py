@@ -1,4 +1,7 @@
-"""What sandboxes have left in the embedded servers of a data directory, seen with administrators' eyes."""
+"""What sandboxes have left in the embedded servers of a data directory, seen with administrators' eyes.
+
+Slots of the pool are no leftovers: they wait for their sandbox.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,18 @@ async def leftovers(data_dir: Path) -> list[str]:
     services: dict[str, Any] = json.loads((data_dir / "control.json").read_text())["services"]
     postgres_port = int(services["postgres"]["address"].rpartition(":")[2])
     valkey_url = valkey_admin_url(cell, int(services["valkey"]["address"].rpartition(":")[2]))
+    url = embedded_url(cell, Endpoints(postgres_port=postgres_port))
     slices: list[Any] = [
-        PostgresSlice(embedded_url(cell, Endpoints(postgres_port=postgres_port)), cell),
+        PostgresSlice(url, cell),
         ValkeySlice(valkey_url, cell),
         NatsSlice(services["nats"]["address"], cell),
     ]
     found: list[str] = []
     for part in slices:
-        found.extend(f"{item.slice} {item.kind} {item.name}" for item in await part.found())
+        items = await part.found()
+        # read after the listing, so that a slot built meanwhile is known
+        slots = await _slots(url)
+        found.extend(f"{item.slice} {item.kind} {item.name}" for item in items if item.sandbox_id not in slots)
         await part.close()
     admin: Any = cast("Any", redis.Redis).from_url(valkey_url)
     found.extend([f"valkey key {key!r}" async for key in admin.scan_iter()])
@@ -48,3 +55,14 @@ async def leftovers(data_dir: Path) -> list[str]:
         if path.is_dir() and path.name not in known
     )
     return found
+
+
+async def _slots(url: str) -> set[str]:
+    import asyncpg
+
+    connection = await asyncpg.connect(url, timeout=5)
+    try:
+        rows = await connection.fetch("SELECT id FROM valhalla.sandboxes WHERE owner = '' AND status = 'pending'")
+    finally:
+        await connection.close()
+    return {row["id"] for row in rows}

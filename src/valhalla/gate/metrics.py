@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
-from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from valhalla.kit.histogram import Histogram
 
 
 class HttpMetrics(Collector):
@@ -18,16 +16,14 @@ class HttpMetrics(Collector):
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], int] = {}
-        self._buckets = [0] * (len(BUCKETS) + 1)
-        self._sum = 0.0
+        self._seconds = Histogram("valhalla_http_request_seconds", "Time to answer")
 
     def observe(self, method: str, status: int, seconds: float) -> None:
         """Count one finished request."""
         known = method if method in {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"} else "other"
         key = (known, f"{status // 100}xx")
         self._counts[key] = self._counts.get(key, 0) + 1
-        self._buckets[bisect_left(BUCKETS, seconds)] += 1
-        self._sum += seconds
+        self._seconds.observe(seconds)
 
     def collect(self) -> Iterator[Metric]:
         """Render for Prometheus."""
@@ -35,11 +31,4 @@ class HttpMetrics(Collector):
         for (method, status), count in sorted(self._counts.items()):
             requests.add_metric((method, status), count)
         yield requests
-        total = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self._buckets, strict=True):
-            total += count
-            buckets.append((bound, total))
-        yield HistogramMetricFamily(
-            "valhalla_http_request_seconds", "Time to answer", buckets=buckets, sum_value=self._sum
-        )
+        yield self._seconds.family()

@@ -146,9 +146,7 @@ class Unavailable(Problem):
         self, backend: str, detail: str | None = None, *, retry_after: float | None = 2.0, **extra: Any
     ) -> None:
         """``backend`` is the name the user knows: ``postgres``, ``valkey`` or ``nats``."""
-        super().__init__(
-            detail or f"{backend} cannot be reached", retry_after=retry_after, backend=backend, **extra
-        )
+        super().__init__(detail or f"{backend} cannot be reached", retry_after=retry_after, backend=backend, **extra)
         self.backend = backend
 
 

@@ -74,7 +74,5 @@ class CellKey:
             finally:
                 staged.unlink(missing_ok=True)
         if path.stat().st_mode & 0o077:
-            raise Misconfigured(
-                f"{path} can be read by others", help=f"Run: chmod 600 {path}", setting="cell_key"
-            )
+            raise Misconfigured(f"{path} can be read by others", help=f"Run: chmod 600 {path}", setting="cell_key")
         return cls.parse(path.read_text())

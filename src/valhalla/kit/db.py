@@ -49,20 +49,14 @@ def is_away(error: BaseException) -> bool:
     """Say whether ``error``, or what caused it, means that the server cannot be reached."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(
-            seen, (OSError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError, TimeoutError)
-        ):
+        if isinstance(seen, (OSError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError, TimeoutError)):
             return True
         state = getattr(seen, "sqlstate", None)
         if isinstance(state, str) and state.startswith(_AWAY):
             return True
         if isinstance(seen, sqlalchemy.exc.DBAPIError) and seen.connection_invalidated:
             return True
-        if (
-            type(seen).__module__.startswith("psycopg")
-            and type(seen).__name__ == "OperationalError"
-            and state is None
-        ):
+        if type(seen).__module__.startswith("psycopg") and type(seen).__name__ == "OperationalError" and state is None:
             return True
         seen = seen.__cause__ or getattr(seen, "orig", None)
     return False
@@ -178,9 +172,7 @@ class Database:
                 raise _away(error) from error
             raise
 
-    def run_blocking(
-        self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def run_blocking(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like ``run``, for a caller without an event loop."""
         try:
             with self._sync_engine().begin() as connection:

@@ -131,7 +131,6 @@ def _lifecycle(routes: APIRouter, service: SandboxService) -> None:
         """Give a running sandbox more time, up to the maximum from its creation."""
         return extended_out(await service.extend(principal, reference, body.ttl))
 
-
     @routes.post("/{reference}/reset")
     async def reset(reference: Reference, principal: Writer) -> SandboxOut:
         """Bring a sandbox back to its template, with the same credentials."""

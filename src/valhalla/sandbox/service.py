@@ -72,6 +72,7 @@ class SandboxService:
             cell=cell.cell,
             settings=pool or PoolSettings(size=0),
             max_ttl=self.limits.max_ttl,
+            lease=(timing or Timing()).lease,
             clock=self._clock,
         )
         claims = Claims(backends.postgres.pools, owner_limit=self.limits.per_owner)
@@ -171,7 +172,7 @@ class SandboxService:
         sandbox = await self.get(principal, reference)
         ending = self._ending.get(sandbox.id)
         if ending is None and sandbox.status in LIVE:
-            ending = self._ending[sandbox.id] = self._spawn(self._end(principal, sandbox.id))
+            ending = self._ending[sandbox.id] = self._spawn(self._end(principal, sandbox))
         if ending is not None:
             # a client that hangs up must not leave the cut half done, and one that repeats waits for the same cut
             sandbox = await asyncio.shield(ending)
@@ -181,18 +182,20 @@ class SandboxService:
             sandbox = await self._reread(sandbox.id)
         return sandbox
 
-    async def _end(self, principal: Principal, sandbox_id: str) -> Sandbox:
+    async def _end(self, principal: Principal, seen: Sandbox) -> Sandbox:
         try:
-            marked = await self.teardown.begin(sandbox_id, actor=principal.id, reason="requested")
+            marked = await self.teardown.begin(seen.id, actor=principal.id, reason="requested", seen=seen)
         except IllegalTransition:
             # another process was faster and finishes it
-            return await self._reread(sandbox_id)
+            return await self._reread(seen.id)
         finally:
-            del self._ending[sandbox_id]
+            del self._ending[seen.id]
         self._spawn(self._drop(principal, marked))
         return marked
 
     async def _drop(self, principal: Principal, sandbox: Sandbox) -> None:
+        # access is cut: the answer goes before the sweeping
+        await asyncio.sleep(0.005)
         try:
             await self.teardown.finish(sandbox, actor=principal.id)
         except Problem as problem:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from functools import cache
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -193,17 +194,23 @@ def find(conn: Connection, reference: str, *, owner: str | None = None) -> Sandb
 
     With ``owner`` only that owner's are seen: another's later use of a name hides nothing.
     """
-    visible = _select if owner is None else _select.where(sandboxes.c.owner == owner)
-    by_id = conn.execute(visible.where(sandboxes.c.id == reference)).mappings().one_or_none()
-    if by_id is not None:
-        return from_row(by_id)
-    statement = (
+    asked = {"reference": reference} | ({} if owner is None else {"owner": owner})
+    by_id, by_name = _finders(owned=owner is not None)
+    row = conn.execute(by_id, asked).mappings().one_or_none() or conn.execute(by_name, asked).mappings().one_or_none()
+    return None if row is None else from_row(row)
+
+
+@cache
+def _finders(*, owned: bool) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """Build the look-ups once: building costs more than running them."""
+    visible = _select.where(sandboxes.c.owner == sa.bindparam("owner")) if owned else _select
+    reference = sa.bindparam("reference", type_=sa.Text)
+    by_name = (
         visible.where(sandboxes.c.name == reference)
         .order_by(sandboxes.c.status.in_(LIVE).desc(), sandboxes.c.created_at.desc())
         .limit(1)
     )
-    row = conn.execute(statement).mappings().one_or_none()
-    return None if row is None else from_row(row)
+    return visible.where(sandboxes.c.id == reference), by_name
 
 
 def page(

@@ -103,6 +103,7 @@ class PlaneMetrics(Collector):
         yield _gauge(
             "valhalla_reaper_ok", "Whether the reaper's last run succeeded", self._runtime.reaper.last_error is None
         )
+        yield self._runtime.sandboxes.teardown.cut_seconds.family()
         yield from self._pool()
 
     def _pool(self) -> Iterator[Metric]:

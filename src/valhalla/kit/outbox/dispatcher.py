@@ -19,6 +19,7 @@ from valhalla.kit.waiting import Backoff, first_of
 log = get_logger("outbox")
 _CHECK: Final = 5.0
 _GRACE: Final = 3.0
+_GATHER: Final = 0.02
 
 
 class Dispatcher:
@@ -102,7 +103,9 @@ class Dispatcher:
                 await first_of(end, seconds=pause)
                 continue
             if not full:
-                await first_of(lane.wake, end, seconds=self._poll)
+                if await first_of(lane.wake, end, seconds=self._poll):
+                    # what woke it is mostly followed by more, and by the work that caused it, which goes first
+                    await first_of(end, seconds=_GATHER)
                 lane.wake.clear()
 
     async def _pass(self, lane: Lane) -> bool:

@@ -12,6 +12,7 @@ import asyncpg
 
 from valhalla.kit.json import dumps_text
 from valhalla.sandbox.contracts import Spec
+from valhalla.sandbox.marking import stored
 from valhalla.sandbox.pool.stock import Slot
 from valhalla.sandbox.slices.postgres.pools import Pools
 
@@ -57,8 +58,8 @@ class Claim:
             "expires_at": self.expires_at.isoformat(),
             "key": self.key,
             "fingerprint": self.fingerprint.hex(),
-            "ledger": [_stored(entry) for entry in self.ledger],
-            "events": [_stored(event) for event in self.events],
+            "ledger": [stored(entry) for entry in self.ledger],
+            "events": [stored(event) for event in self.events],
         }
 
 
@@ -119,11 +120,3 @@ class Claims:
             return [(await self._commit([claim]))[0] for claim in claims]
         outcomes = {row["ord"]: Outcome(row["outcome"], row["detail"]) for row in rows}
         return [outcomes[index] for index in range(len(claims))]
-
-
-def _stored(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Write bytes as hex and instants in full."""
-    return {
-        name: value.hex() if isinstance(value, bytes) else value.isoformat() if isinstance(value, datetime) else value
-        for name, value in row.items()
-    }

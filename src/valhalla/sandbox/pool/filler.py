@@ -27,7 +27,7 @@ from valhalla.sandbox.teardown import Teardown
 from valhalla.sandbox.templates import BuiltIn, Command, Scripts, Templates, seed
 
 _log = get_logger("sandbox.filler")
-_LEASE: Final = timedelta(seconds=60)
+_RESERVED: Final = timedelta(seconds=60)
 _DRAIN: Final = 20
 # seconds: how often a full pool is looked at, and how long a claim waits for others before the filler starts
 _IDLE: Final = 5.0
@@ -73,8 +73,10 @@ class Filler:
         cell: str,
         settings: PoolSettings,
         max_ttl: timedelta,
+        lease: timedelta,
         clock: Clock,
     ) -> None:
+        """``lease``: how long a batch may be under way before the reaper takes it for dead."""
         self.stock = Stock()
         self.process = new_id()
         self.last_error: str | None = None
@@ -86,6 +88,7 @@ class Filler:
         self._cell = cell
         self._settings = settings
         self._max_ttl = max_ttl
+        self._lease = lease
         self._clock = clock
         self._woken = asyncio.Event()
         self._claims: dict[str, deque[float]] = {name: deque(maxlen=4096) for name in settings.templates}
@@ -178,11 +181,11 @@ class Filler:
     async def _renew(self) -> None:
         """Keep our reservations; what another process has taken over is not ours any more."""
         now = time.monotonic()
-        if now - self._renewed < _LEASE.total_seconds() / 3:
+        if now - self._renewed < _RESERVED.total_seconds() / 3:
             return
         self._renewed = now
         ids = self.stock.ids()
-        kept = await self._db.run(store.renew, ids, process=self.process, until=self._clock.now() + _LEASE)
+        kept = await self._db.run(store.renew, ids, process=self.process, until=self._clock.now() + _RESERVED)
         self.stock.forget(set(ids) - kept)
 
     async def _reserve(self, template: BuiltIn | Scripts) -> None:
@@ -197,7 +200,7 @@ class Filler:
             process=self.process,
             limit=wanted,
             now=now,
-            until=now + _LEASE,
+            until=now + _RESERVED,
         )
         self.stock.add(Slot(each, template.name, template.version) for each in names)
 
@@ -207,7 +210,7 @@ class Filler:
         now = self._clock.now()
         slots = [self._new(template) for _ in range(count)]
         names = [slot.names for slot in slots]
-        await self._db.run(store.insert, slots, now=now, lease_until=now + _LEASE)
+        await self._db.run(store.insert, slots, now=now, lease_until=now + self._lease)
         crashpoint("fill.inserted")
         expires_at = now + self._settings.oldest + self._max_ttl
         try:
