@@ -85,6 +85,8 @@ class Creation:
             self._templates.get, spec.template
         )
         if self._checkout is not None and isinstance(template, (BuiltIn, Scripts)):
+            # a slot may have been built before a restart of the server that does not take keys yet
+            await self._backends.valkey.await_writable()
             pooled = await self._checkout.run(principal, spec, template, key=key, fingerprint=_fingerprint(spec))
             if pooled is not None:
                 return Created(pooled, access.connection(pooled, self._backends), False, _since(started))

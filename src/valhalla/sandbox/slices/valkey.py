@@ -56,6 +56,14 @@ class ValkeySlice:
         """
         rule = user_rule(names, self.password(names), await self._server.version())
         await self._server.call("ACL SETUSER", names.valkey_user, *rule)
+        await self.await_writable()
+
+    async def await_writable(self) -> None:
+        """Wait until the server takes keys, which it refuses for two seconds after its start; costs nothing later.
+
+        Raises:
+            Unavailable: the server cannot be reached, or still refuses after five seconds.
+        """
         await self._server.await_writable()
 
     async def ensure(self, many: Iterable[Names]) -> None:
