@@ -70,7 +70,8 @@ async def compose(servers: Servers, cell: CellKey, folder: Path, *, clock: Clock
         orphan_grace=timedelta(seconds=60),
         # the tests run the reaper themselves
         reap_interval=timedelta(hours=1),
-        **more,
+        # every creation takes every step itself, unless a test asks for a pool
+        **({"pool_size": 0} | more),
     )
     return Runtime(settings, cell, servers.endpoints, clock=clock)
 

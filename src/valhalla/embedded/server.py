@@ -125,6 +125,9 @@ class Server(ABC):
         logged = child.log_size()
         while (sign := look()) != "ready":
             if (status := child.poll()) is not None:
+                # it may have ended between the look and now, and for a tool that works to an end that is ready
+                if look() == "ready":
+                    return
                 raise self._ended(child, status)
             now = time.monotonic()
             if sign == "busy" or child.log_size() != logged:
