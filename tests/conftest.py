@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ import pytest
 from valhalla.embedded import Endpoints, Stack
 from valhalla.kit import natsauth
 from valhalla.kit.cellkey import CellKey
+
+# who starts the tests in the background leaves SIGINT ignored, and every child would inherit that Ctrl-C does nothing
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
