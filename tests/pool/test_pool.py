@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 from tests.conftest import Servers
 from tests.sandbox.plane import Team, compose, developer, fetch, fresh_owner, opened, remains, set_row, within, work_in
@@ -34,6 +35,17 @@ async def test_a_slot_is_complete_before_it_is_claimed(pooled: Runtime, filler: 
     assert await team.actions(created.sandbox.id) == ["created", "status_changed"]
     await team.destroy(created.sandbox.id)
     assert await _left(pooled, created.sandbox.id) == []
+
+
+async def test_a_claimed_login_ends_with_its_sandbox(
+    pooled: Runtime, filler: Filler, team: Team, servers: Servers
+) -> None:
+    """The role's VALID UNTIL is the sandbox's end, not the slot's."""
+    sandbox = await team.new(ttl="1h")
+    admin = await asyncpg.connect(servers.superuser_url)
+    until = await admin.fetchval("SELECT rolvaliduntil FROM pg_roles WHERE rolname = $1", sandbox.names.role)
+    await admin.close()
+    assert abs(until - sandbox.expires_at) < timedelta(seconds=1)
 
 
 async def test_a_folder_of_scripts_is_pooled_too(filler: Filler, team: Team) -> None:
