@@ -63,8 +63,3 @@ class Stock:
         gone = set(ids)
         for kind, slots in self._slots.items():
             self._slots[kind] = deque(slot for slot in slots if slot.names.id not in gone)
-
-    def drop_other_versions(self, template: str, version: str) -> list[str]:
-        """Drop the slots of older versions of a template and return their ids."""
-        stale = [kind for kind in self._slots if kind[0] == template and kind[1] != version]
-        return [slot.names.id for kind in stale for slot in self._slots.pop(kind)]
