@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from valhalla.embedded import Stack, identity, launch
+from valhalla.embedded.lock import DataDirLock
 from valhalla.embedded.records import Record, end_previous
 
 MakeStack = Callable[..., Stack]
@@ -205,6 +206,24 @@ def test_an_interrupted_initdb_is_done_again(make_stack: MakeStack, data_dir: Pa
     assert list((data_dir / "postgres").iterdir()) == [data_dir / "postgres" / "cluster"]
     assert endpoints.postgres_superuser_url
     psycopg.connect(endpoints.postgres_superuser_url).close()
+
+
+def test_a_child_caught_between_fork_and_exec_delays_the_next_owner(data_dir: Path) -> None:
+    """A dead holder's child shares its lock for a moment; that is no second owner."""
+    data_dir.mkdir()
+    program = (
+        "import os, sys, time; from pathlib import Path; from valhalla.embedded.lock import DataDirLock\n"
+        "DataDirLock(Path(sys.argv[1])).acquire()\n"
+        "if os.fork(): print('held', flush=True); os._exit(0)\n"
+        "time.sleep(0.5)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(data_dir)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        assert process.wait(5) == 0
+        lock = DataDirLock(data_dir)
+        lock.acquire()
+        lock.release()
 
 
 @pytest.mark.usefixtures("as_root")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
+from valhalla.embedded import identity
 from valhalla.embedded.errors import DataDirInUse
+
+HANDOVER_SECONDS = 3.0
 
 
 class DataDirLock:
@@ -26,16 +30,32 @@ class DataDirLock:
             return
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+            self._lock(descriptor)
+        except BaseException:
             os.close(descriptor)
-            raise DataDirInUse(
-                f"{self._path.parent} is in use by process {holder}", data_dir=str(self._path.parent), pid=holder
-            ) from None
+            raise
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
+
+    def _lock(self, descriptor: int) -> None:
+        """Lock; a child that a killed holder had just forked keeps the lock until it has started its program."""
+        deadline = time.monotonic() + HANDOVER_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+                alive = not holder.isdigit() or identity.started(int(holder)) is not None
+                if alive or time.monotonic() > deadline:
+                    raise DataDirInUse(
+                        f"{self._path.parent} is in use by process {holder}",
+                        data_dir=str(self._path.parent),
+                        pid=holder,
+                    ) from None
+                time.sleep(0.01)
+            else:
+                return
 
     def release(self) -> None:
         """Give the lock back; nothing happens when we do not hold it."""
