@@ -63,13 +63,18 @@ def set_principal(scope: Scope, principal: Principal | None) -> None:
     scope[_PRINCIPAL] = principal
 
 
+def principal_in(scope: Scope) -> Principal | None:
+    """Return who sent the request of this scope, None for nobody that is known."""
+    return scope.get(_PRINCIPAL)
+
+
 def principal_of(request: Request) -> Principal:
     """Return who sent the request.
 
     Raises:
         Unauthenticated: nobody that is known.
     """
-    principal: Principal | None = request.scope.get(_PRINCIPAL)
+    principal = principal_in(request.scope)
     if principal is None:
         raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="valhalla"'})
     return principal

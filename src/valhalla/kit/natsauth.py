@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
+import orjson
 from nacl.signing import SigningKey
 
 from valhalla.kernel.problems import Misconfigured
@@ -26,7 +27,7 @@ Claims = dict[str, Any]
 
 _PREFIXES: Final[dict[Kind, int]] = {"operator": 14 << 3, "account": 0, "user": 20 << 3}
 _SEED: Final = 18 << 3
-_HEADER: Final = {"typ": "JWT", "alg": "ed25519-nkey"}
+_HEADER: Final = base64.urlsafe_b64encode(b'{"typ":"JWT","alg":"ed25519-nkey"}').decode().rstrip("=")
 
 ISSUED: Final = 1_767_225_600
 """``iat`` of what is signed once per cell (2026-01-01Z); raise it when the content changes."""
@@ -114,10 +115,9 @@ def encode_jwt(
     }
     if expires_at is not None:
         claims["exp"] = expires_at
-    digest = hashlib.sha256(json.dumps(claims, sort_keys=True).encode()).digest()
+    digest = hashlib.sha256(orjson.dumps(claims)).digest()
     claims["jti"] = base64.b32encode(digest).decode().rstrip("=")
-    parts = (json.dumps(part, separators=(",", ":")).encode() for part in (_HEADER, claims))
-    body = ".".join(_b64(part) for part in parts)
+    body = f"{_HEADER}.{_b64(orjson.dumps(claims))}"
     return f"{body}.{_b64(signer.sign(body.encode()))}"
 
 

@@ -89,7 +89,6 @@ class Creation:
             await self._backends.valkey.await_writable()
             pooled = await self._checkout.run(principal, spec, template, key=key, fingerprint=_fingerprint(spec))
             if pooled is not None:
-                await self._tighten(pooled)
                 return Created(pooled, access.connection(pooled, self._backends), False, _since(started))
         earlier, sandbox = await self._claim(principal, spec, key)
         if earlier is not None:
@@ -114,14 +113,6 @@ class Creation:
             raise CreateFailed(f"{type(error).__name__} while the sandbox was being made") from error
         crashpoint("create.running")
         return Created(running, access.connection(running, self._backends), False, _since(started))
-
-    async def _tighten(self, sandbox: Sandbox) -> None:
-        """Let a slot's login end with the sandbox; it was made before anybody knew when that is."""
-        try:
-            await self._backends.postgres.extend(sandbox.names, expires_at=sandbox.expires_at)
-        except Unavailable as problem:
-            # the sandbox is claimed: its end is then up to the reaper alone
-            _log.warning("a login keeps the pool's expiry", sandbox_id=sandbox.id, error=problem.detail)
 
     async def plan(self, principal: Principal, spec: Spec) -> Sandbox:
         """See ``SandboxService.plan``."""

@@ -24,7 +24,7 @@ from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Ro
 from valhalla.sandbox.creation import Created, Creation, fill
 from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound
 from valhalla.sandbox.health import judge
-from valhalla.sandbox.pool import Checkout, Claims, Filler, PoolSettings
+from valhalla.sandbox.pool import Checkout, Claims, Endings, Filler, PoolSettings
 from valhalla.sandbox.slices.contracts import Probe
 from valhalla.sandbox.teardown import Teardown, Timing, emit
 from valhalla.sandbox.templates import Templates
@@ -76,7 +76,10 @@ class SandboxService:
             clock=self._clock,
         )
         claims = Claims(backends.postgres.pools, owner_limit=self.limits.per_owner)
-        checkout = Checkout(self.filler, claims, ledger, clock=self._clock, owner_limit=self.limits.per_owner)
+        self._endings = Endings(backends.postgres.pools)
+        checkout = Checkout(
+            self.filler, claims, self._endings, ledger, clock=self._clock, owner_limit=self.limits.per_owner
+        )
         self._creation = Creation(
             db,
             backends,
@@ -218,6 +221,8 @@ class SandboxService:
                 await part.extend(sandbox.names, expires_at=expires_at)
             # the loser of a race counts from the winner's end, so that both get what they asked for
             if await self._db.run(self._record_extension, principal, sandbox, expires_at, capped=capped):
+                # whoever altered the login in between, it ends with the registry's word
+                await self._endings.now(sandbox.id)
                 return Extension(await self._reread(sandbox.id), capped, sandbox.created_at + self.limits.max_ttl)
 
     def _record_extension(
@@ -336,6 +341,7 @@ class SandboxService:
         A creation that is called off (its template's command may run for minutes) removes what it has made; what does
         not end then either is left to the reaper of the next start.
         """
+        self._spawn(self._endings.settle())
         for seconds in (patience, 5.0):
             if not self._background:
                 return

@@ -20,6 +20,7 @@ from valhalla.kernel.problems import Invalid, MethodNotAllowed, NotFound, Payloa
 from valhalla.kit.http import problem_response, validation_problem
 from valhalla.runtime import Runtime
 from valhalla.sandbox.api import router as sandbox_router
+from valhalla.sandbox.express import Express
 from valhalla.server import openapi
 from valhalla.server.system import router as system_router
 from valhalla.version import VERSION
@@ -32,7 +33,7 @@ def build(runtime: Runtime) -> ASGIApp:
         return authenticate(key, runtime.clients_by_id(), runtime.clock.now)
 
     return Gate(
-        application(runtime),
+        Express(application(runtime), runtime.sandboxes),
         authenticate=principal,
         metrics=runtime.http_metrics,
         log=access_line if runtime.settings.access_log else None,

@@ -108,6 +108,8 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # whoever the proxy says is asking decides nothing here
+                proxy_headers=False,
                 date_header=False,
                 timeout_graceful_shutdown=10,
                 ssl_certfile=settings.tls_cert,

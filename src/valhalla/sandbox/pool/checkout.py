@@ -16,6 +16,7 @@ from valhalla.sandbox import rules
 from valhalla.sandbox.contracts import Sandbox, Spec
 from valhalla.sandbox.errors import NameTaken, OwnerLimit, RouteTaken
 from valhalla.sandbox.pool.claims import Claim, Claims, Outcome
+from valhalla.sandbox.pool.endings import Endings
 from valhalla.sandbox.pool.filler import Filler
 from valhalla.sandbox.pool.stock import Slot
 from valhalla.sandbox.templates import BuiltIn, Scripts
@@ -26,9 +27,12 @@ _ATTEMPTS: Final = 5
 class Checkout:
     """Turns a reserved slot into somebody's running sandbox."""
 
-    def __init__(self, filler: Filler, claims: Claims, ledger: Ledger, *, clock: Clock, owner_limit: int) -> None:
+    def __init__(
+        self, filler: Filler, claims: Claims, endings: Endings, ledger: Ledger, *, clock: Clock, owner_limit: int
+    ) -> None:
         self._filler = filler
         self._claims = claims
+        self._endings = endings
         self._ledger = ledger
         self._clock = clock
         self._limit = owner_limit
@@ -50,6 +54,7 @@ class Checkout:
             sandbox = self._compose(principal, spec, slot)
             outcome = await self._claims.submit(self._claim(principal, spec, slot, sandbox, key, fingerprint))
             if outcome.verdict == "claimed":
+                self._endings.add(sandbox.id)
                 return sandbox
             if outcome.verdict != "slot-gone":
                 self._filler.stock.give_back(slot)
