@@ -22,6 +22,7 @@ from valhalla.kit.cellkey import CellKey
 from valhalla.kit.changes import Feed, Snapshot
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger, Sealer
+from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
 from valhalla.kit.outbox import Dispatcher, NatsSink, prune
 from valhalla.kit.settings import Settings
@@ -30,6 +31,7 @@ from valhalla.sandbox.arenas import ArenaKeeper
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import Limits
 from valhalla.sandbox.pool import PoolSettings
+from valhalla.sandbox.quota import QuotaLimits, Watchdog
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.slices.nats import NatsSlice
@@ -86,6 +88,7 @@ class Runtime:
         self._view = self.feed.view(self.registry.name, _by_id)
         self.clients = ClientService(self.db, self.registry, clock=self.clock)
         self.backends = self._backends()
+        self.load = Load()
         timing = Timing(settings.lease, settings.orphan_grace)
         self.sandboxes = SandboxService(
             self.db,
@@ -102,8 +105,16 @@ class Runtime:
                 most=settings.pool_most,
                 rate=settings.pool_rate,
             ),
+            load=self.load,
         )
         self.arenas = ArenaKeeper(self.db, self.backends.postgres, size=settings.arena_size, clock=self.clock)
+        quotas = QuotaLimits(
+            objects=settings.quota_objects,
+            postgres_bytes=settings.quota_postgres_mb * 2**20,
+            valkey_keys=settings.quota_valkey_keys,
+            valkey_bytes=settings.quota_valkey_mb * 2**20,
+        )
+        self.watchdog = Watchdog(self.db, self.backends, self.sandboxes.teardown, quotas, clock=self.clock)
         self.reaper = Reaper(
             self.db,
             self.backends,
@@ -113,9 +124,10 @@ class Runtime:
             timing=timing,
             interval=settings.reap_interval,
             arenas=self.arenas,
+            watchdog=self.watchdog,
         )
         self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
-        self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream)])
+        self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream)], load=self.load)
         self.http_metrics = HttpMetrics()
         self.metrics = CollectorRegistry()
         self.metrics.register(self.http_metrics)

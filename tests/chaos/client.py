@@ -20,7 +20,7 @@ from valhalla.sandbox.slices.nats_admin import echo
 _UNSURE = (409, 503)
 
 
-class Wrong(AssertionError):
+class PromiseError(AssertionError):
     """The product broke a promise."""
 
 
@@ -80,9 +80,9 @@ class Client(threading.Thread):
             except httpx.TransportError:
                 return None
         if answer.status_code >= 500 and answer.status_code != 503:
-            raise Wrong(f"{method} {path}: {answer.status_code} {answer.text}")
+            raise PromiseError(f"{method} {path}: {answer.status_code} {answer.text}")
         if answer.status_code == 503 and not answer.json().get("detail"):
-            raise Wrong(f"{method} {path}: a problem without a reason: {answer.text}")
+            raise PromiseError(f"{method} {path}: a problem without a reason: {answer.text}")
         return None if answer.status_code in _UNSURE else answer
 
     def insist(self, method: str, path: str, *, seconds: float = 60, **said: Any) -> httpx.Response:
@@ -90,7 +90,7 @@ class Client(threading.Thread):
         end = time.monotonic() + seconds
         while (answer := self.ask(method, path, **said)) is None:
             if time.monotonic() > end:
-                raise Wrong(f"{method} {path}: no answer within {seconds} s")
+                raise PromiseError(f"{method} {path}: no answer within {seconds} s")
             time.sleep(0.1)
         return answer
 
@@ -112,16 +112,16 @@ class Client(threading.Thread):
         if answer is None:
             return
         if answer.status_code != 201:
-            raise Wrong(f"create {held.key}: {answer.status_code} {answer.text}")
+            raise PromiseError(f"create {held.key}: {answer.status_code} {answer.text}")
         made = answer.json()
         if held.id not in (None, made["id"]):
-            raise Wrong(f"{held.key} was {held.id} and is {made['id']} now")
+            raise PromiseError(f"{held.key} was {held.id} and is {made['id']} now")
         held.id, held.connection = made["id"], made.get("connection") or {}
         # a repeated request may find a short-lived one ended
         held.state = "short" if short else "live" if held.connection else "gone"
         self.world.note(f"{held.key} is {held.id}, {held.state}")
         if held.state == "gone":
-            raise Wrong(f"{held.key} is {made['status']}; nobody destroyed it")
+            raise PromiseError(f"{held.key} is {made['status']}; nobody destroyed it")
 
     def use(self, held: Held) -> None:
         """Work in all three backends with the sandbox's own credentials; a backend may be away at any time."""
@@ -132,7 +132,7 @@ class Client(threading.Thread):
                 return
             except (psycopg.Error, redis.RedisError, OSError, TimeoutError) as error:
                 if time.monotonic() > end:
-                    raise Wrong(f"{held.key} ({held.id}) does not work: {error!r}") from error
+                    raise PromiseError(f"{held.key} ({held.id}) does not work: {error!r}") from error
                 time.sleep(0.2)
 
     def _write(self, held: Held) -> None:
@@ -164,25 +164,25 @@ class Client(threading.Thread):
                 with psycopg.connect(held.connection["postgres"]["url"], connect_timeout=5) as sql:
                     row = sql.execute("SELECT number FROM marker").fetchone()
                 if row != (held.marker,):
-                    raise Wrong(f"{held.key} ({held.id}) had {held.marker} and has {row}")
+                    raise PromiseError(f"{held.key} ({held.id}) had {held.marker} and has {row}")
                 return
             except psycopg.Error as error:
                 if isinstance(error, psycopg.errors.UndefinedTable) or time.monotonic() > end:
-                    raise Wrong(f"{held.key} ({held.id}) lost its data: {error!r}") from error
+                    raise PromiseError(f"{held.key} ({held.id}) lost its data: {error!r}") from error
                 time.sleep(0.2)
 
     def extend(self, held: Held) -> None:
         """Ask for more time."""
         answer = self.ask("POST", f"/api/sandboxes/{held.id}/extend", json={"ttl": "1h"})
         if answer is not None and answer.status_code != 200:
-            raise Wrong(f"extend {held.key}: {answer.status_code} {answer.text}")
+            raise PromiseError(f"extend {held.key}: {answer.status_code} {answer.text}")
 
     def reset(self, held: Held) -> None:
         """Empty it; repeated until it is certain, since a reset that failed half-way leaves anything."""
         held.marker = None
         answer = self.insist("POST", f"/api/sandboxes/{held.id}/reset")
         if answer.status_code != 200:
-            raise Wrong(f"reset {held.key}: {answer.status_code} {answer.text}")
+            raise PromiseError(f"reset {held.key}: {answer.status_code} {answer.text}")
 
     def destroy(self, held: Held) -> None:
         """End it; unknown ends are repeated at the end of the test."""
@@ -191,13 +191,13 @@ class Client(threading.Thread):
         if answer is None:
             return
         if answer.status_code not in (200, 202):
-            raise Wrong(f"destroy {held.key}: {answer.status_code} {answer.text}")
+            raise PromiseError(f"destroy {held.key}: {answer.status_code} {answer.text}")
         held.state = "gone"
         try:
             psycopg.connect(held.connection["postgres"]["url"], connect_timeout=5).close()
         except psycopg.OperationalError:
             return
-        raise Wrong(f"{held.key} ({held.id}) lets its user in after its end")
+        raise PromiseError(f"{held.key} ({held.id}) lets its user in after its end")
 
     def settle(self) -> None:
         """After the last fault: learn what became of everything that was asked for."""
@@ -207,12 +207,12 @@ class Client(threading.Thread):
                 self.claim(held)
                 if held.state == "asked":
                     if time.monotonic() > end:
-                        raise Wrong(f"{held.key} stays unknown")
+                        raise PromiseError(f"{held.key} stays unknown")
                     time.sleep(0.2)
             if held.state == "ending":
                 answer = self.insist("DELETE", f"/api/sandboxes/{held.id}", params={"wait": 10})
                 if answer.status_code not in (200, 202):
-                    raise Wrong(f"destroy {held.key}: {answer.status_code} {answer.text}")
+                    raise PromiseError(f"destroy {held.key}: {answer.status_code} {answer.text}")
                 held.state = "gone"
 
 

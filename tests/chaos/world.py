@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -132,13 +133,14 @@ class World:
 
     def harm(self, random: Random) -> None:
         """Do one of the things that happen to servers and processes."""
+        names = sorted(self.stack.pids())
         kinds: list[tuple[str, Callable[[], Any]]] = [
-            *((f"plane {plane.data_dir.name} killed", lambda plane=plane: self._replace(plane)) for plane in self.planes),
-            ("plane-a stopped", lambda: self._replace(self.planes[0], signal.SIGTERM)),
-            *((f"{name} restarted", lambda name=name: self.stack.restart(name)) for name in self.stack.pids()),
-            *((f"{name} killed", lambda name=name: self._kill(name)) for name in self.stack.pids()),
-            *((f"{name} frozen", lambda name=name: self._freeze(name, random.uniform(0.5, 4))) for name in self.stack.pids()),
-        ]  # fmt: skip
+            *((f"{plane.data_dir.name} killed", partial(self._replace, plane)) for plane in self.planes),
+            ("plane-a stopped", partial(self._replace, self.planes[0], signal.SIGTERM)),
+            *((f"{name} restarted", partial(self.stack.restart, name)) for name in names),
+            *((f"{name} killed", partial(self._kill, name)) for name in names),
+            *((f"{name} frozen", partial(self._freeze, name, random.uniform(0.5, 4))) for name in names),
+        ]
         kind, do = random.choice(kinds)
         self.note(f"> {kind}")
         do()

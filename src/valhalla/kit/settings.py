@@ -80,6 +80,13 @@ class Settings(BaseSettings):
     pool_rate: float = Field(40.0, gt=0, le=10_000, description="sandboxes the pool builds per second at most")
     pool_templates: list[str] = Field(["community"], description="templates that are pooled")
 
+    quota_objects: int = Field(
+        5000, ge=0, description="tables, indexes, views, functions… a sandbox may have before it is ended; 0: any"
+    )
+    quota_postgres_mb: int = Field(1024, ge=0, description="megabytes its tables and indexes may take; 0: any")
+    quota_valkey_keys: int = Field(100_000, ge=0, description="keys it may have; 0: any")
+    quota_valkey_mb: int = Field(64, ge=0, description="megabytes its keys may take; 0: any")
+
     reap_interval: Duration = Field(timedelta(seconds=15), description="pause between the reaper's runs")
     lease: Duration = Field(
         timedelta(seconds=30), description="how long unfinished work stays with a worker that went silent"

@@ -127,3 +127,4 @@ class ReapReport:
     orphans: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     removed: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     arenas_dropped: list[str] = field(default_factory=list[str])
+    over_quota: dict[str, str] = field(default_factory=dict[str, str])

@@ -18,6 +18,7 @@ from valhalla.sandbox import store
 from valhalla.sandbox.arenas import ArenaKeeper
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIFECYCLE, ReapReport
+from valhalla.sandbox.quota import Watchdog
 from valhalla.sandbox.slices.contracts import Found
 from valhalla.sandbox.tables import sandboxes
 from valhalla.sandbox.teardown import Teardown, Timing, lease_end
@@ -41,6 +42,7 @@ class Reaper:
         timing: Timing | None = None,
         interval: timedelta = timedelta(seconds=15),
         arenas: ArenaKeeper | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._db = db
         self._backends = backends
@@ -49,6 +51,7 @@ class Reaper:
         self._clock = clock or Clock()
         self._timing = timing or Timing()
         self._arenas = arenas
+        self._watchdog = watchdog
         self._interval = interval.total_seconds()
         self._valkey_run: str | None = None
         self.last_run: float | None = None
@@ -97,6 +100,8 @@ class Reaper:
         await self._expire(report)
         await self._resume(report)
         await self._sweep(report)
+        if self._watchdog is not None and not dry_run:
+            await self._watchdog.once(report)
         return report
 
     async def restore_users(self) -> None:

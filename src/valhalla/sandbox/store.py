@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -39,6 +39,8 @@ _routes_of = (
     .scalar_subquery()
     .label("routes")
 )
+QUOTA: Final = "quota_exceeded"
+CAUSE_END: Final = " | "
 _select = sa.select(sandboxes, _routes_of)
 
 
@@ -263,11 +265,15 @@ def renew_lease(conn: Connection, sandbox_id: str, *, status: str, until: dateti
 
 
 def note_error(conn: Connection, sandbox_id: str, error: str, *, retry_at: datetime) -> None:
-    """Remember why a teardown did not finish, and when to try again."""
+    """Remember why a teardown did not finish, and when to try again; why it began, if that is known, stays."""
+    cause = sa.func.split_part(sandboxes.c.last_error, CAUSE_END, 1)
+    stays = sandboxes.c.last_error.startswith(QUOTA, autoescape=True)
     conn.execute(
         sandboxes.update()
         .where(sandboxes.c.id == sandbox_id, sandboxes.c.status == "destroying")
-        .values(last_error=error[:500], lease_until=retry_at)
+        .values(
+            last_error=sa.case((stays, cause + CAUSE_END + error[:500]), else_=error[:500]), lease_until=retry_at
+        )
     )
 
 
@@ -331,6 +337,12 @@ def live_names(conn: Connection) -> list[Names]:
         sa.select(sandboxes).where(sandboxes.c.status.in_(("pending", "creating", "running")))
     ).mappings()
     return [from_row(row).names for row in rows]
+
+
+def running_names(conn: Connection) -> list[Names]:
+    """Return the names of every sandbox that somebody may be working in."""
+    rows = conn.execute(sa.select(sandboxes).where(sandboxes.c.status == "running")).mappings()
+    return [names_of(row) for row in rows]
 
 
 def count_by_status(conn: Connection) -> dict[str, int]:

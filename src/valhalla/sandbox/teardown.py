@@ -58,11 +58,12 @@ class Teardown:
         reason: str,
         error: str | None = None,
         sources: tuple[str, ...] | None = None,
+        alert: Mapping[str, Any] | None = None,
     ) -> Sandbox:
         """Move a sandbox to ``destroying`` and free its name, routes and place in the owner's limit.
 
         ``sources`` narrows the states it may be taken from: whoever ends what it found stuck must not end what has
-        moved on meanwhile.
+        moved on meanwhile. ``alert`` is told in the ledger and in an event of its own, ``sandbox.{action}``.
 
         Raises:
             Conflict: it is in none of ``sources`` any more.
@@ -76,7 +77,7 @@ class Teardown:
         if action == "failed":
             # a failed creation must not answer for a retry with the same key
             values["idempotency_key"] = None
-        details: dict[str, Any] = {"reason": reason} | ({"error": error} if error else {})
+        details: dict[str, Any] = {"reason": reason, **(alert or {})} | ({"error": error} if error else {})
         row = lifecycle.take(
             conn,
             LIFECYCLE,
@@ -101,6 +102,8 @@ class Teardown:
                 details={"route": str(route), "reason": action},
             )
         sandbox = store.from_row(row)
+        if alert is not None:
+            emit(conn, sandbox, f"sandbox.{action}", reason=reason, **alert)
         emit(conn, sandbox, "sandbox.destroying", reason=reason)
         return sandbox
 
@@ -114,6 +117,7 @@ class Teardown:
         error: str | None = None,
         sources: tuple[str, ...] | None = None,
         seen: Sandbox | None = None,
+        alert: Mapping[str, Any] | None = None,
     ) -> Sandbox:
         """Mark the sandbox and cut all access. When this returns, no credential works and no connection lives.
 
@@ -126,7 +130,14 @@ class Teardown:
         sandbox = None if seen is None else await self._mark_seen(seen, actor=actor, reason=reason)
         if sandbox is None:
             sandbox = await self._db.run(
-                self.mark, sandbox_id, actor=actor, action=action, reason=reason, error=error, sources=sources
+                self.mark,
+                sandbox_id,
+                actor=actor,
+                action=action,
+                reason=reason,
+                error=error,
+                sources=sources,
+                alert=alert,
             )
         crashpoint("destroy.marked")
         failures = await self._backends.cut(sandbox.names)
@@ -171,6 +182,9 @@ class Teardown:
         return True
 
     def _settle(self, conn: Connection, sandbox: Sandbox, *, actor: str) -> None:
+        # what went wrong on the way is over; why a sandbox that nobody wanted to end has ended is not
+        over_quota = (sandbox.last_error or "").startswith(store.QUOTA)
+        cause = sandbox.last_error.partition(store.CAUSE_END)[0] if sandbox.last_error and over_quota else None
         try:
             lifecycle.take(
                 conn,
@@ -178,7 +192,7 @@ class Teardown:
                 sandboxes,
                 key=sandbox.id,
                 to="destroyed",
-                values={"destroyed_at": self._clock.now(), "lease_until": None, "last_error": None},
+                values={"destroyed_at": self._clock.now(), "lease_until": None, "last_error": cause},
                 ledger=self._ledger,
                 actor=actor,
                 kind="sandbox",

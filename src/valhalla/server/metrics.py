@@ -103,6 +103,9 @@ class PlaneMetrics(Collector):
         yield _gauge(
             "valhalla_reaper_ok", "Whether the reaper's last run succeeded", self._runtime.reaper.last_error is None
         )
+        yield CounterMetricFamily(
+            "valhalla_quota_exceeded", "Sandboxes ended by the watchdog", value=self._runtime.watchdog.exceeded
+        )
         yield self._runtime.sandboxes.teardown.cut_seconds.family()
         yield from self._pool()
 

@@ -22,6 +22,7 @@ from valhalla.kit.cellkey import CellKey
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
 from valhalla.sandbox.slices.valkey_rules import user_rule
 from valhalla.sandbox.slices.valkey_server import ValkeyServer, explain, open_client
+from valhalla.sandbox.slices.valkey_usage import ValkeyUsage
 
 _BATCH: Final = 500
 _WIDEST: Final = 8_000
@@ -47,6 +48,7 @@ class ValkeySlice:
         self._host = public_host or parts.hostname
         self._mark = re.compile(rf"vh_{re.escape(cell.cell)}_([a-z0-9]{{16}})")
         self._server = ValkeyServer(url, timeout=timeout)
+        self.usage = ValkeyUsage(self._server)
 
     async def provision(self, names: Names, *, expires_at: datetime) -> None:
         """Make the user. It has no expiry of its own: only ``cut`` ends it.

@@ -73,13 +73,13 @@ class ValkeyServer:
         async with self._reaching():
             return await self._redis.execute_command(*words)
 
-    async def call_all(self, commands: Sequence[Sequence[str]]) -> None:
-        """Run many commands in one round trip, not as a transaction."""
+    async def call_all(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
+        """Run many commands in one round trip, not as a transaction; return their answers."""
         async with self._reaching():
             pipeline = self._redis.pipeline(transaction=False)
             for words in commands:
                 pipeline.execute_command(*words)
-            await pipeline.execute()
+            return await pipeline.execute()
 
     @asynccontextmanager
     async def _reaching(self) -> AsyncGenerator[None]:
@@ -90,7 +90,7 @@ class ValkeyServer:
 
     async def info(self) -> dict[str, str]:
         """Read ``INFO server cluster``."""
-        info = _read_lines(await self.call("INFO", "server", "cluster"))
+        info = read_lines(await self.call("INFO", "server", "cluster"))
         self._known = read_version(info["redis_version"]), info.get("cluster_enabled") == "1"
         if info["run_id"] != self._run_id:
             self._run_id, self._writable = info["run_id"], False
@@ -104,7 +104,7 @@ class ValkeyServer:
         """
         deadline = time.monotonic() + 5
         while not self._writable:
-            state = _read_lines(await self.call("CLUSTER INFO")) if await self.clustered() else {}
+            state = read_lines(await self.call("CLUSTER INFO")) if await self.clustered() else {}
             self._writable = state.get("cluster_state", "ok") == "ok"
             if not self._writable:
                 if time.monotonic() > deadline:
@@ -148,7 +148,7 @@ class ValkeyServer:
     async def _check_cluster(self) -> list[str]:
         if not await self.clustered():
             return ["cluster-enabled is off: removing a sandbox's keys scans the whole keyspace"]
-        info = _read_lines(await self.call("CLUSTER INFO"))
+        info = read_lines(await self.call("CLUSTER INFO"))
         if int(info.get("cluster_size", 1)) > 1:
             raise Misconfigured("the server is one of several masters; a single master is needed", setting="valkey_url")
         served = int(info.get("cluster_slots_assigned", 0)) == _SLOTS
@@ -179,7 +179,8 @@ class ValkeyServer:
         await self._redis.aclose(close_connection_pool=True)
 
 
-def _read_lines(answer: bytes) -> dict[str, str]:
+def read_lines(answer: bytes) -> dict[str, str]:
+    """Read the ``name:value`` lines of INFO and CLUSTER INFO."""
     pairs = (line.partition(":") for line in answer.decode().split("\r\n"))
     return {key: value for key, colon, value in pairs if colon}
 

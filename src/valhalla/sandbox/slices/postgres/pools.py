@@ -62,6 +62,29 @@ class Pools:
                 raise Unavailable("postgres", shortage(error) or "the sandboxes' Postgres cannot be reached") from error
             raise
 
+    @asynccontextmanager
+    async def single(self, database: str) -> AsyncGenerator[asyncpg.Connection[asyncpg.Record]]:
+        """Lend a connection that is closed afterwards, for work that leaves much in a session's memory.
+
+        Raises:
+            Unavailable: the server cannot be reached, or went away in the middle.
+        """
+        try:
+            connection = await asyncpg.connect(
+                self._url.set(database=database).render_as_string(hide_password=False),
+                timeout=5,
+                command_timeout=600,
+                server_settings={"application_name": "valhalla", "search_path": "pg_catalog"},
+            )
+            try:
+                yield connection
+            finally:
+                await connection.close(timeout=2)
+        except Exception as error:
+            if is_away(error):
+                raise Unavailable("postgres", shortage(error) or "the sandboxes' Postgres cannot be reached") from error
+            raise
+
     async def _pool(self, database: str) -> asyncpg.Pool[asyncpg.Record]:
         pool = self._pools.get(database)
         if pool is None:
