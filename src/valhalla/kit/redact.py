@@ -64,7 +64,13 @@ _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 def text(value: str, *, limit: int = MAX_TEXT) -> str:
     """Return ``value`` with what looks like a secret replaced, cut after ``limit`` characters."""
-    if type(value) is str and len(value) <= _SHORT and _HARMLESS.fullmatch(value) and "vh_" not in value and "eyJ" not in value:
+    if (
+        type(value) is str
+        and len(value) <= _SHORT
+        and _HARMLESS.fullmatch(value)
+        and "vh_" not in value
+        and "eyJ" not in value
+    ):
         # ids, names and instants, most of what is written: shorter than a seed, without the marks of the others
         return _CARD.sub(_mask_card, value)
     # cut twice: patterns must not run over megabytes, and what straddles the limit must be recognised whole

@@ -17,6 +17,7 @@ from valhalla.kit import paging
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
+from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
 from valhalla.sandbox import access, rules, store
 from valhalla.sandbox.backends import Backends
@@ -56,6 +57,7 @@ class SandboxService:
         timing: Timing | None = None,
         clock: Clock | None = None,
         pool: PoolSettings | None = None,
+        load: Load | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.templates = templates
@@ -76,7 +78,8 @@ class SandboxService:
             clock=self._clock,
         )
         claims = Claims(backends.postgres.pools, owner_limit=self.limits.per_owner)
-        self._endings = Endings(backends.postgres.pools)
+        self._load = load or Load()
+        self._endings = Endings(backends.postgres.pools, self._load)
         checkout = Checkout(
             self.filler, claims, self._endings, ledger, clock=self._clock, owner_limit=self.limits.per_owner
         )
@@ -107,7 +110,8 @@ class SandboxService:
         self._may_own(principal, spec.owner)
         task = self._spawn(self._creation.run(principal, spec, key=key))
         # a client that hangs up must not leave a half-made sandbox: the creation ends on its own terms
-        return await asyncio.shield(task)
+        with self._load.caller():
+            return await asyncio.shield(task)
 
     async def plan(self, principal: Principal, spec: Spec) -> Sandbox:
         """Return what ``create`` would make now, without making it.

@@ -10,6 +10,7 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.kit.advisory import OUTBOX_DISPATCH
 from valhalla.kit.db import Database
 from valhalla.kit.listening import Link, listening
+from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
 from valhalla.kit.outbox import store
 from valhalla.kit.outbox.events import Sink
@@ -20,22 +21,32 @@ log = get_logger("outbox")
 _CHECK: Final = 5.0
 _GRACE: Final = 3.0
 _GATHER: Final = 0.02
+_YIELD: Final = 0.25
 
 
 class Dispatcher:
     """Delivers at least once, in the order of ids per subject, and marks what every sink has taken."""
 
     def __init__(
-        self, db: Database, sinks: Sequence[Sink], *, batch: int = 100, poll: float = 1.0, patience: float = 30.0
+        self,
+        db: Database,
+        sinks: Sequence[Sink],
+        *,
+        batch: int = 100,
+        poll: float = 1.0,
+        patience: float = 30.0,
+        load: Load | None = None,
     ) -> None:
         """``batch`` events go to a sink at once, which has ``patience`` seconds for them.
 
         ``poll`` is the longest time in seconds until it looks again. Without sinks events are marked at once.
+        A burst of ``load``'s callers goes first.
         """
         self._db = db
         self._batch = batch
         self._poll = poll
         self._patience = patience
+        self._load = load or Load()
         self._lanes = [Lane(type(sink).__name__, sink) for sink in sinks or [Nobody()]]
         self._leading = False
 
@@ -110,6 +121,7 @@ class Dispatcher:
 
     async def _pass(self, lane: Lane) -> bool:
         """Deliver one batch; say whether more may wait."""
+        await self._load.quiet(_YIELD)
         await self._settle()
         if lane.is_far_ahead:
             return False

@@ -13,11 +13,13 @@ from typing import Final
 import asyncpg
 
 from valhalla.kernel.problems import Unavailable
+from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
 from valhalla.sandbox.slices.postgres.pools import Pools
 
 _log = get_logger("sandbox.pool")
-_BATCH: Final = 50
+_BATCH: Final = 200
+_PATIENCE: Final = 2.0
 _ATTEMPTS: Final = 5
 _GATHER: Final = 0.05
 _END: Final = "SELECT valhalla.end_logins($1)"
@@ -26,8 +28,9 @@ _END: Final = "SELECT valhalla.end_logins($1)"
 class Endings:
     """Collects claimed sandboxes and shortens their logins in the background."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, load: Load) -> None:
         self._pools = pools
+        self._load = load
         self._waiting: list[str] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -54,6 +57,7 @@ class Endings:
         while self._waiting:
             # a burst of claims goes first, and comes here together
             await asyncio.sleep(_GATHER)
+            await self._load.quiet(_PATIENCE)
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             try:
                 await self._end(batch)
