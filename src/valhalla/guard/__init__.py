@@ -1,0 +1,1 @@
+"""Any Python callable under one pipeline: dedup, policy, limits, dry-run lock, approvals, retry, ledger."""

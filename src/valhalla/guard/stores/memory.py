@@ -1,0 +1,353 @@
+"""The memory store: the guard's default. One process, nothing survives it; the same answers as every other store."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
+
+from valhalla.guard.codec import MemoryCodec
+from valhalla.guard.contracts import (
+    OPEN,
+    Began,
+    BeginRequest,
+    BeginResult,
+    CasRequest,
+    CasResult,
+    Page,
+    Scan,
+    State,
+    Take,
+    Verdict,
+)
+from valhalla.guard.journal import Journal, Sink
+from valhalla.guard.stores import dedup
+from valhalla.guard.stores.rows import FOREVER, Cold, Row
+
+if TYPE_CHECKING:
+    from valhalla.guard.governor import Decision
+
+Table = dict[str, Row]
+
+
+class Limiter(Protocol):
+    """What the store needs of a governor."""
+
+    def take(self, resource: str, subject: str = "", cost: int = 1, names: Iterable[str] | None = None) -> Decision: ...
+
+    def refund(self, resource: str, subject: str = "", cost: int = 1, names: Iterable[str] | None = None) -> None: ...
+
+
+class MemoryStore:
+    """Rows in dictionaries. The verbs run under one lock; the fused path claims with ``dict.setdefault`` beside it."""
+
+    durable = False
+    instant = True
+
+    def __init__(
+        self, governor: Limiter, *, clock: Callable[[], float] | None = None, sink: Sink | None = None
+    ) -> None:
+        """``clock`` returns seconds since the epoch; without it a change of the system's clock is not noticed."""
+        self.codec = MemoryCodec()
+        self.governor = governor
+        self.clock: Callable[[], float] = clock or time.monotonic
+        self.offset = 0.0 if clock else time.time() - time.monotonic()
+        self.journal = Journal(sink, offset=self.offset)
+        self._lock = threading.RLock()
+        self._tables: dict[str, Table] = {}
+        # rows that somebody may ask for by id: all but those that went straight through
+        self._index: dict[str, Row] = {}
+        self._holds: Counter[str] = Counter()
+
+    def table(self, name: str) -> Table:
+        """Return the rows of one action by key; the same object for ever."""
+        return self._tables.setdefault(name, {})
+
+    def begin(self, request: BeginRequest) -> BeginResult:
+        """Dedup, policy, limits, claim and ledger row as one step."""
+        with self._lock:
+            now = self.clock()
+            table = self.table(request.name)
+            met = None if request.key is None else table.get(request.key)
+            answer = dedup.Go(request.id, 1)
+            if met is not None:
+                answer = dedup.look(request, met, now)
+                if isinstance(answer, dedup.Move):
+                    self._enter(met, answer.to, now, answer.event)
+                    answer = answer.then
+                if not isinstance(answer, dedup.Go):
+                    return BeginResult(answer.kind, met.record(self.offset), answer.retry_after)
+            return self._claim(request, table, met, answer, now)
+
+    def _claim(self, request: BeginRequest, table: Table, met: Row | None, go: dedup.Go, now: float) -> BeginResult:
+        if request.verdict is Verdict.DENY:
+            self._line("denied", now, request.name, go.id, "denied", request, go.generation)
+            return BeginResult(Began.DENIED)
+        hold = request.hold if request.verdict is Verdict.HOLD else None
+        if hold is not None and self._holds[request.principal] >= hold.cap:
+            return BeginResult(Began.CAPPED)
+        taken = CasResult("done") if hold is not None else self._take(request.takes)
+        if not taken.done:
+            self._line("limited", now, request.name, go.id, "denied", request, go.generation)
+            return BeginResult(Began.LIMITED, None, taken.retry_after, taken.limit, taken.policies)
+        row = Row(go.id, request.key, request.fingerprint, request.principal, now, Cold.of(request), go.generation)
+        if hold is not None:
+            row.state = "held"
+            row.cold = replace(
+                row.cold,
+                expires_at=now + hold.expires_in,
+                quorum=hold.quorum,
+                payload=hold.payload,
+                summary=hold.summary,
+            )
+        else:
+            row.lease_until = now + request.lease
+        if (request.key is not None or request.track) and not self._install(request.key, row, table, met):
+            # a fused call claimed or finished the key meanwhile: it is asked again, and what was charged goes back
+            self._give_back(request.takes if hold is None else ())
+            return self.begin(request)
+        event = "held" if hold else "begin"
+        self._line(event, now, request.name, row.id, row.state, request, row.generation)
+        return BeginResult(Began.HELD if hold else Began.EXECUTE, row.record(self.offset), None, None, taken.policies)
+
+    def _install(self, key: str | None, row: Row, table: Table, met: Row | None) -> bool:
+        """Put ``row`` where ``met`` was; ``False`` if the fused path changed it in between."""
+        if key is not None:
+            if met is None:
+                if table.setdefault(key, row) is not row:
+                    return False
+            else:
+                before = met.state
+                # a finisher writes the state and then reads the flag, we do the reverse: one of the two sees the other
+                met.replaced = True
+                if met.state != before:
+                    met.replaced = False
+                    return False
+                table.pop(key, None)
+                table[key] = row
+                self._forget(met)
+        self._index[row.id] = row
+        if row.state == "held":
+            self._holds[row.principal] += 1
+        return True
+
+    def cas(self, request: CasRequest) -> CasResult:
+        """Change one row if it still is what the request says."""
+        with self._lock:
+            now = self.clock()
+            row = self.find(request.id)
+            if row is None:
+                return CasResult("absent")
+            if not self._holds_still(row, request, now):
+                return CasResult("missed", row.record(self.offset))
+            taken = self._take(request.takes)
+            if not taken.done:
+                return replace(taken, record=row.record(self.offset))
+            self._change(row, request, now)
+            return replace(taken, record=self._index[row.id].record(self.offset))
+
+    @staticmethod
+    def _holds_still(row: Row, request: CasRequest, now: float) -> bool:
+        if row.state not in request.sources:
+            return False
+        if request.generation is not None and row.generation != request.generation:
+            return False
+        if request.version is not None and row.version != request.version:
+            return False
+        expires = row.cold.expires_at
+        if request.when == "unexpired":
+            return expires is None or now < expires
+        if request.when == "expired":
+            return expires is not None and now >= expires
+        return request.when != "lapsed" or now >= row.lease_until
+
+    def _change(self, row: Row, request: CasRequest, now: float) -> None:
+        if request.rerun:
+            fresh = Row(row.id, row.key, row.fingerprint, row.principal, row.created_at, row.cold, row.generation + 1)
+            fresh.version, fresh.state = row.version, row.state
+            row.replaced = True
+            if row.key is not None:
+                self.table(row.cold.name)[row.key] = fresh
+            row = self._index[row.id] = fresh
+        patch: dict[str, Any] = {str(name): value for name, value in request.patch.items()}
+        if "value" in patch:
+            row.value = patch.pop("value")
+        if "fingerprint" in patch:
+            row.fingerprint = patch.pop("fingerprint")
+        if request.expires_in is not None:
+            patch["expires_at"] = now + request.expires_in
+        for name in ("ttl", "tombstone"):
+            if (seconds := getattr(request, name)) is not None:
+                patch[name] = seconds
+        row.cold = row.cold.changed(patch)
+        if request.lease is not None:
+            row.lease_until = now + request.lease
+        self._enter(row, request.to, now, request.event, request.actor)
+
+    def _enter(self, row: Row, to: State, now: float, event: str | None, actor: str | None = None) -> None:
+        before = row.state
+        if before in OPEN and to not in OPEN:
+            self._holds[row.principal] -= 1
+            if not self._holds[row.principal]:
+                del self._holds[row.principal]
+        row.version += 1
+        row.updated_at = now
+        row.state = to
+        self._index[row.id] = row
+        if row.waiter is not None and to != before:
+            row.waiter.set()
+            row.waiter = None
+        if event is not None:
+            cold = row.cold
+            self.journal.append(
+                (event, None, now, cold.name, row.id, to, actor or row.principal, row.key, row.fingerprint,
+                 row.generation, cold.reason)
+            )  # fmt: skip
+
+    def _take(self, takes: tuple[Take, ...]) -> CasResult:
+        """Charge all or none."""
+        policies: list[tuple[str, int, float]] = []
+        for index, take in enumerate(takes):
+            decision = self.governor.take(take.resource, take.subject, take.cost, take.names)
+            policies.extend(decision.policies)
+            if not decision.allowed:
+                self._give_back(takes[:index])
+                return CasResult("limited", None, decision.retry_after, decision.limit, tuple(policies))
+        return CasResult("done", None, None, None, tuple(policies))
+
+    def _give_back(self, takes: tuple[Take, ...]) -> None:
+        for take in takes:
+            self.governor.refund(take.resource, take.subject, take.cost, take.names)
+
+    def _line(
+        self, event: str, now: float, name: str, id_: str, state: str, request: BeginRequest, generation: int
+    ) -> None:
+        self.journal.append(
+            (event, None, now, name, id_, state, request.principal, request.key, request.fingerprint, generation,
+             request.reason)
+        )  # fmt: skip
+
+    def find(self, id_: str) -> Row | None:
+        """Return the row of this id. Only rows that went straight through are searched for."""
+        if (row := self._index.get(id_)) is not None:
+            return row
+        for table in list(self._tables.values()):
+            for row in list(table.values()):
+                if row.id == id_:
+                    return row
+        return None
+
+    def adopt(self, row: Row) -> None:
+        """Let a row of the fused path be found by its id: somebody may have to settle it."""
+        self._index[row.id] = row
+
+    def _forget(self, row: Row) -> None:
+        if self._index.get(row.id) is row and row.state != "denied":
+            del self._index[row.id]
+
+    def scan(self, query: Scan) -> Page:
+        """Read rows or ledger lines."""
+        with self._lock:
+            now = self.clock()
+            if query.kind == "ledger":
+                lines = self.journal.lines(query.after, query.limit)
+                cursor = lines[-1].seq if len(lines) == query.limit else None
+                return Page(now + self.offset, lines=lines, cursor=cursor)
+            if query.kind == "id":
+                row = self.find(query.id or "")
+                return Page(now + self.offset, () if row is None else (row.record(self.offset),))
+            if query.kind == "key":
+                row = self.table(query.name or "").get(query.key or "")
+                found = () if row is None or row.gone(now) else (row.record(self.offset),)
+                return Page(now + self.offset, found)
+            start = query.after or 0
+            rows = list(islice((r for r in self._rows(query) if _matches(r, query, now)), start, start + query.limit))
+            cursor = start + query.limit if len(rows) == query.limit else None
+            return Page(now + self.offset, tuple(r.record(self.offset) for r in rows), cursor=cursor)
+
+    def _rows(self, query: Scan) -> list[Row]:
+        if query.kind not in ("all", "lapsed"):
+            return list(self._index.values())
+        seen = {id(row): row for row in self._index.values()}
+        for table in list(self._tables.values()):
+            seen.update({id(row): row for row in list(table.values())})
+        return sorted(seen.values(), key=lambda row: row.created_at)
+
+    def purge(self, limit: int = 1000) -> int:
+        """Remove rows past ``keep_until`` and results past ``value_until``; return how many were touched."""
+        touched = 0
+        with self._lock:
+            now = self.clock()
+            for table in list(self._tables.values()):
+                # of one action all rows live equally long, so the oldest come first
+                for key, row in list(islice(table.items(), limit)):
+                    if row.gone(now):
+                        del table[key]
+                        self._index.pop(row.id, None)
+                        touched += 1
+                    elif row.value is not None and (until := row.value_until) is not None and until <= now:
+                        row.value = None
+                        touched += 1
+            for row in [r for r in islice(self._index.values(), limit) if r.key is None and r.gone(now)]:
+                del self._index[row.id]
+                touched += 1
+        return touched
+
+    def wait(self, row_id: str, seconds: float) -> None:
+        """Wait until the row changes its state, at most ``seconds``."""
+        with self._lock:
+            row = self.find(row_id)
+            if row is None or row.state not in ("executing", "held", "approved"):
+                return
+            waiter = row.waiter = row.waiter or threading.Event()
+            # the fused finish writes the state, then reads the waiter
+            if row.state not in ("executing", "held", "approved"):
+                return
+        waiter.wait(seconds)
+
+    async def abegin(self, request: BeginRequest) -> BeginResult:
+        """Async twin of ``begin``; nothing waits."""
+        return self.begin(request)
+
+    async def acas(self, request: CasRequest) -> CasResult:
+        """Async twin of ``cas``; nothing waits."""
+        return self.cas(request)
+
+    async def ascan(self, query: Scan) -> Page:
+        """Async twin of ``scan``; nothing waits."""
+        return self.scan(query)
+
+    async def apurge(self, limit: int = 1000) -> int:
+        """Async twin of ``purge``; nothing waits."""
+        return self.purge(limit)
+
+    def close(self) -> None:
+        """Write the pending ledger lines."""
+        self.journal.drain()
+
+
+def _matches(row: Row, query: Scan, now: float) -> bool:  # noqa: PLR0911 - one line per kind of scan
+    if query.name is not None and row.cold.name != query.name:
+        return False
+    if query.principal is not None and row.principal != query.principal:
+        return False
+    match query.kind:
+        case "open":
+            return row.state in OPEN
+        case "approved":
+            return row.state == "approved"
+        case "overdue":
+            return row.state in OPEN and row.cold.expires_at is not None and row.cold.expires_at <= now
+        case "lapsed":
+            return row.state == "executing" and row.lease_until <= now
+        case "indeterminate":
+            return row.state == "indeterminate"
+        case _:
+            return True
+
+
+__all__ = ["FOREVER", "Limiter", "MemoryStore"]
