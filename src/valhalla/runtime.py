@@ -45,6 +45,7 @@ from valhalla.sandbox.slices.postgres import (
 from valhalla.sandbox.slices.valkey import ValkeySlice
 from valhalla.sandbox.teardown import Timing
 from valhalla.sandbox.templates import Templates
+from valhalla.sandbox.upkeep import Upkeep
 
 _log = get_logger("runtime")
 CONTROL_ROLE = "valhalla"
@@ -115,6 +116,7 @@ class Runtime:
             valkey_bytes=settings.quota_valkey_mb * 2**20,
         )
         self.watchdog = Watchdog(self.db, self.backends, self.sandboxes.teardown, quotas, clock=self.clock)
+        self.upkeep = Upkeep(self.backends.postgres, clock=self.clock)
         self.reaper = Reaper(
             self.db,
             self.backends,
@@ -125,6 +127,7 @@ class Runtime:
             interval=settings.reap_interval,
             arenas=self.arenas,
             watchdog=self.watchdog,
+            upkeep=self.upkeep,
         )
         self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
         self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream)], load=self.load)

@@ -22,6 +22,7 @@ from valhalla.sandbox.quota import Watchdog
 from valhalla.sandbox.slices.contracts import Found
 from valhalla.sandbox.tables import sandboxes
 from valhalla.sandbox.teardown import Teardown, Timing, lease_end
+from valhalla.sandbox.upkeep import Upkeep
 
 _log = get_logger("sandbox.reaper")
 _BATCH = 200
@@ -43,6 +44,7 @@ class Reaper:
         interval: timedelta = timedelta(seconds=15),
         arenas: ArenaKeeper | None = None,
         watchdog: Watchdog | None = None,
+        upkeep: Upkeep | None = None,
     ) -> None:
         self._db = db
         self._backends = backends
@@ -52,6 +54,7 @@ class Reaper:
         self._timing = timing or Timing()
         self._arenas = arenas
         self._watchdog = watchdog
+        self._upkeep = upkeep
         self._interval = interval.total_seconds()
         self._valkey_run: str | None = None
         self.last_run: float | None = None
@@ -71,6 +74,8 @@ class Reaper:
                         failed=report.failed,
                         removed=report.removed,
                     )
+                if self._upkeep is not None:
+                    self._upkeep.nudge()
             except Unavailable as problem:
                 self.last_error = problem.detail
                 _log.warning("the reaper waits for a backend", backend=problem.backend)
@@ -80,6 +85,8 @@ class Reaper:
             with contextlib.suppress(TimeoutError):
                 # jitter keeps several control planes from reaping in step
                 await asyncio.wait_for(stop.wait(), self._interval * random.uniform(0.9, 1.1))  # noqa: S311
+        if self._upkeep is not None:
+            await self._upkeep.stop()
 
     async def once(self, *, dry_run: bool = False) -> ReapReport:
         """Do everything that is due; ``dry_run`` only reports it.

@@ -106,6 +106,10 @@ class PlaneMetrics(Collector):
         yield CounterMetricFamily(
             "valhalla_quota_exceeded", "Sandboxes ended by the watchdog", value=self._runtime.watchdog.exceeded
         )
+        upkeep = self._runtime.upkeep
+        yield CounterMetricFamily("valhalla_catalog_vacuums", "Vacuums of system catalogs", value=upkeep.vacuums)
+        yield CounterMetricFamily("valhalla_catalog_vacuum_seconds", "Their duration", value=upkeep.seconds)
+        yield _gauge("valhalla_catalog_dead_rows", "Dead rows in the catalogs worth a vacuum", upkeep.dead)
         yield self._runtime.sandboxes.teardown.cut_seconds.family()
         yield from self._pool()
 

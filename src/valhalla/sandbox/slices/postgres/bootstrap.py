@@ -8,6 +8,7 @@ import asyncpg
 
 from valhalla.kit.scram import verifier
 from valhalla.kit.sql import identifier, literal
+from valhalla.sandbox.slices.postgres.catalogs import SHARED
 from valhalla.sandbox.slices.postgres.hardening import VERSION, superuser_script
 
 
@@ -49,6 +50,7 @@ async def bootstrap(superuser_url: str, plan: Bootstrap, *, exclusive: bool) -> 
     try:
         await _make_role(connection, plan)
         await _make_database(connection, plan.database, plan.role)
+        await _let_maintain(superuser_url, plan)
         if exclusive:
             for name in (plan.database, "postgres", "template1"):
                 await connection.execute(f"REVOKE ALL ON DATABASE {identifier(name)} FROM PUBLIC")
@@ -73,6 +75,17 @@ async def _make_role(connection: asyncpg.Connection[asyncpg.Record], plan: Boots
 async def _make_database(connection: asyncpg.Connection[asyncpg.Record], name: str, owner: str) -> None:
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name):
         await connection.execute(f"CREATE DATABASE {identifier(name)} OWNER {identifier(owner)} TEMPLATE template0")
+
+
+async def _let_maintain(url: str, plan: Bootstrap) -> None:
+    """Let the control plane vacuum the catalogs that all databases share, and only those that its work fills."""
+    inside = await asyncpg.connect(url, database=plan.database, timeout=5)
+    try:
+        if await inside.fetchval("SELECT current_setting('server_version_num')::int >= 170000"):
+            tables = ", ".join(f"pg_catalog.{name}" for name in SHARED)
+            await inside.execute(f"GRANT MAINTAIN ON {tables} TO {identifier(plan.role)}")
+    finally:
+        await inside.close()
 
 
 async def _make_template(connection: asyncpg.Connection[asyncpg.Record], url: str, plan: Bootstrap) -> None:
