@@ -14,45 +14,29 @@ if TYPE_CHECKING:
 NOBODY: Final = "anonymous"
 
 
-class Context:
-    """The surroundings of a call. Inside an action ``id`` names it; outside ``id`` is ``None``. Treat it as frozen."""
+class Scope:
+    """What many calls share: the principal, the mode, the deadline. Treat it as frozen.
 
-    __slots__ = ("correlation", "deadline", "generation", "id", "mode", "parent", "principal", "recorder")
+    ``plain`` says that nothing but the deadline has to be looked at, so that the fused path may be taken.
+    """
+
+    __slots__ = ("correlation", "deadline", "mode", "plain", "principal", "recorder")
 
     def __init__(
         self,
-        id: str | None,  # noqa: A002 - what it is
-        parent: Context | None,
         principal: str = NOBODY,
         mode: Mode = "live",
         deadline: float | None = None,
         correlation: str | None = None,
         recorder: Recorder | None = None,
-        generation: int = 1,
     ) -> None:
-        """``deadline`` is on ``time.monotonic``; ``recorder`` collects a dry run or spends the grants of a plan."""
-        self.id = id
-        self.parent = parent
+        """``deadline`` is on ``time.monotonic``; ``recorder`` notes a dry run or spends the grants of a plan."""
         self.principal = principal
         self.mode = mode
         self.deadline = deadline
         self.correlation = correlation
         self.recorder = recorder
-        self.generation = generation
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """What to pass on to the provider: the same for every attempt and generation of one intended effect."""
-        return self.id
-
-    @property
-    def dry(self) -> bool:
-        """Whether this is a dry run."""
-        return self.mode == "dry"
-
-    def remaining(self) -> float | None:
-        """Return the seconds until the deadline (0 when it has passed), ``None`` without one."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+        self.plain = recorder is None and mode != "dry" and correlation is None
 
     def within(
         self,
@@ -62,23 +46,71 @@ class Context:
         deadline: float | None = None,
         correlation: str | None = None,
         recorder: Recorder | None = None,
-    ) -> Context:
-        """Return a copy with what is given; an inner deadline never extends an outer one."""
+    ) -> Scope:
+        """Return a copy with what is given; an inner deadline never extends an outer one, and dry stays dry."""
         if deadline is None or (self.deadline is not None and self.deadline < deadline):
             deadline = self.deadline
-        return Context(
-            self.id,
-            self.parent,
+        if self.mode == "dry":
+            mode = "dry"
+        return Scope(
             principal or self.principal,
             mode or self.mode,
             deadline,
             correlation or self.correlation,
             recorder or self.recorder,
-            self.generation,
         )
 
 
-OUTSIDE: Final = Context(None, None)
+class Context:
+    """The surroundings of a call. Inside an action ``id`` names it, outside it is ``None``. Treat it as frozen."""
+
+    __slots__ = ("generation", "id", "parent", "scope")
+
+    def __init__(
+        self,
+        id: str | None,  # noqa: A002 - what it is
+        parent: str | None,
+        scope: Scope,
+        generation: int = 1,
+    ) -> None:
+        """``parent`` is the id of the action that called this one."""
+        self.id = id
+        self.parent = parent
+        self.scope = scope
+        self.generation = generation
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """What to pass on to the provider: the same for every attempt and generation of one intended effect."""
+        return self.id
+
+    @property
+    def principal(self) -> str:
+        """Who asked."""
+        return self.scope.principal
+
+    @property
+    def mode(self) -> Mode:
+        """``live``, ``dry`` or ``sandbox``."""
+        return self.scope.mode
+
+    @property
+    def dry(self) -> bool:
+        """Whether this is a dry run."""
+        return self.scope.mode == "dry"
+
+    @property
+    def correlation(self) -> str | None:
+        """The trace or request that this belongs to."""
+        return self.scope.correlation
+
+    def remaining(self) -> float | None:
+        """Return the seconds until the deadline (0 when it has passed), ``None`` without one."""
+        deadline = self.scope.deadline
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+OUTSIDE: Final = Context(None, None, Scope())
 CURRENT: Final[ContextVar[Context]] = ContextVar("valhalla_guard", default=OUTSIDE)
 
 
