@@ -1,0 +1,60 @@
+"""Every SQL statement of the sandbox registry, as functions on one connection."""
+
+from valhalla.sandbox.store.reaping import (
+    CAUSE_END,
+    QUOTA,
+    due,
+    ended,
+    live_names,
+    note_error,
+    renew_lease,
+    running_names,
+    stuck,
+    suspect,
+    take_lease,
+)
+from valhalla.sandbox.store.registry import (
+    Claim,
+    count_by_status,
+    find,
+    find_claim,
+    insert,
+    lock,
+    lock_owner,
+    name_is_taken,
+    page,
+    set_expiry,
+    touch,
+)
+from valhalla.sandbox.store.routes import link, unlink, unlink_all
+from valhalla.sandbox.store.rows import from_row, names_of
+
+__all__ = [
+    "CAUSE_END",
+    "QUOTA",
+    "Claim",
+    "count_by_status",
+    "due",
+    "ended",
+    "find",
+    "find_claim",
+    "from_row",
+    "insert",
+    "link",
+    "live_names",
+    "lock",
+    "lock_owner",
+    "name_is_taken",
+    "names_of",
+    "note_error",
+    "page",
+    "renew_lease",
+    "running_names",
+    "set_expiry",
+    "stuck",
+    "suspect",
+    "take_lease",
+    "touch",
+    "unlink",
+    "unlink_all",
+]
