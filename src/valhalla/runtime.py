@@ -202,6 +202,7 @@ class Runtime:
         await self.feed.refresh()
         for name, work in (
             ("reaper", self.reaper.run(self._stop)),
+            ("valkey", self.backends.valkey.watch.run(self._stop, self.reaper.restore_users)),
             ("filler", self.sandboxes.filler.run(self._stop)),
             ("sealer", Sealer(self.db, self.ledger).run(self._stop)),
             ("dispatcher", self.dispatcher.run(self._stop)),

@@ -84,11 +84,15 @@ class Creation:
         template = self._templates.built_in(spec.template) or await asyncio.to_thread(
             self._templates.get, spec.template
         )
+        # a restarted server has forgotten its users and takes no keys yet: no answer promises what does not work
+        await self._backends.valkey.await_writable()
         if self._checkout is not None and isinstance(template, (BuiltIn, Scripts)):
-            # a slot may have been built before a restart of the server that does not take keys yet
-            await self._backends.valkey.await_writable()
             pooled = await self._checkout.run(principal, spec, template, key=key, fingerprint=_fingerprint(spec))
             if pooled is not None:
+                if not self._backends.valkey.watch.sure:
+                    # restarted between the check and the claim; what is claimed stays so
+                    with contextlib.suppress(Unavailable):
+                        await self._backends.valkey.await_writable()
                 return Created(pooled, access.connection(pooled, self._backends), False, _since(started))
         earlier, sandbox = await self._claim(principal, spec, key)
         if earlier is not None:

@@ -57,6 +57,7 @@ class Reaper:
         self._upkeep = upkeep
         self._interval = interval.total_seconds()
         self._valkey_run: str | None = None
+        self._restoring = asyncio.Lock()
         self.last_run: float | None = None
         self.last_error: str | None = None
 
@@ -117,10 +118,14 @@ class Reaper:
         Raises:
             Unavailable: Valkey or the registry cannot be reached.
         """
+        async with self._restoring:
+            run = await self._backends.valkey.run_id()
+            if run != self._valkey_run:
+                await self._push_users()
+                self._valkey_run = run
+
+    async def _push_users(self) -> None:
         valkey = self._backends.valkey
-        run = await valkey.run_id()
-        if run == self._valkey_run:
-            return
         names = await self._db.read(store.live_names)
         await valkey.ensure(names)
         # one that was cut between the reading and the push has a user again: whoever is marked later cuts later
@@ -128,7 +133,6 @@ class Reaper:
         for ended in names:
             if ended not in live:
                 await valkey.cut(ended)
-        self._valkey_run = run
 
     async def _expire(self, report: ReapReport) -> None:
         for sandbox_id in await self._db.read(store.due, now=self._clock.now(), limit=_BATCH):

@@ -23,6 +23,7 @@ from valhalla.sandbox.slices.contracts import Found, Names, Probe
 from valhalla.sandbox.slices.valkey_rules import user_rule
 from valhalla.sandbox.slices.valkey_server import ValkeyServer, explain, open_client
 from valhalla.sandbox.slices.valkey_usage import ValkeyUsage
+from valhalla.sandbox.slices.valkey_watch import ValkeyWatch
 
 _BATCH: Final = 500
 _WIDEST: Final = 8_000
@@ -49,6 +50,7 @@ class ValkeySlice:
         self._mark = re.compile(rf"vh_{re.escape(cell.cell)}_([a-z0-9]{{16}})")
         self._server = ValkeyServer(url, timeout=timeout)
         self.usage = ValkeyUsage(self._server)
+        self.watch = ValkeyWatch(url, timeout=timeout)
 
     async def provision(self, names: Names, *, expires_at: datetime) -> None:
         """Make the user. It has no expiry of its own: only ``cut`` ends it.
@@ -61,11 +63,14 @@ class ValkeySlice:
         await self.await_writable()
 
     async def await_writable(self) -> None:
-        """Wait until the server takes keys, which it refuses for two seconds after its start; costs nothing later.
+        """Wait until the server has its users and takes keys, which it refuses for two seconds after its start.
+
+        Costs nothing later.
 
         Raises:
             Unavailable: the server cannot be reached, or still refuses after five seconds.
         """
+        await self.watch.ready()
         await self._server.await_writable()
 
     async def ensure(self, many: Iterable[Names]) -> None:
