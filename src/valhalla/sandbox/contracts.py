@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from valhalla.kernel.lifecycle import Lifecycle
-from valhalla.sandbox.slices.contracts import Names, Probe
+from valhalla.sandbox.slices.contracts import DEFAULT_SLICES, Names, Probe
 
 Status = Literal["pending", "creating", "running", "expired", "destroying", "destroyed"]
 Health = Literal["healthy", "degraded", "unhealthy"]
@@ -77,6 +77,7 @@ class Spec:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     routes: tuple[Route, ...] = ()
+    slices: tuple[str, ...] = DEFAULT_SLICES
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,22 @@ class InProgress(Conflict):
     help = "Wait and repeat the same request."
 
 
+class SliceUnknown(Invalid):
+    """A slice was asked for that no sandbox can have, or none at all."""
+
+    code = "slice-unknown"
+    title = "There is no such slice"
+    help = "Ask for one or more of the slices in 'known', or leave them out: postgres, valkey and nats are the default."
+
+
+class SliceMissing(Conflict):
+    """The operation needs a slice that the sandbox was made without."""
+
+    code = "slice-missing"
+    title = "The sandbox does not have this slice"
+    help = "Make a sandbox that has it: 'valhalla sandbox new --slices postgres,...'."
+
+
 class TemplateUnknown(Invalid):
     """No template of this name is configured."""
 

@@ -11,6 +11,8 @@ from typing import Any, Final, cast
 from valhalla.kernel.problems import Invalid
 from valhalla.kit.json import dumps
 from valhalla.sandbox.contracts import Limits, Route, Spec
+from valhalla.sandbox.errors import SliceUnknown
+from valhalla.sandbox.slices.contracts import DEFAULT_SLICES, SLICES
 from valhalla.sandbox.vocabulary import ADJECTIVES, NOUNS
 
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -154,6 +156,24 @@ def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tags))
 
 
+def check_slices(slices: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the distinct slices in the order in which all are listed; None is the default.
+
+    Raises:
+        SliceUnknown: one has no such name, or there is none.
+    """
+    if slices is None:
+        return DEFAULT_SLICES
+    for index, name in enumerate(slices):
+        if name not in SLICES:
+            detail = f"no slice is called '{name[:64]}'"
+            raise SliceUnknown(detail, errors=[{"pointer": f"/slices/{index}", "detail": detail}], known=list(SLICES))
+    if not slices:
+        detail = "a sandbox has at least one slice"
+        raise SliceUnknown(detail, errors=[{"pointer": "/slices", "detail": detail}], known=list(SLICES))
+    return tuple(name for name in SLICES if name in slices)
+
+
 def check_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata.
 
@@ -198,6 +218,7 @@ def check_spec(
     tags: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
     routes: Sequence[tuple[str, str]] = (),
+    slices: Sequence[str] | None = None,
 ) -> Spec:
     """Check everything a caller sent and return the request as a value.
 
@@ -223,4 +244,5 @@ def check_spec(
         tags=check_tags(tags),
         metadata=check_metadata(metadata or {}),
         routes=tuple(dict.fromkeys(checked)),
+        slices=check_slices(slices),
     )

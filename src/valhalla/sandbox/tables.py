@@ -1,4 +1,4 @@
-"""The sandbox registry's tables (created by migrations 0002 to 0004)."""
+"""The sandbox registry's tables (created by migrations 0002 to 0007)."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ sandboxes = sa.Table(
     # set on a slot of the pool that is complete in every backend; who has reserved it may claim it
     sa.Column("slot_ready_at", _instant),
     sa.Column("reserved_by", sa.Text),
+    sa.Column("slices", ARRAY(sa.Text), nullable=False, server_default="{postgres,valkey,nats}"),
 )
 
 sandbox_routes = sa.Table(

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
+
+SLICES: Final = ("postgres", "valkey", "nats", "sqlite")
+DEFAULT_SLICES: Final = ("postgres", "valkey", "nats")
+
+Isolation = Literal["schema", "database"]
+"""What a sandbox's Postgres slice has to itself: a schema in a database shared with others, or a database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +27,17 @@ class Names:
     nats_account: str
     subject_prefix: str
     inbox_prefix: str
+    slices: tuple[str, ...] = DEFAULT_SLICES
+
+    @property
+    def isolation(self) -> Isolation:
+        """Only a sandbox's own database ends with its id."""
+        return "database" if self.database.endswith(self.id) else "schema"
 
     @classmethod
-    def for_sandbox(cls, sandbox_id: str, *, cell: str, database: str) -> Names:
+    def for_sandbox(
+        cls, sandbox_id: str, *, cell: str, database: str, slices: tuple[str, ...] = DEFAULT_SLICES
+    ) -> Names:
         """Choose the names of a new sandbox; called once, before its row is inserted."""
         return cls(
             id=sandbox_id,
@@ -36,6 +50,7 @@ class Names:
             nats_account=f"vh_{cell}_{sandbox_id}",
             subject_prefix=f"sbx.{sandbox_id}.",
             inbox_prefix=f"_INBOX_{sandbox_id}",
+            slices=slices,
         )
 
 
@@ -69,7 +84,7 @@ class Slice(Protocol):
 
     @property
     def name(self) -> str:
-        """The slice's word: ``postgres``, ``valkey``, ``nats``."""
+        """The slice's word: one of ``SLICES``."""
         ...
 
     async def provision(self, names: Names, *, expires_at: datetime) -> None:

@@ -73,6 +73,7 @@ def insert(conn: Connection, sandbox: Sandbox, *, lease_until: datetime, key: st
             nats_account=names.nats_account,
             subject_prefix=names.subject_prefix,
             inbox_prefix=names.inbox_prefix,
+            slices=list(names.slices),
             created_by=sandbox.created_by,
             created_at=sandbox.created_at,
             expires_at=sandbox.expires_at,

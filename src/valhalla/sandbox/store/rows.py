@@ -51,6 +51,7 @@ def names_of(row: RowMapping) -> Names:
         nats_account=row["nats_account"],
         subject_prefix=row["subject_prefix"],
         inbox_prefix=row["inbox_prefix"],
+        slices=tuple(row["slices"]),
     )
 
 
