@@ -82,7 +82,8 @@ class Runtime:
         self.cell = cell
         self.clock = clock or Clock()
         self.endpoints = endpoints
-        self.db = Database(self._database_url())
+        # nothing that it is asked takes a second: one that went silent is not waited for longer than a caller would
+        self.db = Database(self._database_url(), statement_timeout=10.0)
         self.ledger = Ledger(cell)
         self.registry = client_registry(self.ledger)
         self.feed = Feed(self.db, [self.registry])

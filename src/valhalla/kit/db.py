@@ -67,6 +67,16 @@ def shortage(error: BaseException) -> str | None:
     return _SHORTAGES.get(sqlstate(error) or "")
 
 
+def explain(error: BaseException, whose: str) -> str:
+    """Say in the user's words why ``whose`` server does not serve; ``is_away(error)`` holds."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, TimeoutError):
+            return f"{whose} does not answer in time"
+        seen = getattr(seen, "orig", None) or seen.__cause__
+    return shortage(error) or f"{whose} cannot be reached"
+
+
 def sqlstate(error: BaseException) -> str | None:
     """Return the five-character SQLSTATE behind a driver error, through SQLAlchemy's wrapping."""
     seen: BaseException | None = error
@@ -219,4 +229,4 @@ def _connected(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: Any) -
 
 
 def _away(error: BaseException) -> Unavailable:
-    return Unavailable("postgres", shortage(error) or "the control plane's Postgres cannot be reached")
+    return Unavailable("postgres", explain(error, "the control plane's Postgres"))

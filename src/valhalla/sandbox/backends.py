@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,17 +28,20 @@ class Backends:
         yield self.valkey
         yield self.nats
 
-    async def each(self, verb: str, step: Callable[[Slice], Coroutine[Any, Any, None]]) -> dict[str, BaseException]:
+    async def each(
+        self, verb: str, step: Callable[[Slice], Coroutine[Any, Any, None]], *, without: Collection[str] = ()
+    ) -> dict[str, BaseException]:
         """Take a step in every backend concurrently; return what failed, by slice, after all have ended.
 
-        Nothing is cancelled when one fails: a step that still runs would race with its own clean-up.
+        ``without`` names slices that are not asked. Nothing is cancelled when one fails: a step that still runs would
+        race with its own clean-up.
         """
 
         async def take(part: Slice) -> None:
             await step(part)
             crashpoint(f"{verb}.{part.name}")
 
-        parts = list(self)
+        parts = [part for part in self if part.name not in without]
         results = await asyncio.gather(*(take(part) for part in parts), return_exceptions=True)
         return {part.name: error for part, error in zip(parts, results, strict=True) if error is not None}
 

@@ -21,7 +21,7 @@ from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import IllegalTransition, NotFound, Problem, Unavailable
 from valhalla.kit import lifecycle
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.db import Database
+from valhalla.kit.db import Database, shortage
 from valhalla.kit.faults import crashpoint
 from valhalla.kit.json import canonical
 from valhalla.kit.ledger import Ledger
@@ -98,17 +98,18 @@ class Creation:
         if earlier is not None:
             return self._replay(earlier, started)
         crashpoint("create.claimed")
+        away: set[str] = set()
         try:
             keeper = asyncio.create_task(self._keep_lease(sandbox))
             try:
                 with contextlib.nullcontext() if self._checkout is None else self._checkout.in_line():
-                    await self._provision(sandbox, template)
+                    await self._provision(sandbox, template, away)
             finally:
                 keeper.cancel()
             crashpoint("create.provisioned")
             running = await self._db.run(self._run, principal, sandbox)
         except BaseException as error:
-            await self._abandon(principal, sandbox, error)
+            await self._abandon(principal, sandbox, error, away)
             if isinstance(error, (IllegalTransition, NotFound)):
                 raise CreateFailed("the sandbox was removed while it was being made") from error
             if isinstance(error, Problem) or not isinstance(error, Exception):
@@ -199,7 +200,8 @@ class Creation:
             last_error=None,
         )
 
-    async def _provision(self, sandbox: Sandbox, template: Template) -> None:
+    async def _provision(self, sandbox: Sandbox, template: Template, away: set[str]) -> None:
+        """Make every slice and its contents; what does not answer is noted in ``away``."""
         names, expires_at = sandbox.names, sandbox.expires_at
         contents = template.sql if isinstance(template, BuiltIn) else None
         postgres = self._backends.postgres
@@ -212,6 +214,7 @@ class Creation:
                 else part.provision(names, expires_at=expires_at)
             ),
         )
+        away |= {name for name, error in failures.items() if _is_silent(error)}
         for error in failures.values():
             raise error
         if not isinstance(template, BuiltIn):
@@ -242,18 +245,19 @@ class Creation:
         emit(conn, sandbox, "sandbox.running")
         return replace(sandbox, status="running")
 
-    async def _abandon(self, principal: Principal, sandbox: Sandbox, error: BaseException) -> None:
-        """Leave nothing behind. If the registry is away now, the lease runs out and the reaper does the same."""
+    async def _abandon(self, principal: Principal, sandbox: Sandbox, error: BaseException, away: set[str]) -> None:
+        """Leave nothing behind where a backend answers, and wait nowhere a second time.
+
+        If the registry is away now, the lease runs out and the reaper does the same.
+        """
         reason = error.detail if isinstance(error, Problem) else type(error).__name__
+        if isinstance(error, Unavailable) and _is_silent(error):
+            away = away | {error.backend}
         try:
-            try:
-                marked = await self._teardown.begin(
-                    sandbox.id, actor=principal.id, action="failed", reason="creation failed", error=reason
-                )
-            except (IllegalTransition, Unavailable):
-                # somebody else is destroying it, or a backend is away: what we made must go all the same
-                marked = sandbox
-            await self._teardown.finish(marked, actor=principal.id, recut=True)
+            await self._teardown.abandon(sandbox, actor=principal.id, error=reason, away=away)
+        except (IllegalTransition, NotFound):
+            # somebody else was faster and finishes it
+            return
         except Exception:  # noqa: BLE001 - the first error is the one to report; the lease hands the rest to the reaper
             _log.exception("clean-up after a failed creation is left to the reaper", sandbox_id=sandbox.id)
 
@@ -270,6 +274,11 @@ class Creation:
         self._ledger.append(
             conn, actor=principal.id, action=action, kind="sandbox", subject=sandbox.id, details=details
         )
+
+
+def _is_silent(error: BaseException) -> bool:
+    """Say whether a backend cannot be reached; one that only lacks something can be told to clean up."""
+    return isinstance(error, Unavailable) and shortage(error) is None
 
 
 def _fingerprint(spec: Spec) -> bytes:

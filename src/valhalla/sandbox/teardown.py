@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -161,25 +162,45 @@ class Teardown:
         )
         return replace(seen, status="destroying", routes=(), last_error=None) if marked else None
 
-    async def finish(self, sandbox: Sandbox, *, actor: str, recut: bool = False) -> bool:
+    async def abandon(self, sandbox: Sandbox, *, actor: str, error: str, away: Collection[str]) -> None:
+        """End a creation that failed; nothing is waited for in the backends that are ``away``, the reaper goes there.
+
+        Raises:
+            Conflict, NotFound: somebody else has ended it; what the creation made is removed all the same.
+            Unavailable: the registry cannot be reached; the same.
+        """
+        if "postgres" in away:
+            # neither can the registry be told: the lease runs out, and the reaper does
+            await self._backends.each("drop", partial(self._end, sandbox, recut=True), without=away)
+            return
+        try:
+            sandbox = await self._db.run(
+                self.mark, sandbox.id, actor=actor, action="failed", reason="creation failed", error=error
+            )
+        finally:
+            await self.finish(sandbox, actor=actor, recut=True, away=away)
+
+    async def finish(self, sandbox: Sandbox, *, actor: str, recut: bool = False, away: Collection[str] = ()) -> bool:
         """Drop everything and mark the sandbox destroyed; False when something is left for the reaper.
 
-        ``recut`` repeats the cut first, for a sandbox whose earlier worker is not known to have finished it.
+        ``recut`` repeats the cut first, for a sandbox whose earlier worker is not known to have finished it. Slices
+        that are ``away`` are not asked.
         """
 
-        async def end(part: Slice) -> None:
-            if recut:
-                await part.cut(sandbox.names)
-            await part.drop(sandbox.names)
-
         # a backend that is away does not keep the others from finishing
-        failures = await self._backends.each("drop", end)
+        failures = await self._backends.each("drop", partial(self._end, sandbox, recut=recut), without=away)
+        failures |= {name: Unavailable(name, f"{name} did not answer") for name in away}
         if failures:
             await self._note(sandbox.id, failures)
             return False
         crashpoint("destroy.dropped")
         await self._db.run(self._settle, sandbox, actor=actor)
         return True
+
+    async def _end(self, sandbox: Sandbox, part: Slice, *, recut: bool) -> None:
+        if recut:
+            await part.cut(sandbox.names)
+        await part.drop(sandbox.names)
 
     def _settle(self, conn: Connection, sandbox: Sandbox, *, actor: str) -> None:
         # what went wrong on the way is over; why a sandbox that nobody wanted to end has ended is not

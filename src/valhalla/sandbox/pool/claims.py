@@ -18,6 +18,8 @@ from valhalla.sandbox.slices.postgres.pools import Pools
 
 BATCH: Final = 128
 
+# seconds until a server that says nothing is taken for one that is away
+_PATIENCE: Final = 10.0
 _CLAIM: Final = "SELECT ord, outcome, detail FROM valhalla.claim_slots($1::jsonb, $2)"
 
 Verdict = Literal["claimed", "owner-limit", "name-taken", "route-taken", "key-used", "slot-gone", "raced"]
@@ -112,7 +114,7 @@ class Claims:
         documents = dumps_text([claim.document(index) for index, claim in enumerate(claims)])
         try:
             async with self._pools.connection() as connection:
-                rows = await connection.fetch(_CLAIM, documents, self._limit)
+                rows = await connection.fetch(_CLAIM, documents, self._limit, timeout=_PATIENCE)
         except asyncpg.UniqueViolationError:
             # a transaction outside this batch took a name, route or key meanwhile; none of the batch is committed
             if len(claims) == 1:

@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.kit.db import is_away, shortage
+from valhalla.kit.db import explain, is_away
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -59,7 +59,7 @@ class Pools:
                 yield connection
         except Exception as error:
             if is_away(error):
-                raise Unavailable("postgres", shortage(error) or "the sandboxes' Postgres cannot be reached") from error
+                raise Unavailable("postgres", explain(error, "the sandboxes' Postgres")) from error
             raise
 
     @asynccontextmanager
@@ -82,7 +82,7 @@ class Pools:
                 await connection.close(timeout=2)
         except Exception as error:
             if is_away(error):
-                raise Unavailable("postgres", shortage(error) or "the sandboxes' Postgres cannot be reached") from error
+                raise Unavailable("postgres", explain(error, "the sandboxes' Postgres")) from error
             raise
 
     async def _pool(self, database: str) -> asyncpg.Pool[asyncpg.Record]:
