@@ -9,12 +9,17 @@ import asyncpg
 from valhalla.kit.scram import verifier
 from valhalla.kit.sql import identifier, literal
 from valhalla.sandbox.slices.postgres.catalogs import SHARED
-from valhalla.sandbox.slices.postgres.hardening import VERSION, superuser_script
+from valhalla.sandbox.slices.postgres.hardening import VERSION, own_script, superuser_script
 
 
 def template_name(cell: str) -> str:
     """Return the name of the hardened database that this cell's arenas are cloned from."""
     return f"vh_{cell}_template_v{VERSION}"
+
+
+def own_template_name(cell: str) -> str:
+    """Return the name of the hardened database that a sandbox's own database is cloned from."""
+    return f"vh_{cell}_own_template_v{VERSION}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,10 @@ class Bootstrap:
 
 
 async def is_bootstrapped(connection: asyncpg.Connection[asyncpg.Record], cell: str) -> bool:
-    """Say whether a cluster has the cell's hardened template, complete."""
-    return await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM pg_database WHERE datistemplate AND datname = $1)", template_name(cell)
-    )
+    """Say whether a cluster has the cell's hardened templates, complete."""
+    names = [template_name(cell), own_template_name(cell)]
+    statement = "SELECT count(*) FROM pg_database WHERE datistemplate AND datname = ANY ($1)"
+    return await connection.fetchval(statement, names) == len(names)
 
 
 async def bootstrap(superuser_url: str, plan: Bootstrap, *, exclusive: bool) -> None:
@@ -54,7 +59,8 @@ async def bootstrap(superuser_url: str, plan: Bootstrap, *, exclusive: bool) -> 
         if exclusive:
             for name in (plan.database, "postgres", "template1"):
                 await connection.execute(f"REVOKE ALL ON DATABASE {identifier(name)} FROM PUBLIC")
-        await _make_template(connection, superuser_url, plan)
+        await _make_template(connection, superuser_url, plan, template_name(plan.cell), superuser_script(plan.role))
+        await _make_template(connection, superuser_url, plan, own_template_name(plan.cell), own_script(plan.role))
     finally:
         await connection.close()
 
@@ -88,8 +94,9 @@ async def _let_maintain(url: str, plan: Bootstrap) -> None:
         await inside.close()
 
 
-async def _make_template(connection: asyncpg.Connection[asyncpg.Record], url: str, plan: Bootstrap) -> None:
-    name = template_name(plan.cell)
+async def _make_template(
+    connection: asyncpg.Connection[asyncpg.Record], url: str, plan: Bootstrap, name: str, script: str
+) -> None:
     if await connection.fetchval("SELECT datistemplate FROM pg_database WHERE datname = $1", name):
         return
     # without the mark it is a half-made one of an interrupted start
@@ -97,7 +104,7 @@ async def _make_template(connection: asyncpg.Connection[asyncpg.Record], url: st
     await connection.execute(f"CREATE DATABASE {identifier(name)} OWNER {identifier(plan.role)} TEMPLATE template0")
     inside = await asyncpg.connect(url, database=name, timeout=5)
     try:
-        await inside.execute(superuser_script(plan.role))
+        await inside.execute(script)
     finally:
         await inside.close()
     await connection.execute(f"ALTER DATABASE {identifier(name)} WITH IS_TEMPLATE true ALLOW_CONNECTIONS false")

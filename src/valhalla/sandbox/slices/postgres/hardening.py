@@ -8,6 +8,7 @@ are visible at schema level, data is not.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from valhalla.kit.sql import identifier
@@ -79,6 +80,21 @@ _FUNCTIONS: Final = (
 )
 
 
+# What a sandbox may have back in a database of its own: it reaches nobody else's there, and is dropped with it.
+_OWN_VIEWS: Final = frozenset({"pg_views", "pg_matviews", "pg_rules"})
+_OWN_FUNCTIONS: Final = frozenset(
+    {
+        r"pg_(try_)?advisory_(xact_)?lock(_shared)?",
+        r"lo_(creat|create|from_bytea|import|put|open)|lowrite|loread",
+        r"pg_notify",
+        r"pg_(relation|table|indexes|total_relation|database|tablespace)_size",
+        r"pg_relation_filenode|pg_relation_filepath",
+    }
+)
+# lo_import and lo_export read and write files of the server and are the superuser's by default, here as there.
+_STILL_CLOSED: Final = (r"pg_(database|tablespace)_size", r"lo_import")
+
+
 def owner_statements(database: str, group: str) -> list[str]:
     """Return what the database's owner revokes: connecting, temporary tables, and the public schema."""
     db = identifier(database)
@@ -94,10 +110,21 @@ def public_schema_statements() -> list[str]:
 
 
 def superuser_script(control_role: str) -> str:
-    """Return one script for a superuser, connected to the template database."""
+    """Return one script for a superuser, connected to the template database of arenas."""
+    return _script(control_role, _VIEWS, _FUNCTIONS)
+
+
+def own_script(control_role: str) -> str:
+    """Return the same for the template of sandboxes' own databases: what all databases share stays closed."""
+    views = [name for name in _VIEWS if name not in _OWN_VIEWS]
+    functions = [pattern for pattern in _FUNCTIONS if pattern not in _OWN_FUNCTIONS]
+    return _script(control_role, [*views, "pg_shdepend"], [*functions, *_STILL_CLOSED])
+
+
+def _script(control_role: str, closed_views: Iterable[str], closed_functions: Iterable[str]) -> str:
     control = identifier(control_role)
-    views = ", ".join(f"'{name}'" for name in _VIEWS)
-    functions = "|".join(f"({pattern})" for pattern in _FUNCTIONS)
+    views = ", ".join(f"'{name}'" for name in closed_views)
+    functions = "|".join(f"({pattern})" for pattern in closed_functions)
     return f"""
 DO $harden$
 DECLARE thing text;

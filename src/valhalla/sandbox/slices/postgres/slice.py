@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 import asyncpg
 
 from valhalla.kernel.clock import isoformat
-from valhalla.kernel.problems import Misconfigured, Unavailable
+from valhalla.kernel.problems import Unavailable
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.db import is_away
 from valhalla.kit.scram import verifier
 from valhalla.kit.sql import identifier, literal
 from valhalla.sandbox.contracts import TableStats
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
+from valhalla.sandbox.slices.postgres import sweep
 from valhalla.sandbox.slices.postgres.arenas import Arenas
+from valhalla.sandbox.slices.postgres.databases import OwnDatabases
 from valhalla.sandbox.slices.postgres.drop import drop_role, drop_schema
+from valhalla.sandbox.slices.postgres.looking import count_rows, plain
 from valhalla.sandbox.slices.postgres.pools import Pools
+from valhalla.sandbox.slices.postgres.roles import PostgresLimits, alter, await_silence, role_script, terminate
 
-_MARK = re.compile(r"sbx_([a-z0-9]{16})")
-_MAX_TABLES = 500
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresLimits:
-    """What one sandbox may use. Only ``connections`` and ``temp_file_limit`` cannot be lifted by the sandbox itself."""
-
-    connections: int = 5
-    statement_timeout: timedelta = timedelta(seconds=60)
-    idle_in_transaction_timeout: timedelta = timedelta(minutes=5)
-    temp_file_limit: str = "1GB"
+_EXISTS = "SELECT to_regrole($1) IS NOT NULL"
 
 
 class PostgresSlice:
-    """A schema per sandbox, owned by the sandbox's own login role."""
+    """A schema per sandbox, owned by its own login role; in an arena, or in a database of its own."""
 
     name = "postgres"
 
@@ -57,6 +48,7 @@ class PostgresSlice:
         self._limits = limits or PostgresLimits()
         self._host = public_host or self._pools.host
         self._arenas = Arenas(self._pools, cell.cell)
+        self.databases = OwnDatabases(self._pools, cell.cell)
 
     @property
     def arenas(self) -> Arenas:
@@ -64,16 +56,29 @@ class PostgresSlice:
         return self._arenas
 
     async def provision(self, names: Names, *, expires_at: datetime, seed: str | None = None) -> None:
-        """Make role and schema and run ``seed`` as the role (a built-in template's SQL), all in one transaction.
+        """Make role and schema and run ``seed`` as the role (a built-in template's SQL).
+
+        In an arena all of it is one transaction; a database of its own takes steps, each of which may be repeated.
 
         Raises:
             Unavailable: the server cannot be reached.
         """
         secret = await asyncio.to_thread(verifier, self.password(names))
+        if names.isolation == "database":
+            await self._provision_database(names, secret, expires_at, seed)
+            return
         async with self._pools.connection(names.database) as connection:
-            exists = await connection.fetchval("SELECT to_regrole($1) IS NOT NULL", names.role)
-            if not exists:
+            if not await connection.fetchval(_EXISTS, names.role):
                 await connection.execute(self._script(names, secret, expires_at, seed))
+
+    async def _provision_database(self, names: Names, secret: str, expires_at: datetime, seed: str | None) -> None:
+        async with self._pools.connection() as connection:
+            if not await connection.fetchval(_EXISTS, names.role):
+                await connection.execute(self._role(names, self.databases.group, secret, expires_at))
+        await self.databases.make(names)
+        async with self._inside(names) as connection:
+            if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", names.schema):
+                await connection.execute(_schema(names, seed))
 
     async def provision_many(self, many: Sequence[Names], *, expires_at: datetime, seed: str) -> None:
         """Make roles and schemas of one arena in one transaction, each seeded with trusted SQL; none may exist yet.
@@ -87,38 +92,32 @@ class PostgresSlice:
             await connection.execute("".join(scripts))
 
     def _script(self, names: Names, secret: str, expires_at: datetime, seed: str | None) -> str:
-        role, schema = identifier(names.role), identifier(names.schema)
-        limits = self._limits
-        statement = int(limits.statement_timeout.total_seconds() * 1000)
-        idle = int(limits.idle_in_transaction_timeout.total_seconds() * 1000)
-        temp = (
-            f"ALTER ROLE {role} SET temp_file_limit = {literal(limits.temp_file_limit)};"
-            if self._arenas.can_limit_temp_files
-            else ""
-        )
         # One simple-protocol string is one transaction: role, schema and contents commit together or not at all.
-        script = (
-            "SET LOCAL createrole_self_grant = 'set, inherit';"
-            f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
-            f" CONNECTION LIMIT {limits.connections} PASSWORD {literal(secret)}"
-            f" VALID UNTIL {literal(isoformat(expires_at))};"
-            # without SET the sandbox cannot hand its tables to the group (PostgreSQL 16)
-            f"GRANT {identifier(names.database)} TO {role} WITH INHERIT TRUE, SET FALSE;"
-            f"CREATE SCHEMA {schema} AUTHORIZATION {role};"
-            f"ALTER ROLE {role} SET search_path = {schema};"
-            f"ALTER ROLE {role} SET statement_timeout = {statement};"
-            f"ALTER ROLE {role} SET idle_in_transaction_session_timeout = {idle};"
-            f"{temp}"
+        return self._role(names, names.database, secret, expires_at) + _schema(names, seed)
+
+    def _role(self, names: Names, group: str, secret: str, expires_at: datetime) -> str:
+        return role_script(
+            names.role,
+            names.schema,
+            group=group,
+            secret=secret,
+            expires_at=expires_at,
+            limits=self._limits,
+            limit_temp=self._arenas.can_limit_temp_files,
         )
-        if seed:
-            script += f"SET LOCAL ROLE {role}; SET LOCAL search_path = {schema}; {seed}; RESET ROLE;"
-        return script
+
+    @asynccontextmanager
+    async def _inside(self, names: Names) -> AsyncGenerator[Any]:
+        """Lend a connection of the control plane to the sandbox's database; none is kept open to an own one."""
+        own = names.isolation == "database"
+        async with self._pools.single(names.database) if own else self._pools.connection(names.database) as connection:
+            yield connection
 
     async def extend(self, names: Names, *, expires_at: datetime) -> None:
         """Move the role's ``VALID UNTIL``; a role that is gone is left to the registry to decide about."""
         async with self._pools.connection() as connection:
             try:
-                await _alter(
+                await alter(
                     connection, f"ALTER ROLE {identifier(names.role)} VALID UNTIL {literal(isoformat(expires_at))}"
                 )
             except asyncpg.UndefinedObjectError:
@@ -128,23 +127,23 @@ class PostgresSlice:
         """Refuse new logins and end every live session of the role."""
         async with self._pools.connection() as connection:
             try:
-                await _alter(connection, f"ALTER ROLE {identifier(names.role)} NOLOGIN")
+                await alter(connection, f"ALTER ROLE {identifier(names.role)} NOLOGIN")
             except asyncpg.UndefinedObjectError:
                 return
-            await self._terminate(connection, names.role)
-
-    async def _terminate(self, connection: Any, role: str) -> int:
-        return await connection.fetchval(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = $1", role
-        )
+            await terminate(connection, names.role)
 
     async def drop(self, names: Names) -> None:
-        """Drop the schema in pieces, then the role.
+        """Drop the database, or the schema in pieces, then the role.
 
         Raises:
             Unavailable: the server is away, or a session or lock of the sandbox did not go in time; resumed later.
         """
-        await self._await_silence(names.role)
+        await await_silence(self._pools, names.role)
+        if names.isolation == "database":
+            await self.databases.drop(names.database)
+            async with self._pools.connection() as connection:
+                await drop_role(connection, names.role)
+            return
         try:
             async with self._pools.connection(names.database) as connection:
                 await drop_schema(connection, names.schema)
@@ -155,21 +154,23 @@ class PostgresSlice:
             raise Unavailable("postgres", f"a lock on schema {names.schema} is still held") from error
 
     async def empty(self, names: Names) -> None:
-        """End the live sessions, drop the schema in pieces and make it anew; the role stays.
+        """End the live sessions and make the schema, or the database, anew; the role stays.
 
         Raises:
             Unavailable: the server is away, or a lock of a session that reconnected is in the way; try again.
         """
         async with self._pools.connection() as connection:
-            await self._terminate(connection, names.role)
-        role, schema = identifier(names.role), identifier(names.schema)
+            await terminate(connection, names.role)
         try:
-            async with self._pools.connection(names.database) as connection:
+            if names.isolation == "database":
+                await self.databases.drop(names.database)
+                await self.databases.make(names)
+            async with self._inside(names) as connection:
                 await drop_schema(connection, names.schema)
-                await connection.execute(f"CREATE SCHEMA {schema} AUTHORIZATION {role}")
+                await connection.execute(_schema(names, None))
         except asyncpg.LockNotAvailableError as error:
             raise Unavailable("postgres", f"a lock on schema {names.schema} is held") from error
-        except asyncpg.DuplicateSchemaError as error:
+        except (asyncpg.DuplicateSchemaError, asyncpg.DuplicateDatabaseError) as error:
             raise Unavailable("postgres", "another reset of the sandbox is under way") from error
 
     async def seed(self, names: Names, sql: str) -> None:
@@ -178,20 +179,8 @@ class PostgresSlice:
         Raises:
             Unavailable: the server cannot be reached.
         """
-        role, schema = identifier(names.role), identifier(names.schema)
-        async with self._pools.connection(names.database) as connection:
-            await connection.execute(
-                f"SET LOCAL ROLE {role}; SET LOCAL search_path = {schema}; {sql or 'SELECT 1'}; RESET ROLE"
-            )
-
-    async def _await_silence(self, role: str) -> None:
-        """Wait for the sessions to end: one may have been authenticating while access was cut."""
-        deadline = time.monotonic() + 5
-        async with self._pools.connection() as connection:
-            while await self._terminate(connection, role):
-                if time.monotonic() > deadline:
-                    raise Unavailable("postgres", f"sessions of {role} do not end")
-                await asyncio.sleep(0.02)
+        async with self._inside(names) as connection:
+            await connection.execute(_as_sandbox(names, sql or "SELECT 1"))
 
     async def probe(self, names: Names) -> Probe:
         """Log in as the sandbox and look for its schema."""
@@ -205,7 +194,7 @@ class PostgresSlice:
         except asyncpg.TooManyConnectionsError:
             return Probe(True, _since(started), "all of the sandbox's connections are in use")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            return Probe(False, _since(started), f"cannot log in as the sandbox: {_plain(error)}")
+            return Probe(False, _since(started), f"cannot log in as the sandbox: {plain(error)}")
         return Probe(bool(ok), _since(started), None if ok else f"schema {names.schema} is missing")
 
     async def login(self, names: Names) -> asyncpg.Connection[asyncpg.Record]:
@@ -227,33 +216,20 @@ class PostgresSlice:
             async with self._pools.connection() as connection:
                 await connection.fetchval("SELECT 1", timeout=3)
         except (Unavailable, asyncpg.PostgresError, TimeoutError) as error:
-            return Probe(False, _since(started), _plain(error))
+            return Probe(False, _since(started), plain(error))
         return Probe(True, _since(started))
 
     async def stats(self, names: Names) -> list[TableStats]:
         """Count the rows of each base table as the sandbox itself: a policy it wrote runs with its rights only."""
         connection = await self.login(names)
         try:
-            tables = await connection.fetch(
-                "SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.to_regnamespace($1)"
-                " AND relkind IN ('r', 'p') ORDER BY relname LIMIT $2",
-                names.schema,
-                _MAX_TABLES,
-            )
-            found: list[TableStats] = []
-            for (table,) in tables:
-                count = await connection.fetchval(
-                    f"SELECT pg_catalog.count(*) FROM {identifier(names.schema)}.{identifier(table)}",
-                    timeout=10,
-                )
-                found.append(TableStats(table, count))
-            return found
+            return await count_rows(connection, names.schema)
         finally:
             await connection.close(timeout=1)
 
     async def exists(self, names: Names) -> bool:
         """Say whether the schema exists."""
-        async with self._pools.connection(names.database) as connection:
+        async with self._inside(names) as connection:
             return await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", names.schema)
 
     async def activity(self) -> dict[str, datetime]:
@@ -263,42 +239,15 @@ class PostgresSlice:
                 "SELECT usename, max(coalesce(state_change, backend_start)) FROM pg_stat_activity"
                 " WHERE usename LIKE 'sbx\\_%' AND application_name <> 'valhalla' GROUP BY usename"
             )
-        return {match[1]: at for role, at in rows if (match := _MARK.fullmatch(role))}
+        return {match[1]: at for role, at in rows if (match := sweep.MARK.fullmatch(role))}
 
     async def found(self) -> Sequence[Found]:
-        """List the cell's schemas and roles."""
-        found: list[Found] = []
-        async with self._pools.connection() as connection:
-            roles = await connection.fetch(
-                "SELECT DISTINCT r.rolname FROM pg_roles r JOIN pg_auth_members m ON m.member = r.oid"
-                " JOIN pg_roles g ON g.oid = m.roleid WHERE starts_with(g.rolname, $1)",
-                self._arenas.prefix,
-            )
-        for (role,) in roles:
-            if match := _MARK.fullmatch(role):
-                found.append(Found(self.name, "role", role, match[1]))
-        for arena in await self._arenas.list():
-            async with self._pools.connection(arena) as connection:
-                schemas = await connection.fetch("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'sbx\\_%'")
-            for (schema,) in schemas:
-                if match := _MARK.fullmatch(schema):
-                    found.append(Found(self.name, "schema", f"{arena}.{schema}", match[1]))
-        return found
+        """List the cell's roles, own databases and schemas."""
+        return await sweep.everything(self._pools, self._arenas, self.databases)
 
     async def remove(self, orphan: Found) -> None:
-        """Drop one schema or one role of this cell."""
-        if orphan.kind == "schema":
-            arena, _, schema = orphan.name.partition(".")
-            async with self._pools.connection(arena) as connection:
-                await drop_schema(connection, schema)
-            return
-        async with self._pools.connection() as connection:
-            await connection.execute(f"ALTER ROLE {identifier(orphan.name)} NOLOGIN")
-        await self._await_silence(orphan.name)
-        arenas = await self._arenas.list()
-        for arena in arenas:
-            async with self._pools.connection(arena) as connection:
-                await drop_role(connection, orphan.name)
+        """Drop one database, one schema or one role of this cell."""
+        await sweep.remove(orphan, self._pools, self._arenas, self.databases)
 
     def password(self, names: Names) -> str:
         """Return the role's password; it is derived, not stored."""
@@ -325,39 +274,28 @@ class PostgresSlice:
         return f"{self._pools.host}:{self._pools.port}"
 
     async def prepare(self) -> list[str]:
-        """Make the arena ready and return what the server does not enforce, in the operator's words.
+        """Make the arena and the group of own databases; return what is not enforced, in the operator's words.
 
         Raises:
             Misconfigured: the server is older than PostgreSQL 16 or the role lacks CREATEROLE or CREATEDB.
         """
-        return await self._arenas.prepare()
+        return [*await self._arenas.prepare(), *await self.databases.prepare()]
 
     async def close(self) -> None:
         """Close every connection."""
         await self._pools.close()
 
 
-async def _alter(connection: Any, statement: str) -> None:
-    """Alter a role; the server refuses one of two who do so at once instead of letting it wait."""
-    for _ in range(50):
-        try:
-            await connection.execute(statement)
-        except asyncpg.InternalServerError as error:
-            if "concurrently" not in str(error):
-                raise
-            await asyncio.sleep(0.005)
-        else:
-            return
-    raise Unavailable("postgres", "another session keeps altering the same role")
+def _schema(names: Names, seed: str | None) -> str:
+    script = f"CREATE SCHEMA {identifier(names.schema)} AUTHORIZATION {identifier(names.role)};"
+    return script + _as_sandbox(names, seed) if seed else script
+
+
+def _as_sandbox(names: Names, sql: str) -> str:
+    """Return trusted SQL as the sandbox's role runs it."""
+    role, schema = identifier(names.role), identifier(names.schema)
+    return f"SET LOCAL ROLE {role}; SET LOCAL search_path = {schema}; {sql}; RESET ROLE;"
 
 
 def _since(started: float) -> float:
     return round((time.monotonic() - started) * 1000, 3)
-
-
-def _plain(error: BaseException) -> str:
-    if isinstance(error, Unavailable):
-        return error.detail
-    if isinstance(error, Misconfigured) or not is_away(error):
-        return str(error) or type(error).__name__
-    return "postgres cannot be reached"

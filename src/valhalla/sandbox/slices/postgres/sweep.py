@@ -1,0 +1,59 @@
+"""What a cell has in Postgres, for the comparison with the registry."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from valhalla.kit.sql import identifier
+from valhalla.sandbox.slices.contracts import Found
+from valhalla.sandbox.slices.postgres.arenas import Arenas
+from valhalla.sandbox.slices.postgres.databases import OwnDatabases
+from valhalla.sandbox.slices.postgres.drop import drop_role, drop_schema
+from valhalla.sandbox.slices.postgres.pools import Pools
+from valhalla.sandbox.slices.postgres.roles import await_silence
+
+MARK: Final = re.compile(r"sbx_([a-z0-9]{16})")
+_ROLES: Final = (
+    "SELECT DISTINCT r.rolname FROM pg_roles r JOIN pg_auth_members m ON m.member = r.oid"
+    " JOIN pg_roles g ON g.oid = m.roleid WHERE starts_with(g.rolname, $1) OR g.rolname = $2"
+)
+
+
+async def everything(pools: Pools, arenas: Arenas, databases: OwnDatabases) -> list[Found]:
+    """List the cell's roles, own databases and schemas.
+
+    Raises:
+        Unavailable: the server cannot be reached.
+    """
+    async with pools.connection() as connection:
+        roles = await connection.fetch(_ROLES, arenas.prefix, databases.group)
+    found = [Found("postgres", "role", match[0], match[1]) for row in roles if (match := MARK.fullmatch(row[0]))]
+    found.extend(Found("postgres", "database", name, owner) for name, owner in await databases.list())
+    for arena in await arenas.list():
+        async with pools.connection(arena) as connection:
+            schemas = await connection.fetch("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'sbx\\_%'")
+        matches = (MARK.fullmatch(row[0]) for row in schemas)
+        found.extend(Found("postgres", "schema", f"{arena}.{match[0]}", match[1]) for match in matches if match)
+    return found
+
+
+async def remove(orphan: Found, pools: Pools, arenas: Arenas, databases: OwnDatabases) -> None:
+    """Drop one database, one schema or one role that ``everything`` has listed.
+
+    Raises:
+        Unavailable: the server is away, or the thing is still in use.
+    """
+    if orphan.kind == "database":
+        await databases.drop(orphan.name)
+    elif orphan.kind == "schema":
+        arena, _, schema = orphan.name.partition(".")
+        async with pools.connection(arena) as connection:
+            await drop_schema(connection, schema)
+    else:
+        async with pools.connection() as connection:
+            await connection.execute(f"ALTER ROLE {identifier(orphan.name)} NOLOGIN")
+        await await_silence(pools, orphan.name)
+        for arena in await arenas.list():
+            async with pools.connection(arena) as connection:
+                await drop_role(connection, orphan.name)
