@@ -6,6 +6,7 @@ Only catalogs are read, and only DROP is issued: nothing here runs what the sand
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -19,21 +20,50 @@ if TYPE_CHECKING:
 
 PIECE: Final = 200
 LOCK_TIMEOUT: Final = "500ms"
+_LISTED: Final = 10_000
+_DEEPEST: Final = 50
 
-# Relations first: their row types, identity sequences and indexes go with them.
+# Relations first: their row types, identity sequences and indexes go with them. The youngest first: what hangs on
+# another is mostly younger, so that a cascade finds little.
 _RELATIONS: Final = """
-SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE'
-       ELSE 'TABLE' END || ' IF EXISTS ' || format('%I.%I', n.nspname, c.relname)
+SELECT 'pg_class'::regclass::oid AS class, c.oid,
+       'DROP ' || CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE'
+       ELSE 'TABLE' END || ' IF EXISTS ' || format('%I.%I', n.nspname, c.relname) AS drop
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') LIMIT $2
+WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY c.oid DESC LIMIT $2
 """
 _OTHERS: Final = """
-SELECT CASE o.type WHEN 'statistics object' THEN 'STATISTICS' ELSE o.type END || ' IF EXISTS ' || o.identity
+SELECT d.classid AS class, d.objid AS oid,
+       'DROP ' || CASE o.type WHEN 'statistics object' THEN 'STATISTICS' ELSE o.type END
+       || ' IF EXISTS ' || o.identity AS drop
 FROM pg_depend d, LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) o
 WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(quote_ident($1))
   AND d.deptype = 'n' AND d.objsubid = 0
-  AND o.type IN ('sequence', 'function', 'procedure', 'aggregate', 'type', 'collation', 'statistics object')
-LIMIT $2
+  AND o.type IN ('sequence', 'function', 'procedure', 'aggregate', 'type', 'collation', 'statistics object', 'operator',
+                 'conversion', 'text search configuration', 'text search dictionary')
+ORDER BY d.objid DESC LIMIT $2
+"""
+# What hangs on one object, for when even that is too much: a table with thousands of indexes, triggers or references.
+_HANGING: Final = """
+SELECT DISTINCT d.classid AS class, d.objid AS oid,
+       CASE o.type
+       WHEN 'table constraint' THEN (
+           SELECT format('ALTER TABLE IF EXISTS %s DROP CONSTRAINT IF EXISTS %I', k.conrelid::regclass, k.conname)
+           FROM pg_constraint k WHERE k.oid = d.objid)
+       WHEN 'rule' THEN (
+           SELECT CASE WHEN v.relkind IN ('v', 'm')
+                       THEN 'DROP ' || CASE v.relkind WHEN 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END
+                            || ' IF EXISTS ' || v.oid::regclass
+                       ELSE 'DROP RULE IF EXISTS ' || o.identity END
+           FROM pg_rewrite r JOIN pg_class v ON v.oid = r.ev_class WHERE r.oid = d.objid)
+       WHEN 'statistics object' THEN 'DROP STATISTICS IF EXISTS ' || o.identity
+       ELSE 'DROP ' || o.type || ' IF EXISTS ' || o.identity END AS drop
+FROM pg_depend d, LATERAL pg_identify_object(d.classid, d.objid, 0) o
+WHERE d.refclassid = $1 AND d.refobjid = $2 AND (d.classid, d.objid) <> ($1, $2) AND d.deptype IN ('n', 'a')
+  AND (d.objsubid = 0 OR d.classid <> 'pg_class'::regclass)
+  AND o.type IN ('table', 'index', 'view', 'materialized view', 'sequence', 'table constraint', 'trigger', 'policy',
+                 'rule', 'statistics object', 'function', 'procedure', 'aggregate', 'type')
+ORDER BY d.objid DESC LIMIT $3
 """
 
 
@@ -42,14 +72,37 @@ async def drop_schema(connection: Connection, schema: str) -> None:
 
     Raises:
         asyncpg.LockNotAvailableError: somebody holds a lock on one of the objects; try again later.
+        asyncpg.OutOfMemoryError: others have taken all locks of the server; the same.
     """
     for query in (_RELATIONS, _OTHERS):
-        while pieces := await connection.fetch(query, schema, PIECE):
-            drops = "".join(f"DROP {row[0]} CASCADE;" for row in pieces)
-            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {drops}")
+        while objects := await connection.fetch(query, schema, _LISTED):
+            await _drop(connection, objects)
     await connection.execute(
         f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE"
     )
+
+
+async def _drop(connection: Connection, objects: Sequence[asyncpg.Record], *, depth: int = 0) -> None:
+    """Drop objects in pieces: smaller ones when there are too few locks, and what hangs on one before the one."""
+    start, piece = 0, PIECE
+    stripped: set[int] = set()
+    while start < len(objects):
+        some = objects[start : start + piece]
+        drops = "".join(f"{each['drop']} CASCADE;" for each in some)
+        try:
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {drops}")
+        except asyncpg.OutOfMemoryError:
+            if len(some) > 1:
+                piece = max(1, len(some) // 4)
+                continue
+            if start in stripped or depth == _DEEPEST:
+                raise
+            while hanging := await connection.fetch(_HANGING, some[0]["class"], some[0]["oid"], _LISTED):
+                await _drop(connection, hanging, depth=depth + 1)
+            stripped.add(start)
+            continue
+        start += len(some)
+        piece = min(PIECE, piece * 2)
 
 
 async def drop_role(connection: Connection, role: str) -> None:
