@@ -81,7 +81,7 @@ def _load(conn: Connection) -> tuple[int, int]:
     taken = (
         sa.select(sa.func.count())
         .select_from(sandboxes)
-        .where(sandboxes.c.pg_database == arenas.c.name, sandboxes.c.created_at >= arenas.c.opened_at)
+        .where(sandboxes.c.pg_database == arenas.c.name)
         .scalar_subquery()
     )
     row = conn.execute(sa.select(arenas.c.number, taken).where(arenas.c.status == "open")).one()

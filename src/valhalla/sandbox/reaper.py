@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Generator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Conflict, NotFound, Problem, Unavailable
@@ -14,6 +14,7 @@ from valhalla.kit import lifecycle
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.log import get_logger
+from valhalla.kit.waiting import first_of
 from valhalla.sandbox import store
 from valhalla.sandbox.arenas import ArenaKeeper
 from valhalla.sandbox.backends import Backends
@@ -26,6 +27,8 @@ from valhalla.sandbox.upkeep import Upkeep
 
 _log = get_logger("sandbox.reaper")
 _BATCH = 200
+# how far the clocks of two control planes may differ, and how far one may jump without being doubted
+_SKEW = timedelta(minutes=2)
 _ACTOR = "reaper"
 
 
@@ -58,6 +61,7 @@ class Reaper:
         self._interval = interval.total_seconds()
         self._valkey_run: str | None = None
         self._restoring = asyncio.Lock()
+        self._offset: float | None = None
         self.last_run: float | None = None
         self.last_error: str | None = None
 
@@ -65,6 +69,10 @@ class Reaper:
         """Work until ``stop`` is set; a run that fails is logged and repeated."""
         while not stop.is_set():
             try:
+                if self._jumped():
+                    _log.warning("the clock has jumped: nothing is ended until it has stayed so")
+                    await first_of(stop, seconds=min(self._interval, 5.0))
+                    continue
                 report = await self.once()
                 away = [report.failed[part.name] for part in self._backends if part.name in report.failed]
                 self.last_run, self.last_error = self._clock.monotonic(), "; ".join(away) or None
@@ -88,6 +96,12 @@ class Reaper:
                 await asyncio.wait_for(stop.wait(), self._interval * random.uniform(0.9, 1.1))  # noqa: S311
         if self._upkeep is not None:
             await self._upkeep.stop()
+
+    def _jumped(self) -> bool:
+        """Say whether the wall clock was set since the last time: what is wrong for a moment must not end sandboxes."""
+        offset = self._clock.now().timestamp() - self._clock.monotonic()
+        before, self._offset = self._offset, offset
+        return before is not None and abs(offset - before) > _SKEW.total_seconds()
 
     async def once(self, *, dry_run: bool = False) -> ReapReport:
         """Do everything that is due; ``dry_run`` only reports it.
@@ -126,7 +140,7 @@ class Reaper:
 
     async def _push_users(self) -> None:
         valkey = self._backends.valkey
-        names = await self._db.read(store.live_names)
+        names = [each for each in await self._db.read(store.live_names) if valkey.name in each.slices]
         await valkey.ensure(names)
         # one that was cut between the reading and the push has a user again: whoever is marked later cuts later
         live = set(await self._db.read(store.live_names))
@@ -156,7 +170,9 @@ class Reaper:
                 await self._destroy(sandbox_id, "expired", report, "expired")
 
     async def _resume(self, report: ReapReport) -> None:
-        for sandbox_id, status in await self._db.read(store.stuck, now=self._clock.now(), limit=_BATCH):
+        for sandbox_id, status in await self._db.read(
+            store.stuck, now=self._clock.now(), horizon=self._horizon(), limit=_BATCH
+        ):
             if sandbox_id in report.expired or sandbox_id in report.failed:
                 continue
             report.resumed.append(sandbox_id)
@@ -188,12 +204,15 @@ class Reaper:
     async def _finish(self, sandbox_id: str, report: ReapReport) -> None:
         now = self._clock.now()
         until = lease_end(self._clock, self._timing)
-        if not await self._db.run(store.take_lease, sandbox_id, now=now, until=until):
+        if not await self._db.run(store.take_lease, sandbox_id, now=now, horizon=self._horizon(), until=until):
             return
         sandbox = await self._db.read(store.find, sandbox_id)
         assert sandbox is not None
         done = await self._teardown.finish(sandbox, actor=_ACTOR, recut=True)
         self._book(sandbox_id, report, done=done)
+
+    def _horizon(self) -> datetime:
+        return self._clock.now() + 2 * self._timing.lease + _SKEW
 
     def _book(self, sandbox_id: str, report: ReapReport, *, done: bool) -> None:
         if done:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from valhalla.sandbox.pool.stock import Slot
 from valhalla.sandbox.slices.contracts import Names
-from valhalla.sandbox.store import names_of
+from valhalla.sandbox.store import lapsed, names_of
 from valhalla.sandbox.tables import sandboxes
 
+# no reservation is made for longer; one that ends later was written by a clock that ran ahead
+_LONGEST: Final = timedelta(minutes=5)
 _ready = (sandboxes.c.status == "pending", sandboxes.c.slot_ready_at.is_not(None))
 
 
@@ -70,7 +73,7 @@ def reserve(
             *_ready,
             sandboxes.c.template == template,
             sandboxes.c.template_version == version,
-            sa.or_(sandboxes.c.reserved_by.is_(None), sandboxes.c.lease_until < now),
+            sa.or_(sandboxes.c.reserved_by.is_(None), lapsed(now, now + _LONGEST)),
         )
         .order_by(sandboxes.c.created_at)
         .limit(limit)
@@ -106,9 +109,7 @@ def release(conn: Connection, *, process: str) -> None:
 
 def count(conn: Connection, template: str, version: str, *, process: str, now: datetime) -> tuple[int, int]:
     """Return how many slots of a template version a process may claim or reserve, and how many are being built."""
-    usable = sa.or_(
-        sandboxes.c.reserved_by.is_(None), sandboxes.c.reserved_by == process, sandboxes.c.lease_until < now
-    )
+    usable = sa.or_(sandboxes.c.reserved_by.is_(None), sandboxes.c.reserved_by == process, lapsed(now, now + _LONGEST))
     statement = sa.select(
         sa.func.count().filter(sandboxes.c.slot_ready_at.is_not(None), usable),
         sa.func.count().filter(sandboxes.c.slot_ready_at.is_(None)),

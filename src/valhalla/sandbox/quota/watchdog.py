@@ -138,6 +138,7 @@ class Watchdog:
 
     async def _keys(self, live: Sequence[Names]) -> list[Excess]:
         usage, limits = self._backends.valkey.usage, self._limits
+        live = [names for names in live if self._backends.valkey.name in names.slices]
         found: list[Excess] = []
         try:
             if limits.valkey_keys:

@@ -48,13 +48,19 @@ def due(conn: Connection, *, now: datetime, limit: int) -> list[str]:
     return list(conn.execute(statement).scalars())
 
 
-def stuck(conn: Connection, *, now: datetime, limit: int) -> list[tuple[str, str]]:
-    """Return ``(id, status)`` of sandboxes in a transient state whose lease has run out."""
+def lapsed(now: datetime, horizon: datetime) -> sa.ColumnElement[bool]:
+    """Say of a row whether its lease has run out; one beyond ``horizon`` was written by a clock that ran ahead."""
+    until = sa.func.coalesce(sandboxes.c.lease_until, sandboxes.c.created_at)
+    return sa.or_(until <= now, until > horizon)
+
+
+def stuck(conn: Connection, *, now: datetime, horizon: datetime, limit: int) -> list[tuple[str, str]]:
+    """Return ``(id, status)`` of sandboxes in a transient state whose lease has ``lapsed``."""
     statement = (
         sa.select(sandboxes.c.id, sandboxes.c.status)
         .where(
             sandboxes.c.status.in_(("pending", "creating", "expired", "destroying")),
-            sa.func.coalesce(sandboxes.c.lease_until, sandboxes.c.created_at) <= now,
+            lapsed(now, horizon),
             # a slot that is ready waits for its claim; the filler looks after it
             sa.not_(sa.and_(sandboxes.c.status == "pending", sandboxes.c.slot_ready_at.is_not(None))),
         )
@@ -64,14 +70,14 @@ def stuck(conn: Connection, *, now: datetime, limit: int) -> list[tuple[str, str
     return [(row.id, row.status) for row in conn.execute(statement)]
 
 
-def take_lease(conn: Connection, sandbox_id: str, *, now: datetime, until: datetime) -> bool:
-    """Take over a destroying sandbox whose lease has run out; False when another was faster."""
+def take_lease(conn: Connection, sandbox_id: str, *, now: datetime, horizon: datetime, until: datetime) -> bool:
+    """Take over a destroying sandbox whose lease has ``lapsed``; False when another was faster."""
     result = conn.execute(
         sandboxes.update()
         .where(
             sandboxes.c.id == sandbox_id,
             sandboxes.c.status == "destroying",
-            sa.func.coalesce(sandboxes.c.lease_until, sandboxes.c.created_at) <= now,
+            lapsed(now, horizon),
         )
         .values(lease_until=until)
     )
@@ -114,6 +120,8 @@ def suspect(conn: Connection, found: Sequence[Found], *, slices: Sequence[str], 
             for i in found
         ],
     )
+    # seen in the future: the clock has been set back, and the grace begins now
+    conn.execute(sandbox_orphans.update().where(sandbox_orphans.c.first_seen > now).values(first_seen=now))
     seen = {(row.slice, row.kind, row.name): row.first_seen for row in conn.execute(sa.select(sandbox_orphans))}
     return {
         item: seen[item.slice, item.kind, item.name] for item in found if (item.slice, item.kind, item.name) in seen
