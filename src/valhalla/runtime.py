@@ -42,9 +42,10 @@ from valhalla.sandbox.slices.postgres import (
     bootstrap,
     is_bootstrapped,
 )
+from valhalla.sandbox.slices.sqlite import SqliteSlice
 from valhalla.sandbox.slices.valkey import ValkeySlice
 from valhalla.sandbox.teardown import Timing
-from valhalla.sandbox.templates import Templates
+from valhalla.sandbox.templates import Snapshots, Templates
 from valhalla.sandbox.upkeep import Upkeep
 
 _log = get_logger("runtime")
@@ -97,7 +98,10 @@ class Runtime:
             self.backends,
             self.ledger,
             cell,
-            templates=Templates(settings.templates_dir or settings.data_dir / "templates"),
+            templates=Templates(
+                settings.templates_dir or settings.data_dir / "templates",
+                Snapshots(settings.snapshots_dir or settings.data_dir / "snapshots"),
+            ),
             limits=Limits(settings.default_ttl, settings.max_ttl, settings.max_sandboxes_per_owner),
             timing=timing,
             clock=self.clock,
@@ -173,6 +177,7 @@ class Runtime:
             nats=NatsSlice(
                 self._nats_url, self.cell, operator=operator, system_creds=creds, jwt_dir=endpoints.nats_jwt_dir
             ),
+            sqlite=SqliteSlice(settings.sqlite_dir or settings.data_dir / "sqlite", self.cell),
         )
 
     async def start(self, keep_admin_key: Callable[[str], None]) -> None:

@@ -195,6 +195,9 @@ async def test_a_full_disk_leaves_nothing(
     assert await part.found() == []
 
 
-def test_a_path_that_no_url_can_hold_is_refused(tmp_path: Path, cell: CellKey) -> None:
+async def test_a_path_that_no_url_can_hold_is_refused(tmp_path: Path, cell: CellKey) -> None:
+    """Only when somebody wants a file there: a control plane in such a place works otherwise."""
+    part = SqliteSlice(tmp_path / "what?", cell)
+    assert (await part.ping()).ok
     with pytest.raises(Misconfigured):
-        SqliteSlice(tmp_path / "what?", cell)
+        await part.provision(Names.for_sandbox(new_id(), cell=cell.cell, database=""), expires_at=SOON)

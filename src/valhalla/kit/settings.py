@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     templates_dir: Path | None = Field(
         None, description="folders of .sql files or with a template.toml; data_dir/templates when absent"
     )
+    snapshots_dir: Path | None = Field(
+        None, description="what 'sandbox snapshot' has copied; data_dir/snapshots when absent"
+    )
+    snapshot_mb: int = Field(256, ge=1, le=65_536, description="most that one snapshot may hold, in MiB")
+    sqlite_dir: Path | None = Field(None, description="the files of SQLite slices; data_dir/sqlite when absent")
 
     arena_size: int = Field(1000, ge=1, le=100_000, description="sandboxes that one arena database takes in its life")
     pool_size: int = Field(8, ge=0, le=100_000, description="complete sandboxes kept ready per template; 0: none")

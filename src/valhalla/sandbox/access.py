@@ -20,23 +20,34 @@ def connection(sandbox: Sandbox, backends: Backends) -> dict[str, Any]:
 
 def environment(sandbox: Sandbox, slices: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Return the environment variables, except ``NATS_CREDS``, which is the path of a file that the client writes."""
-    return {
+    variables = {
         "SANDBOX_ID": sandbox.id,
         "SANDBOX_NAME": sandbox.name,
-        "SANDBOX_SCHEMA": sandbox.names.schema,
         "SANDBOX_ROUTES": ",".join(str(route) for route in sandbox.routes),
-        "DATABASE_URL": slices["postgres"]["url"],
-        "REDIS_URL": slices["valkey"]["url"],
-        "VALKEY_PREFIX": slices["valkey"]["prefix"],
-        "NATS_URL": slices["nats"]["url"],
-        "NATS_PREFIX": slices["nats"]["prefix"],
     }
+    if "sqlite" in slices:
+        # a program that knows one database finds it under the usual name, unless there is a Postgres
+        variables["DATABASE_URL"] = slices["sqlite"]["url"]
+        variables["SQLITE_PATH"] = slices["sqlite"]["path"]
+    if "postgres" in slices:
+        variables["SANDBOX_SCHEMA"] = sandbox.names.schema
+        variables["DATABASE_URL"] = slices["postgres"]["url"]
+    if "valkey" in slices:
+        variables["REDIS_URL"] = slices["valkey"]["url"]
+        variables["VALKEY_PREFIX"] = slices["valkey"]["prefix"]
+    if "nats" in slices:
+        variables["NATS_URL"] = slices["nats"]["url"]
+        variables["NATS_PREFIX"] = slices["nats"]["prefix"]
+    return variables
 
 
 @asynccontextmanager
 async def creds_file(backends: Backends, sandbox: Sandbox) -> AsyncGenerator[dict[str, str]]:
     """Lend the full environment with ``NATS_CREDS`` naming a private file that is gone afterwards."""
     slices = backends.connection(sandbox.names, expires_at=sandbox.expires_at)
+    if "nats" not in slices:
+        yield environment(sandbox, slices)
+        return
     descriptor, path = tempfile.mkstemp(prefix="valhalla-", suffix=".creds")
     try:
         with os.fdopen(descriptor, "w") as file:

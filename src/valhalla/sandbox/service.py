@@ -22,8 +22,9 @@ from valhalla.kit.log import get_logger
 from valhalla.sandbox import access, rules, store
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Route, Sandbox, Spec, TableStats
-from valhalla.sandbox.creation import Created, Creation, fill
+from valhalla.sandbox.creation import Created, Creation
 from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound
+from valhalla.sandbox.filling import refill
 from valhalla.sandbox.health import judge
 from valhalla.sandbox.pool import Checkout, Claims, Endings, Filler, PoolSettings
 from valhalla.sandbox.slices.contracts import Probe
@@ -251,12 +252,12 @@ class SandboxService:
         """
         sandbox = await self.get(principal, reference)
         self._must_run(sandbox)
-        template = await asyncio.to_thread(self.templates.get, sandbox.template)
+        filling = await asyncio.to_thread(self.templates.filling, sandbox.template, sandbox.names.slices)
         await self._db.run(self._note, principal, sandbox, "reset", {"template": sandbox.template})
-        failures = await self.backends.each("reset", lambda part: part.empty(sandbox.names))
+        failures = await self.backends.each("reset", sandbox.names, lambda part: part.empty(sandbox.names))
         for failure in failures.values():
             raise failure
-        await fill(sandbox, template, self.backends)
+        await refill(sandbox, filling, self.backends, expires_at=sandbox.expires_at)
         return sandbox
 
     async def link(self, principal: Principal, reference: str, kind: str, key: str) -> Route:

@@ -171,7 +171,7 @@ class Teardown:
         """
         if "postgres" in away:
             # neither can the registry be told: the lease runs out, and the reaper does
-            await self._backends.each("drop", partial(self._end, sandbox, recut=True), without=away)
+            await self._backends.each("drop", sandbox.names, partial(self._end, sandbox, recut=True), without=away)
             return
         try:
             sandbox = await self._db.run(
@@ -188,7 +188,9 @@ class Teardown:
         """
 
         # a backend that is away does not keep the others from finishing
-        failures = await self._backends.each("drop", partial(self._end, sandbox, recut=recut), without=away)
+        failures = await self._backends.each(
+            "drop", sandbox.names, partial(self._end, sandbox, recut=recut), without=away
+        )
         failures |= {name: Unavailable(name, f"{name} did not answer") for name in away}
         if failures:
             await self._note(sandbox.id, failures)

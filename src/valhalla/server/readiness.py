@@ -17,6 +17,7 @@ _HELP: Final = {
     "postgres": "Check that PostgreSQL runs and accepts connections; embedded: see logs/postgres.log.",
     "valkey": "Check that Valkey runs and its admin credentials are right; embedded: see logs/valkey.log.",
     "nats": "Check that the NATS server runs in operator mode with these credentials; embedded: see logs/nats.log.",
+    "sqlite": "Check that the directory of SQLite slices (sqlite_dir) can be written; nothing else needs it.",
     "changes": "The change feed has lost its connection; it catches up by itself when Postgres is back.",
     "pool": "Creations build in line, which takes longer; the filler tries again by itself.",
     "disk": "The disk of the data directory is nearly full: free some space; what failed can be repeated then.",

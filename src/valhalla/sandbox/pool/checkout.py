@@ -19,7 +19,7 @@ from valhalla.sandbox.pool.claims import Claim, Claims, Outcome
 from valhalla.sandbox.pool.endings import Endings
 from valhalla.sandbox.pool.filler import Filler
 from valhalla.sandbox.pool.stock import Slot
-from valhalla.sandbox.templates import BuiltIn, Scripts
+from valhalla.sandbox.templates import Poolable
 
 _ATTEMPTS: Final = 5
 
@@ -38,7 +38,7 @@ class Checkout:
         self._limit = owner_limit
 
     async def run(
-        self, principal: Principal, spec: Spec, template: BuiltIn | Scripts, *, key: str | None, fingerprint: bytes
+        self, principal: Principal, spec: Spec, template: Poolable, *, key: str | None, fingerprint: bytes
     ) -> Sandbox | None:
         """Claim a slot; None means that the caller has to build in line (no slot, or a race that needs a second look).
 

@@ -24,7 +24,7 @@ from valhalla.sandbox.pool import store
 from valhalla.sandbox.pool.stock import Slot, Stock
 from valhalla.sandbox.slices.contracts import Names
 from valhalla.sandbox.teardown import Teardown
-from valhalla.sandbox.templates import BuiltIn, Command, Scripts, Templates, seed
+from valhalla.sandbox.templates import BuiltIn, Command, Poolable, Templates, is_pooled, seed
 
 _log = get_logger("sandbox.filler")
 _RESERVED: Final = timedelta(seconds=60)
@@ -100,7 +100,7 @@ class Filler:
         """Whether a pool is kept at all."""
         return self._settings.size > 0 and bool(self._settings.templates)
 
-    def take(self, template: BuiltIn | Scripts) -> Slot | None:
+    def take(self, template: Poolable) -> Slot | None:
         """Return a reserved slot of this template version, or None: build in line."""
         if not self.enabled or template.name not in self._settings.templates:
             return None
@@ -172,10 +172,12 @@ class Filler:
                 more = more or missing > self._settings.batch
         return more
 
-    def _kind(self, name: str) -> BuiltIn | Scripts:
+    def _kind(self, name: str) -> Poolable:
         template = self._templates.get(name)
         if isinstance(template, Command):
             raise Conflict(f"template '{name}' cannot be pooled: nobody can tell when its command makes something else")
+        if not is_pooled(template):
+            raise Conflict(f"template '{name}' cannot be pooled: its sandboxes have databases of their own")
         return template
 
     async def _renew(self) -> None:
@@ -188,7 +190,7 @@ class Filler:
         kept = await self._db.run(store.renew, ids, process=self.process, until=self._clock.now() + _RESERVED)
         self.stock.forget(set(ids) - kept)
 
-    async def _reserve(self, template: BuiltIn | Scripts) -> None:
+    async def _reserve(self, template: Poolable) -> None:
         wanted = self.target(template.name) - self.stock.count(template.name, template.version)
         if wanted <= 0:
             return
@@ -204,7 +206,7 @@ class Filler:
         )
         self.stock.add(Slot(each, template.name, template.version) for each in names)
 
-    async def _build(self, template: BuiltIn | Scripts, count: int) -> None:
+    async def _build(self, template: Poolable, count: int) -> None:
         """Build one batch: rows first, so that a crash at any point leaves something the reaper can find."""
         started = time.monotonic()
         now = self._clock.now()
@@ -216,7 +218,7 @@ class Filler:
         try:
             contents = template.sql if isinstance(template, BuiltIn) else ""
             await self._backends.provision_many(names, expires_at=expires_at, seed=contents)
-            if isinstance(template, Scripts):
+            if not isinstance(template, BuiltIn):
                 for each in names:
                     await seed(template, login=partial(self._backends.postgres.login, each), environment={})
         except BaseException as error:
@@ -228,7 +230,7 @@ class Filler:
         # the rest of this batch's share of the rate
         await asyncio.sleep(max(0.0, count / self._settings.rate - (time.monotonic() - started)))
 
-    def _new(self, template: BuiltIn | Scripts) -> Slot:
+    def _new(self, template: Poolable) -> Slot:
         names = Names.for_sandbox(new_id(), cell=self._cell, database=self._backends.postgres.arenas.current)
         return Slot(names, template.name, template.version)
 

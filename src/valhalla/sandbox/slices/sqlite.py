@@ -36,27 +36,39 @@ class SqliteSlice:
     def __init__(
         self, directory: Path, cell: CellKey, *, template: Contents = "community", timeout: float = 2.0
     ) -> None:
-        """Nothing is made yet; ``timeout`` (seconds) is how long a probe waits for the sandbox's own writers.
-
-        Raises:
-            Misconfigured: the path cannot be written as a SQLite URL.
-            TemplateUnknown, TemplateFailed: the template cannot be built.
-        """
-        if set("?#%") & set(str(directory.absolute())):
-            raise Misconfigured(f"{directory} must not contain '?', '#' or '%'", setting="sqlite_dir")
+        """Nothing is made yet; ``timeout`` (seconds) is how long a probe waits for the sandbox's own writers."""
         self._folders = Folders(directory.absolute(), cell.cell)
+        self._template = template
         self._timeout = timeout
-        with contextlib.closing(pristine(template)) as built:
-            self._image = built.serialize()
 
-    async def provision(self, names: Names, *, expires_at: datetime) -> None:
-        """Make the database with the template in it; whole or not at all. It has no expiry of its own.
+    async def provision(self, names: Names, *, expires_at: datetime, contents: Contents | None = None) -> None:
+        """Make the database with a template's contents; whole or not at all. It has no expiry of its own.
 
         Raises:
             Unavailable: the directory cannot be written, or the disk is full; nothing is left.
-            Misconfigured: the directory belongs to another cell.
+            Misconfigured: the directory belongs to another cell, or cannot be written as a SQLite URL.
+            TemplateUnknown, TemplateFailed: the template cannot be built.
         """
-        await self._run(lambda: self._folders.make(names.id, self._image))
+        if set("?#%") & set(str(self._folders.directory)):
+            directory = self._folders.directory
+            raise Misconfigured(f"{directory} must not contain '?', '#' or '%'", setting="sqlite_dir")
+        chosen = self._template if contents is None else contents
+
+        def make() -> None:
+            with contextlib.closing(pristine(chosen)) as built:
+                image = built.serialize()
+            self._folders.make(names.id, image)
+
+        await self._run(make)
+
+    async def empty(self, names: Names) -> None:
+        """Remove the database, for ``provision`` to make it anew; handles that are open keep the old one.
+
+        Raises:
+            Unavailable: the directory cannot be written; to be repeated.
+        """
+        await self.cut(names)
+        await self.drop(names)
 
     async def extend(self, names: Names, *, expires_at: datetime) -> None:
         """Do nothing: a file knows no expiry."""

@@ -14,44 +14,49 @@ import asyncpg
 
 from valhalla.kit.redact import redact
 from valhalla.sandbox.errors import TemplateFailed
-from valhalla.sandbox.templates.catalog import Command, Scripts
+from valhalla.sandbox.templates.kinds import Command, Scripts, Snapshot
+from valhalla.sandbox.templates.restoring import restore
 
 _TAIL = 2000
 
 
 async def seed(
-    template: Scripts | Command,
+    template: Scripts | Command | Snapshot,
     *,
     login: Callable[[], Awaitable[asyncpg.Connection[asyncpg.Record]]],
     environment: Mapping[str, str],
 ) -> None:
-    """Run the template's files through ``login()``, or its command with ``environment``.
+    """Run the template's files or snapshot through ``login()``, or its command with ``environment``.
 
     Raises:
         TemplateFailed: a statement or the command failed or took too long; names the file or the exit status.
     """
-    if isinstance(template, Scripts):
-        await _run_scripts(template, await login())
-    else:
+    if isinstance(template, Command):
         await _run_command(template, environment)
+        return
+    connection = await login()
+    try:
+        if isinstance(template, Scripts):
+            await _run_scripts(template, connection)
+        else:
+            await restore(template, connection)
+    finally:
+        with contextlib.suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await connection.close(timeout=2)
 
 
 async def _run_scripts(template: Scripts, connection: asyncpg.Connection[asyncpg.Record]) -> None:
     end = time.monotonic() + template.timeout.total_seconds()
-    try:
-        for path in template.files:
-            try:
-                text = await asyncio.to_thread(path.read_text)
-                await connection.execute(text, timeout=max(0.001, end - time.monotonic()))
-            except TimeoutError as error:
-                seconds = template.timeout.total_seconds()
-                detail = f"{path.name}: the files took longer than {seconds:g} s"
-                raise TemplateFailed(detail, template=template.name, file=path.name) from error
-            except (asyncpg.PostgresError, UnicodeDecodeError, ValueError, OSError) as error:
-                raise TemplateFailed(f"{path.name}: {error}", template=template.name, file=path.name) from error
-    finally:
-        with contextlib.suppress(TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            await connection.close(timeout=2)
+    for path in template.files:
+        try:
+            text = await asyncio.to_thread(path.read_text)
+            await connection.execute(text, timeout=max(0.001, end - time.monotonic()))
+        except TimeoutError as error:
+            seconds = template.timeout.total_seconds()
+            detail = f"{path.name}: the files took longer than {seconds:g} s"
+            raise TemplateFailed(detail, template=template.name, file=path.name) from error
+        except (asyncpg.PostgresError, UnicodeDecodeError, ValueError, OSError) as error:
+            raise TemplateFailed(f"{path.name}: {error}", template=template.name, file=path.name) from error
 
 
 async def _run_command(template: Command, environment: Mapping[str, str]) -> None:
