@@ -39,7 +39,9 @@ class MemoryCodec:
     def decode(self, stored: Any) -> object:
         """Return a fresh value."""
         # the bytes were made by ``encode`` in this process and never left it
-        return stored[0] if type(stored) is tuple else pickle.loads(stored)  # noqa: S301
+        if isinstance(stored, bytes):
+            return pickle.loads(stored)  # noqa: S301
+        return stored[0]
 
 
 class JsonCodec:
@@ -112,17 +114,41 @@ def _untagged(value: Any) -> Any:
     return _BACK[tag](members["v"])
 
 
+def _items(value: list[Any]) -> list[Any]:
+    return [_untagged(item) for item in value]
+
+
+def _pairs(value: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    return {_untagged(key): _untagged(item) for key, item in value}
+
+
+def _timedelta(value: tuple[int, int, int]) -> timedelta:
+    return timedelta(*value)
+
+
+def _tuple(value: list[Any]) -> tuple[Any, ...]:
+    return tuple(_items(value))
+
+
+def _set(value: list[Any]) -> set[Any]:
+    return set(_items(value))
+
+
+def _frozenset(value: list[Any]) -> frozenset[Any]:
+    return frozenset(_items(value))
+
+
 _BACK: Final[dict[str, Any]] = {
     "int": int,
     "float": float,
-    "tuple": lambda v: tuple(map(_untagged, v)),
-    "set": lambda v: set(map(_untagged, v)),
-    "frozenset": lambda v: frozenset(map(_untagged, v)),
-    "dict": lambda v: {_untagged(key): _untagged(item) for key, item in v},
+    "tuple": _tuple,
+    "set": _set,
+    "frozenset": _frozenset,
+    "dict": _pairs,
     "bytes": b64decode,
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
-    "timedelta": lambda v: timedelta(*v),
+    "timedelta": _timedelta,
     "UUID": UUID,
     "Decimal": Decimal,
 }

@@ -32,7 +32,7 @@ class Scope:
     ) -> None:
         """``deadline`` is on ``time.monotonic``; ``recorder`` notes a dry run or spends the grants of a plan."""
         self.principal = principal
-        self.mode = mode
+        self.mode: Mode = mode
         self.deadline = deadline
         self.correlation = correlation
         self.recorder = recorder

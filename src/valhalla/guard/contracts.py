@@ -228,7 +228,7 @@ class CasRequest:
 
     ``sources`` are the states to come from; ``generation`` and ``version`` fence when given. ``when`` is a condition on
     the store's clock: the hold is not expired, is expired, or the lease has lapsed. ``takes`` are charged in the same
-    step, all or none. ``rerun`` begins a new generation. ``lease``, ``expires_in``, ``ttl`` and ``tombstone`` set the
+    step, all or none. ``lease``, ``expires_in``, ``ttl`` and ``tombstone`` set the
     row's instants from the store's clock. ``event`` names the ledger row; ``None`` writes none (heartbeats).
     """
 
@@ -241,7 +241,6 @@ class CasRequest:
     version: int | None = None
     when: Condition | None = None
     takes: tuple[Take, ...] = ()
-    rerun: bool = False
     lease: float | None = None
     expires_in: float | None = None
     ttl: float | None = None

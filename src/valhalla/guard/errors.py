@@ -158,7 +158,7 @@ class HoldNotFound(GuardProblem, NotFound):
 
     code = "guard-hold-not-found"
     title = "There is no such action"
-    help = "guard.holds() lists those that wait."
+    help = "guard.waiting() lists those that wait."
 
 
 class HoldGone(GuardProblem):
@@ -203,6 +203,20 @@ class DeadlineExceeded(GuardProblem):
     status = 504
     title = "The deadline has passed"
     help = "Allow more time, or ask for less."
+
+
+class Unrecorded(GuardProblem):
+    """The effect happened and its result is known, but the store could not be told. ``value`` is the result."""
+
+    code = "guard-unrecorded"
+    status = 503
+    title = "The action was done, but this could not be written down"
+    help = "Do not repeat it. When the store is back the action counts as indeterminate: settle it with this result."
+
+    def __init__(self, detail: str, *, value: Any = None, **extra: Any) -> None:
+        """``value`` stays out of the problem document."""
+        super().__init__(detail, **extra)
+        self.value = value
 
 
 class StoreRefuses(GuardProblem, Conflict):

@@ -6,9 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-import orjson
+import msgspec
 
 from valhalla.guard.contracts import Line
 from valhalla.kit import redact
@@ -84,43 +84,67 @@ class Journal:
         )
 
     def _encode(self, batch: list[Entry], first: int) -> bytes:
-        offset = self.offset
-        dumps = orjson.dumps
-        lines = [
-            dumps(
-                {
-                    "seq": seq,
-                    "at": at + offset,
-                    "event": event,
-                    "action": name,
-                    "id": id_,
-                    "state": state,
-                    "by": principal,
-                    "key": key,
-                    "fingerprint": fingerprint.hex(),
-                    "generation": generation,
-                    "begun": None if begun is None else begun + offset,
-                    "reason": reason,
-                },
-                option=orjson.OPT_APPEND_NEWLINE,
-            )
-            for seq, (event, begun, at, name, id_, state, principal, key, fingerprint, generation, reason) in enumerate(
-                batch, first
-            )
-        ]
-        blob = b"".join(lines)
-        if not suspicious(batch):
-            return blob
-        return b"".join(dumps(_clean(orjson.loads(line)), option=orjson.OPT_APPEND_NEWLINE) for line in lines)
+        offset, suspect = self.offset, suspicious(batch)
+        return _ENCODER.encode_lines(
+            [
+                _Json(
+                    seq,
+                    at + offset,
+                    event,
+                    name,
+                    id_,
+                    state,
+                    _clean(principal) if suspect else principal,
+                    _clean(key) if suspect else key,
+                    fingerprint.hex(),
+                    generation,
+                    None if begun is None else begun + offset,
+                    _clean(reason) if suspect else reason,
+                )
+                for seq, (
+                    event,
+                    begun,
+                    at,
+                    name,
+                    id_,
+                    state,
+                    principal,
+                    key,
+                    fingerprint,
+                    generation,
+                    reason,
+                ) in enumerate(batch, first)
+            ]
+        )
 
 
-def _clean(line: dict[str, Any]) -> dict[str, Any]:
-    for name in ("key", "reason", "by"):
-        if line[name] is not None:
-            line[name] = redact.text(line[name])
-    return line
+class _Json(msgspec.Struct, gc=False):
+    """A line as it is written."""
+
+    seq: int
+    at: float
+    event: str
+    action: str
+    id: str
+    state: str
+    by: str | None
+    key: str | None
+    fingerprint: str
+    generation: int
+    begun: float | None
+    reason: str | None
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def _clean(value: str | None) -> str | None:
+    return None if value is None else redact.text(value)
 
 
 def suspicious(batch: list[Entry]) -> bool:
     """Say whether a free text of any line could hold a secret; one search for the whole batch."""
-    return redact.may_change("\n".join([f"{e[7]}\n{e[6]}\n{e[10]}" for e in batch]))
+    texts = [entry[7] for entry in batch if entry[7] is not None]
+    texts += [entry[10] for entry in batch if entry[10] is not None]
+    texts += {entry[6] for entry in batch}
+    return redact.may_change("\n".join(texts))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar, cast
 
 from valhalla.guard.contracts import Policies
 from valhalla.guard.errors import GuardProblem
+from valhalla.kernel.problems import Problem
 
 if TYPE_CHECKING:
     from valhalla.guard.plans import Node
@@ -33,7 +34,7 @@ _RETURNS: Final = frozenset({"succeeded", "replayed"})
 class Outcome(Generic[T]):
     """One call's end. ``value`` is meaningful where ``ok``; ``unwrap`` gives it or raises what the plain call raises.
 
-    ``planned`` is a dry run's answer for an effect that was not called; with ``simulate=`` it has a value and is ``ok``.
+    ``planned`` is a dry run's answer for an effect that was not called; with ``simulate=`` it has a value.
     ``id`` names the action (or the hold); ``retry_after`` is in seconds; ``coverage`` says what a dry run watched.
     """
 
@@ -65,11 +66,16 @@ class Outcome(Generic[T]):
 
 
 def refusal(
-    status: Status, problem: GuardProblem, *, id: str | None = None, policies: Policies = ()
-) -> Outcome[object]:  # noqa: A002 - what it is
+    status: Status,
+    problem: Problem,
+    *,
+    id: str | None = None,  # noqa: A002 - what it is
+    policies: Policies = (),
+) -> Outcome[object]:
     """Return the outcome of a call whose effect was not called, tied to the problem that says the same."""
     outcome: Outcome[object] = Outcome(
         status, None, id, problem.detail, problem.retry_after, problem, policies=policies
     )
-    problem.outcome = outcome
+    if isinstance(problem, GuardProblem):
+        problem.outcome = outcome
     return outcome

@@ -21,7 +21,7 @@ def parse(text: str | Iterable[Step] | int) -> Quorum:
     Raises:
         BadDeclaration: it cannot be read, or asks for nobody.
     """
-    if isinstance(text, int) and not isinstance(text, bool):
+    if isinstance(text, int):
         text = str(text)
     if not isinstance(text, str):
         return _checked(tuple(text))

@@ -55,9 +55,13 @@ class Store(Protocol):
     may call the plain verbs on an event loop.
     """
 
-    codec: Codec
     durable: bool
     instant: bool
+
+    @property
+    def codec(self) -> Codec:
+        """How results are kept."""
+        ...
 
     def begin(self, request: BeginRequest) -> BeginResult:
         """Dedup, policy, limits, claim and ledger row as one step."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from valhalla.guard.codec import MemoryCodec
 from valhalla.guard.contracts import (
@@ -24,7 +24,7 @@ from valhalla.guard.contracts import (
     Take,
     Verdict,
 )
-from valhalla.guard.journal import Journal, Sink
+from valhalla.guard.journal import BATCH, Journal, Sink
 from valhalla.guard.stores import dedup
 from valhalla.guard.stores.rows import FOREVER, Cold, Row
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from valhalla.guard.governor import Decision
 
 Table = dict[str, Row]
+
+# so many rows in a row that are not old yet end a purge of their table
+_YOUNG: Final = 8
 
 
 class Limiter(Protocol):
@@ -62,6 +65,7 @@ class MemoryStore:
         # rows that somebody may ask for by id: all but those that went straight through
         self._index: dict[str, Row] = {}
         self._holds: Counter[str] = Counter()
+        self._since_purge = self._rows_at_purge = 0
 
     def table(self, name: str) -> Table:
         """Return the rows of one action by key; the same object for ever."""
@@ -80,7 +84,7 @@ class MemoryStore:
                     self._enter(met, answer.to, now, answer.event)
                     answer = answer.then
                 if not isinstance(answer, dedup.Go):
-                    return BeginResult(answer.kind, met.record(self.offset), answer.retry_after)
+                    return BeginResult(answer.kind, met.record(self.offset, now), answer.retry_after)
             return self._claim(request, table, met, answer, now)
 
     def _claim(self, request: BeginRequest, table: Table, met: Row | None, go: dedup.Go, now: float) -> BeginResult:
@@ -112,7 +116,9 @@ class MemoryStore:
             return self.begin(request)
         event = "held" if hold else "begin"
         self._line(event, now, request.name, row.id, row.state, request, row.generation)
-        return BeginResult(Began.HELD if hold else Began.EXECUTE, row.record(self.offset), None, None, taken.policies)
+        return BeginResult(
+            Began.HELD if hold else Began.EXECUTE, row.record(self.offset, now), None, None, taken.policies
+        )
 
     def _install(self, key: str | None, row: Row, table: Table, met: Row | None) -> bool:
         """Put ``row`` where ``met`` was; ``False`` if the fused path changed it in between."""
@@ -143,12 +149,12 @@ class MemoryStore:
             if row is None:
                 return CasResult("absent")
             if not self._holds_still(row, request, now):
-                return CasResult("missed", row.record(self.offset))
+                return CasResult("missed", row.record(self.offset, now))
             taken = self._take(request.takes)
             if not taken.done:
-                return replace(taken, record=row.record(self.offset))
+                return replace(taken, record=row.record(self.offset, now))
             self._change(row, request, now)
-            return replace(taken, record=self._index[row.id].record(self.offset))
+            return replace(taken, record=self._index[row.id].record(self.offset, now))
 
     @staticmethod
     def _holds_still(row: Row, request: CasRequest, now: float) -> bool:
@@ -166,13 +172,6 @@ class MemoryStore:
         return request.when != "lapsed" or now >= row.lease_until
 
     def _change(self, row: Row, request: CasRequest, now: float) -> None:
-        if request.rerun:
-            fresh = Row(row.id, row.key, row.fingerprint, row.principal, row.created_at, row.cold, row.generation + 1)
-            fresh.version, fresh.state = row.version, row.state
-            row.replaced = True
-            if row.key is not None:
-                self.table(row.cold.name)[row.key] = fresh
-            row = self._index[row.id] = fresh
         patch: dict[str, Any] = {str(name): value for name, value in request.patch.items()}
         if "value" in patch:
             row.value = patch.pop("value")
@@ -259,15 +258,15 @@ class MemoryStore:
                 return Page(now + self.offset, lines=lines, cursor=cursor)
             if query.kind == "id":
                 row = self.find(query.id or "")
-                return Page(now + self.offset, () if row is None else (row.record(self.offset),))
+                return Page(now + self.offset, () if row is None else (row.record(self.offset, now),))
             if query.kind == "key":
                 row = self.table(query.name or "").get(query.key or "")
-                found = () if row is None or row.gone(now) else (row.record(self.offset),)
+                found = () if row is None or row.gone(now) else (row.record(self.offset, now),)
                 return Page(now + self.offset, found)
             start = query.after or 0
             rows = list(islice((r for r in self._rows(query) if _matches(r, query, now)), start, start + query.limit))
             cursor = start + query.limit if len(rows) == query.limit else None
-            return Page(now + self.offset, tuple(r.record(self.offset) for r in rows), cursor=cursor)
+            return Page(now + self.offset, tuple(r.record(self.offset, now) for r in rows), cursor=cursor)
 
     def _rows(self, query: Scan) -> list[Row]:
         if query.kind not in ("all", "lapsed"):
@@ -277,13 +276,25 @@ class MemoryStore:
             seen.update({id(row): row for row in list(table.values())})
         return sorted(seen.values(), key=lambda row: row.created_at)
 
+    def tick(self) -> None:
+        """Write a batch of ledger lines, and now and then drop what is too old, so that memory stays bounded.
+
+        The pause between purges grows with the rows: what is looked at per call stays the same at any number.
+        """
+        self.journal.drain()
+        self._since_purge += BATCH
+        if self._since_purge >= max(4 * BATCH, self._rows_at_purge // 8):
+            self._since_purge = 0
+            self._rows_at_purge = sum(map(len, list(self._tables.values())))
+            self.purge(self._rows_at_purge // 4 + 4 * BATCH)
+
     def purge(self, limit: int = 1000) -> int:
         """Remove rows past ``keep_until`` and results past ``value_until``; return how many were touched."""
         touched = 0
         with self._lock:
             now = self.clock()
             for table in list(self._tables.values()):
-                # of one action all rows live equally long, so the oldest come first
+                young = 0
                 for key, row in list(islice(table.items(), limit)):
                     if row.gone(now):
                         del table[key]
@@ -292,6 +303,9 @@ class MemoryStore:
                     elif row.value is not None and (until := row.value_until) is not None and until <= now:
                         row.value = None
                         touched += 1
+                    elif row.state == "succeeded" and (young := young + 1) == _YOUNG:
+                        # of one action all rows live equally long, so the oldest come first
+                        break
             for row in [r for r in islice(self._index.values(), limit) if r.key is None and r.gone(now)]:
                 del self._index[row.id]
                 touched += 1

@@ -109,9 +109,10 @@ class Row:
         until = self.keep_until
         return until is not None and until <= now
 
-    def record(self, offset: float) -> Record:
-        """Return a copy as the contract has it; ``offset`` turns the store's ticks into seconds since the epoch."""
+    def record(self, offset: float, now: float) -> Record:
+        """Return the contract's copy at ``now``; ``offset`` turns the store's ticks into seconds since the epoch."""
         cold = self.cold
+        until = self.value_until
 
         def at(tick: float | None) -> float | None:
             return None if tick is None or tick == FOREVER else tick + offset
@@ -130,10 +131,10 @@ class Row:
             updated_at=self.updated_at + offset,
             lease_until=at(self.lease_until) if self.state == "executing" else None,
             expires_at=at(cold.expires_at),
-            value_until=at(self.value_until),
+            value_until=at(until),
             keep_until=at(self.keep_until),
             keep=cold.keep,
-            value=self.value,
+            value=None if until is not None and until <= now else self.value,
             failure=cold.failure,
             reason=cold.reason,
             evidence=cold.evidence,

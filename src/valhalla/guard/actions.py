@@ -1,0 +1,337 @@
+"""Declaring and calling: the decorator, direct calls, dry runs, plans and their application."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
+
+from valhalla.guard.binding import Binder
+from valhalla.guard.calls import Asked, Call
+from valhalla.guard.context import CURRENT, Context
+from valhalla.guard.contracts import Effect
+from valhalla.guard.declaration import Declaration, declare
+from valhalla.guard.engine import perform
+from valhalla.guard.errors import BadDeclaration, GuardProblem, NameTaken, StalePlan
+from valhalla.guard.fused import fuse, fuse_async
+from valhalla.guard.outcome import Outcome
+from valhalla.guard.plans import Dry, Grants, Plan, tree_digest
+from valhalla.guard.quorum import parse
+
+if TYPE_CHECKING:
+    from valhalla.guard.governor import Decision, Governor
+    from valhalla.guard.guard import Guard
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+_PLAN: Final = "guard.plan"
+_MAX_RUNS: Final = 1024
+
+
+class Action(Protocol, Generic[P, R_co]):
+    """A declared function: call it as before. ``outcome`` answers with an ``Outcome`` instead of raising."""
+
+    declaration: Declaration
+    __name__: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Return the function's value.
+
+        Raises:
+            GuardProblem: the effect was not called, or its end is not known.
+        """
+        ...
+
+    def outcome(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Return an ``Outcome`` (a coroutine of one, if the function is async)."""
+        ...
+
+    def options(
+        self, *, key: str | None = None, wait: float | None = None, deadline: float | None = None
+    ) -> Action[P, R_co]:
+        """Return the same action with a key, with seconds to wait for approval, or with a deadline in seconds."""
+        ...
+
+
+class Actions:
+    """The registry of a guard and everything that calls by it."""
+
+    if TYPE_CHECKING:
+        governor: Governor
+
+    def __init__(self) -> None:
+        self._registry: dict[str, Declaration] = {}
+        self._options: dict[str, Mapping[str, Any]] = {}
+        self._runs: dict[tuple[str, Callable[..., Any]], Declaration] = {}
+        self._registering = threading.Lock()
+
+    @property
+    def _guard(self) -> Guard:
+        return cast("Guard", self)
+
+    def action(self, name: str, **options: Any) -> Callable[[Callable[P, R]], Action[P, R]]:
+        """Declare a function, sync or async, as the action ``name``.
+
+        Options, all with names (durations in seconds; callables get the function's arguments):
+
+        * ``effect`` ``"irreversible"`` (what is not declared), ``"reversible"``, ``"idempotent"`` or ``"none"``
+        * ``key`` names one intended effect: an argument's name or a callable; ``fingerprint`` a callable that picks the
+          arguments that matter; ``ttl``, ``tombstone`` how long the result, and then the fact alone, is kept
+        * ``limit`` ``"100/hour"``, several of them, or the name of a governor's resource; ``subject``, ``cost``
+        * ``retries`` a number or a ``Retry``; ``retry_on`` errors after which it is safe; ``provider_key=True`` says
+          that the function passes ``current().idempotency_key`` on; ``failures`` errors that are the provider's answer
+        * ``timeout``, ``breaker`` (a ``Breaker`` or its threshold), ``lease``, ``heartbeat``
+        * ``approval`` ``"2 of finance"`` or a callable that returns that or ``None``; ``expires_in``
+        * ``simulate`` answers in a dry run, ``reconcile`` finds out what happened, ``redact`` further secret names
+        * ``transactional`` the argument that is the caller's own connection
+
+        Raises:
+            BadName, BadDeclaration: the declaration is not accepted.
+            NameTaken: another function has the name.
+        """
+
+        def register(function: Callable[P, R]) -> Action[P, R]:
+            declared = self._declare(name, function, options)
+            with self._registering:
+                known = self._registry.get(name)
+                if known is not None and not _same(known.function, function):
+                    raise NameTaken(f"the action {name!r} is {known.function.__qualname__} already")
+                self._registry[name] = declared
+                self._options[name] = options
+            return self._wrap(declared)
+
+        return register
+
+    def _declare(self, name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> Declaration:
+        try:
+            declared = declare(name, function, **options)
+        except TypeError as error:
+            raise BadDeclaration(str(error).replace("declare() ", "")) from None
+        return self._limit(declared, options.get("limit"))
+
+    def _limit(self, declared: Declaration, limit: object) -> Declaration:
+        if limit is None:
+            return declared
+        if isinstance(limit, str) and "/" not in limit:
+            # a resource of the governor by name; one that it does not know is denied there
+            return _replace(declared, resource=limit)
+        self.governor.set_limit(declared.name, limit)  # pyright: ignore[reportArgumentType]
+        return declared
+
+    def _wrap(self, declared: Declaration) -> Any:
+        guard, function = self._guard, declared.function
+        call: Any = fuse_async(guard, declared) if declared.is_async else fuse(guard, declared)
+        return _dress(functools.update_wrapper(call, function), guard, declared)
+
+    def find_action(self, name: str) -> Declaration | None:
+        """Return a registered action."""
+        return self._registry.get(name)
+
+    def actions(self) -> tuple[Declaration, ...]:
+        """Return every registered action."""
+        return tuple(self._registry.values())
+
+    # -- direct calls --------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        name: str,
+        function: Callable[..., R],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        wait: float | None = None,
+        deadline: float | None = None,
+        outcome: bool = False,
+        **options: Any,
+    ) -> R:
+        """Call ``function`` as the action ``name``: what is registered under the name holds, ``options`` change it.
+
+        With ``outcome=True`` an ``Outcome`` is returned. A function that is not registered is held and approved like
+        any other, but only this caller, or one that repeats the call, can execute it then: a worker cannot find it.
+        """
+        done = self._guard.outcome(
+            self._declared(name, function, options), args, dict(kwargs or {}), _asked(key, wait, deadline)
+        )
+        return cast("R", done if outcome else done.unwrap())
+
+    async def arun(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        kwargs: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        wait: float | None = None,
+        deadline: float | None = None,
+        outcome: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Async twin of ``run``; ``function`` may be sync if it does not block."""
+        done = await self._guard.aoutcome(
+            self._declared(name, function, options), args, dict(kwargs or {}), _asked(key, wait, deadline)
+        )
+        return done if outcome else done.unwrap()
+
+    def _declared(self, name: str, function: Callable[..., Any], options: Mapping[str, Any]) -> Declaration:
+        known = self._registry.get(name)
+        if known is not None and not options and _same(known.function, function):
+            return known
+        if not options and (found := self._runs.get((name, function))) is not None:
+            return found
+        declared = self._declare(name, function, {**self._options.get(name, {}), **options})
+        if not options and len(self._runs) < _MAX_RUNS:
+            self._runs[name, function] = declared
+        return declared
+
+    # -- dry runs and plans --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def dry_run(self) -> Generator[Dry]:
+        """Let nothing happen inside: actions are noted in ``nodes``; those declared to leave nothing behind run."""
+        outer = CURRENT.get()
+        dry = Dry()
+        scope = outer.scope.within(mode="dry", recorder=dry)
+        token = CURRENT.set(Context(outer.id, outer.parent, scope, outer.generation))
+        try:
+            yield dry
+        finally:
+            CURRENT.reset(token)
+
+    def plan(self, function: Callable[..., Any], /, *args: Any, approval: str | None = None, **kwargs: Any) -> Plan:
+        """Run ``function`` dry and return what it would do; ``approval`` says who must approve the tree."""
+        run = functools.partial(function, *args, **kwargs)
+        with self.dry_run() as dry:
+            value, error = None, None
+            try:
+                value = run()
+            except Exception as raised:  # noqa: BLE001 - the plan tells where it stopped
+                error = raised
+        return self._planned(dry, run, value, error, approval)
+
+    async def aplan(
+        self, function: Callable[..., Awaitable[Any]], /, *args: Any, approval: str | None = None, **kwargs: Any
+    ) -> Plan:
+        """Async twin of ``plan``."""
+        run = functools.partial(function, *args, **kwargs)
+        with self.dry_run() as dry:
+            value, error = None, None
+            try:
+                value = await run()
+            except Exception as raised:  # noqa: BLE001 - the plan tells where it stopped
+                error = raised
+        return self._planned(dry, run, value, error, approval)
+
+    def _planned(
+        self, dry: Dry, run: Callable[[], Any], value: Any, error: Exception | None, approval: str | None
+    ) -> Plan:
+        if approval is not None:
+            parse(approval)
+        nodes = tuple(dry.nodes)
+        return Plan(next(self._guard.ids), nodes, tree_digest(dry.nodes), dry.coverage, run, value, error, approval)
+
+    def apply(self, plan: Plan, *, wait: float | None = None, outcome: bool = False) -> Any:
+        """Run a plan's callable for real, once: every planned action may happen once, anything else is held.
+
+        With an ``approval`` the first call holds the tree (``Held``), and the call after its approval applies it.
+
+        Raises:
+            StalePlan: it was applied already, or changed since it was made.
+            Held: it waits for approval, or met an action that it does not have.
+        """
+        done = self._guard.drive(perform(self._guard, self._application(plan, wait)))
+        return _applied(plan, done, outcome=outcome)
+
+    async def aapply(self, plan: Plan, *, wait: float | None = None, outcome: bool = False) -> Any:
+        """Async twin of ``apply``."""
+        done = await self._guard.adrive(perform(self._guard, self._application(plan, wait)))
+        return _applied(plan, done, outcome=outcome)
+
+    def _application(self, plan: Plan, wait: float | None) -> Call:
+        if tree_digest(list(plan.nodes)) != plan.digest:
+            raise StalePlan("the plan was changed after it was made")
+        declared = Declaration(
+            name=_PLAN,
+            function=plan.run,
+            effect=Effect.IRREVERSIBLE,
+            binder=Binder(lambda: None),
+            is_async=False,
+            hash=declare(_PLAN, plan.run).hash,
+            fingerprint=lambda: plan.digest,
+            approval=None if plan.approval is None else parse(plan.approval),
+        )
+        call = self._guard.prepare(declared, (), {}, _asked(plan.id, wait, None))
+        call.grants = Grants(plan.nodes, approved=plan.approval is not None)
+        return call
+
+    # -- limits --------------------------------------------------------------------------------------------------------
+
+    def bound(self, declared: Declaration) -> Callable[[str, int], Decision]:
+        """Return the action's limit check, prepared."""
+        return self.governor.bind(declared.resource)
+
+    def definitions(self, declared: Declaration) -> tuple[Any, ...]:
+        """Return the limits themselves, for stores that count by themselves."""
+        return self.governor.limits_of(declared.resource) if declared.limited else ()
+
+    def limit_names(self, declared: Declaration) -> tuple[str, ...]:
+        """Return the names of the limits that a call would be charged."""
+        return tuple(limit.name for limit in self.definitions(declared))
+
+
+def _dress(call: Any, guard: Guard, declared: Declaration) -> Any:
+    """Give the callable its further faces."""
+
+    def outcome(*args: Any, **kwargs: Any) -> Outcome[Any] | Coroutine[Any, Any, Outcome[Any]]:
+        return (guard.aoutcome if declared.is_async else guard.outcome)(declared, args, kwargs)
+
+    def options(*, key: str | None = None, wait: float | None = None, deadline: float | None = None) -> Any:
+        asked = _asked(key, wait, deadline)
+
+        async def acall(*args: Any, **kwargs: Any) -> Any:
+            return (await guard.aoutcome(declared, args, kwargs, asked)).unwrap()
+
+        def scall(*args: Any, **kwargs: Any) -> Any:
+            return guard.outcome(declared, args, kwargs, asked).unwrap()
+
+        def told(*args: Any, **kwargs: Any) -> Any:
+            return (guard.aoutcome if declared.is_async else guard.outcome)(declared, args, kwargs, asked)
+
+        again: Any = functools.update_wrapper(acall if declared.is_async else scall, declared.function)
+        again.outcome, again.options, again.declaration = told, options, declared
+        return again
+
+    call.outcome, call.options, call.declaration = outcome, options, declared
+    return call
+
+
+def _asked(key: str | None, wait: float | None, deadline: float | None) -> Asked:
+    return Asked(key, wait, deadline)
+
+
+def _applied(plan: Plan, done: Outcome[Any], *, outcome: bool) -> Any:
+    if done.status == "replayed":
+        problem = StalePlan("the plan was applied already", id=plan.id)
+        done = Outcome("denied", None, plan.id, problem.detail, None, problem)
+    return done if outcome else done.unwrap()
+
+
+def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Say whether two functions are the same one, also after a reload of its module."""
+    if one is other:
+        return True
+    names = [(getattr(f, "__module__", None), getattr(f, "__qualname__", None)) for f in (one, other)]
+    return names[0] == names[1] and "<" not in str(names[0][1])
+
+
+def _replace(declared: Declaration, **changes: Any) -> Declaration:
+    return dataclasses.replace(declared, **changes)
+
+
+__all__ = ["Action", "Actions", "GuardProblem"]

@@ -1,0 +1,56 @@
+"""One call of one action, with everything that was worked out before a store is asked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from valhalla.guard.context import Context, Scope
+from valhalla.guard.declaration import Declaration
+from valhalla.guard.plans import Grants
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one call says beside its arguments; durations in seconds."""
+
+    key: str | None = None
+    wait: float | None = None
+    deadline: float | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """``until`` is when the caller stops waiting for a duplicate, ``approval_until`` for people (``time.monotonic``).
+
+    ``row`` says that the store has a row of it; ``grants`` are those of a plan that this call applies.
+    """
+
+    declaration: Declaration
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    values: tuple[Any, ...]
+    id: str
+    key: str | None
+    fingerprint: bytes
+    scope: Scope
+    parent: str | None
+    until: float
+    approval_until: float
+    limits: tuple[Any, ...] = ()
+    reason: str | None = None
+    row: bool = True
+    grants: Grants | None = None
+
+    def scope_left(self) -> float | None:
+        """Return the seconds until the caller's deadline, ``None`` without one."""
+        deadline = self.scope.deadline
+        return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+    def context(self, id_: str, generation: int, deadline: float | None, recorder: Any = None) -> Context:
+        """Return the surroundings of the effect."""
+        scope = self.scope
+        if deadline is not None or recorder is not None:
+            scope = scope.within(deadline=deadline, recorder=recorder)
+        return Context(id_, self.parent, scope, generation)

@@ -1,0 +1,136 @@
+"""The two drivers of the guard's procedures.
+
+A procedure is a generator: it yields what has to be done (a store's verb, the effect, a pause) and gets the answer
+sent in. So each procedure is written once, and only these two functions know whether the caller waits in a thread or on
+an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from valhalla.guard.contracts import BeginRequest, CasRequest, Scan
+
+if TYPE_CHECKING:
+    from valhalla.guard.stores import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Call user code; ``timeout`` in seconds cuts coroutines only."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait ``seconds``, or until the row ``id`` changes where the store can tell."""
+
+    seconds: float
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """A verb on another store than the guard's: the caller's own transaction."""
+
+    store: Store
+    request: BeginRequest | CasRequest
+
+
+Command = BeginRequest | CasRequest | Scan | Invoke | Pause | On
+Steps = Generator[Command, Any, T]
+
+
+def run(steps: Steps[T], store: Store, stop: threading.Event) -> T:
+    """Drive a procedure in the caller's thread. ``stop`` ends pauses early."""
+    try:
+        command = next(steps)
+        while True:
+            try:
+                answer = _answer(command, store, stop)
+            except BaseException as error:  # noqa: BLE001 - the procedure decides what every error means
+                command = steps.throw(error)
+            else:
+                command = steps.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+def _answer(command: Command, store: Store, stop: threading.Event) -> Any:  # noqa: PLR0911 - one line per command
+    if isinstance(command, BeginRequest):
+        return store.begin(command)
+    if isinstance(command, CasRequest):
+        return store.cas(command)
+    if isinstance(command, Scan):
+        return store.scan(command)
+    if isinstance(command, Invoke):
+        return command.function(*command.args, **(command.kwargs or {}))
+    if isinstance(command, On):
+        request = command.request
+        return command.store.begin(request) if isinstance(request, BeginRequest) else command.store.cas(request)
+    wait = getattr(store, "wait", None)
+    if command.id is not None and wait is not None:
+        return wait(command.id, command.seconds)
+    return stop.wait(command.seconds)
+
+
+async def arun(steps: Steps[T], store: Store, stop: threading.Event) -> T:
+    """Drive a procedure on the event loop."""
+    try:
+        command = next(steps)
+        while True:
+            try:
+                answer = await _aanswer(command, store)
+            except GeneratorExit as error:
+                # the task is being thrown away and may not wait any more: write the end down at once
+                command = steps.throw(error)
+                while True:
+                    command = steps.send(_answer(command, store, stop))
+            except BaseException as error:  # noqa: BLE001 - the procedure decides what every error means
+                command = steps.throw(error)
+            else:
+                command = steps.send(answer)
+    except StopIteration as end:
+        return end.value
+
+
+async def _aanswer(command: Command, store: Store) -> Any:  # noqa: PLR0911 - one line per command
+    if isinstance(command, Invoke):
+        return await _invoke(command)
+    if isinstance(command, Pause):
+        return await asyncio.sleep(command.seconds)
+    if isinstance(command, On):
+        request, store = command.request, command.store
+    else:
+        request = command
+    if store.instant:
+        if isinstance(request, BeginRequest):
+            return store.begin(request)
+        return store.cas(request) if isinstance(request, CasRequest) else store.scan(request)
+    if isinstance(request, BeginRequest):
+        return await store.abegin(request)
+    if isinstance(request, CasRequest):
+        # a second cancellation must not tear the end of an effect from its record
+        return await asyncio.shield(asyncio.ensure_future(store.acas(request)))
+    return await store.ascan(request)
+
+
+async def _invoke(command: Invoke) -> Any:
+    result = command.function(*command.args, **(command.kwargs or {}))
+    if not inspect.isawaitable(result):
+        return result
+    if command.timeout is None:
+        return await result
+    async with asyncio.timeout(command.timeout):
+        return await result
