@@ -110,6 +110,7 @@ class Runtime:
                 size=settings.pool_size,
                 most=settings.pool_most,
                 rate=settings.pool_rate,
+                rush=settings.pool_rush,
             ),
             load=self.load,
         )

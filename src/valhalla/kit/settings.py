@@ -82,7 +82,10 @@ class Settings(BaseSettings):
     arena_size: int = Field(1000, ge=1, le=100_000, description="sandboxes that one arena database takes in its life")
     pool_size: int = Field(8, ge=0, le=100_000, description="complete sandboxes kept ready per template; 0: none")
     pool_most: int = Field(1000, ge=1, le=100_000, description="how far the pool grows with the rate of creations")
-    pool_rate: float = Field(40.0, gt=0, le=10_000, description="sandboxes the pool builds per second at most")
+    pool_rate: float = Field(40.0, gt=0, le=10_000, description="sandboxes the pool builds per second")
+    pool_rush: float = Field(
+        120.0, gt=0, le=10_000, description="sandboxes the pool builds per second at most, while callers wait for them"
+    )
     pool_templates: list[str] = Field(["community"], description="templates that are pooled")
 
     quota_objects: int = Field(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +20,8 @@ from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.pool import store
+from valhalla.sandbox.pool.meter import Meter
+from valhalla.sandbox.pool.pace import pace
 from valhalla.sandbox.pool.stock import Slot, Stock
 from valhalla.sandbox.slices.contracts import Names
 from valhalla.sandbox.teardown import Teardown
@@ -32,6 +33,9 @@ _DRAIN: Final = 20
 # seconds: how often a full pool is looked at, and how long a claim waits for others before the filler starts
 _IDLE: Final = 5.0
 _GATHER: Final = 0.05
+# seconds: how long the filler stands back under load, and for creations in line
+_HOLD: Final = 0.05
+_MAKE_WAY: Final = 0.1
 _ACTOR: Final = "filler"
 
 
@@ -40,13 +44,15 @@ class PoolSettings:
     """How many slots to keep of which templates.
 
     ``size`` is the floor per template; the target grows to what was claimed in the last ten seconds, up to ``most``.
-    ``rate`` bounds the building per second, so that the files of new slots never pile up for one checkpoint.
+    ``rate`` bounds the building per second, so that the files of new slots never pile up for one checkpoint; ``rush``
+    does so while callers wait. See ``pace``.
     """
 
     templates: tuple[str, ...] = ("community",)
     size: int = 8
     most: int = 1000
     rate: float = 40.0
+    rush: float = 120.0
     batch: int = 10
     oldest: timedelta = timedelta(hours=12)
 
@@ -91,8 +97,11 @@ class Filler:
         self._lease = lease
         self._clock = clock
         self._woken = asyncio.Event()
-        self._claims: dict[str, deque[float]] = {name: deque(maxlen=4096) for name in settings.templates}
+        self._meters = {name: Meter() for name in settings.templates}
         self._busy = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._late = 0.0
         self._renewed = 0.0
 
     @property
@@ -104,26 +113,26 @@ class Filler:
         """Return a reserved slot of this template version, or None: build in line."""
         if not self.enabled or template.name not in self._settings.templates:
             return None
-        self._claims[template.name].append(time.monotonic())
         self._woken.set()
-        return self.stock.take(template.name, template.version)
+        slot = self.stock.take(template.name, template.version)
+        self._meters[template.name].note(found=slot is not None)
+        return slot
 
     @contextlib.contextmanager
     def in_line(self) -> Generator[None]:
-        """Mark a creation that builds for itself: the filler pauses, for that one somebody waits for."""
+        """Mark a creation that builds for itself: the filler begins a moment later, for that one somebody waits for."""
         self._busy += 1
+        self._calm.clear()
         try:
             yield
         finally:
             self._busy -= 1
+            if not self._busy:
+                self._calm.set()
 
     def target(self, template: str) -> int:
         """How many ready slots this process wants of a template now: the floor, or what it claimed in ten seconds."""
-        since = time.monotonic() - 10
-        claims = self._claims[template]
-        while claims and claims[0] < since:
-            claims.popleft()
-        return min(self._settings.most, max(self._settings.size, len(claims)))
+        return min(self._settings.most, max(self._settings.size, self._meters[template].recent()))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, then give the stock back; a backend that is away is waited for."""
@@ -166,10 +175,19 @@ class Filler:
             )
             self.pool[template.name] = Level(self.target(template.name), ready, building)
             missing = self.target(template.name) - ready - building
-            if missing > 0 and not self._busy:
-                await self._build(template, min(missing, self._settings.batch))
-                await self._reserve(template)
-                more = more or missing > self._settings.batch
+            if missing <= 0:
+                continue
+            demand = self._meters[template.name].demand(target=missing + ready, ready=ready, late=self._late)
+            speed = pace(demand, rate=self._settings.rate, rush=self._settings.rush)
+            if not speed:
+                await self._pause(_HOLD)
+                more = True
+                continue
+            # one creation in line is sooner done alone; several are sooner served by a batch
+            await first_of(self._calm, seconds=_MAKE_WAY)
+            await self._build(template, min(missing, self._settings.batch), speed)
+            await self._reserve(template)
+            more = more or missing > self._settings.batch
         return more
 
     def _kind(self, name: str) -> Poolable:
@@ -206,7 +224,7 @@ class Filler:
         )
         self.stock.add(Slot(each, template.name, template.version) for each in names)
 
-    async def _build(self, template: Poolable, count: int) -> None:
+    async def _build(self, template: Poolable, count: int, speed: float) -> None:
         """Build one batch: rows first, so that a crash at any point leaves something the reaper can find."""
         started = time.monotonic()
         now = self._clock.now()
@@ -228,7 +246,13 @@ class Filler:
         await self._db.run(store.mark_ready, [each.id for each in names], now=self._clock.now())
         crashpoint("fill.ready")
         # the rest of this batch's share of the rate
-        await asyncio.sleep(max(0.0, count / self._settings.rate - (time.monotonic() - started)))
+        await self._pause(count / speed - (time.monotonic() - started))
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, and learn how late the process is."""
+        ends = time.monotonic() + max(0.0, seconds)
+        await asyncio.sleep(max(0.0, seconds))
+        self._late = time.monotonic() - ends
 
     def _new(self, template: Poolable) -> Slot:
         names = Names.for_sandbox(new_id(), cell=self._cell, database=self._backends.postgres.arenas.current)
@@ -236,8 +260,8 @@ class Filler:
 
     async def _abandon(self, names: Sequence[Names], error: BaseException) -> None:
         reason = error.detail if isinstance(error, Problem) else type(error).__name__
-        for each in names:
-            await self._retire(each.id, f"filling failed: {reason}", recut=True)
+        # together: a backend that says nothing is waited for once
+        await asyncio.gather(*(self._retire(each.id, f"filling failed: {reason}", recut=True) for each in names))
 
     async def _drain(self, current: Sequence[tuple[str, str]]) -> bool:
         """End some slots of older template versions or too old to live a full lifetime; True when there may be more."""
