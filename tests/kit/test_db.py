@@ -97,3 +97,8 @@ def test_a_full_disk_is_a_backend_that_is_away_and_says_so() -> None:
     assert is_away(wrapped)
     assert shortage(wrapped) == "the disk of Postgres is full"
     assert shortage(asyncpg.UniqueViolationError("x")) is None
+
+
+def test_a_session_that_the_server_has_just_ended_is_away() -> None:
+    """The driver reads the farewell, and then refuses the next statement in words of its own."""
+    assert is_away(asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"))

@@ -38,6 +38,14 @@ metadata = sa.MetaData(
 
 # SQLSTATE classes that mean "the server cannot serve now", not "the statement is wrong": 53 is a lack of resources.
 _AWAY: Final = ("08", "57P", "53")
+_BROKEN: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.ConnectionDoesNotExistError,
+    # the driver's word for a session that the dying server has just told so, before it closed it
+    asyncpg.InternalClientError,
+)
 _SHORTAGES: Final = {
     "53100": "the disk of Postgres is full",
     "53200": "Postgres is out of memory or of locks",
@@ -49,7 +57,7 @@ def is_away(error: BaseException) -> bool:
     """Say whether ``error``, or what caused it, means that the server cannot be reached."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, (OSError, asyncpg.InterfaceError, asyncpg.ConnectionDoesNotExistError, TimeoutError)):
+        if isinstance(seen, _BROKEN):
             return True
         state = getattr(seen, "sqlstate", None)
         if isinstance(state, str) and state.startswith(_AWAY):
