@@ -162,7 +162,9 @@ class Runtime:
     def _backends(self) -> Backends:
         settings, endpoints = self.settings, self.endpoints
         limits = PostgresLimits(
-            connections=settings.sandbox_connections, statement_timeout=settings.sandbox_statement_timeout
+            connections=settings.sandbox_connections,
+            statement_timeout=settings.sandbox_statement_timeout,
+            scram_iterations=settings.scram_iterations,
         )
         valkey = endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
         if valkey is None:

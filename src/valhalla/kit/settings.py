@@ -70,6 +70,13 @@ class Settings(BaseSettings):
     sandbox_statement_timeout: Duration = Field(
         timedelta(seconds=60), description="longest statement in a sandbox's database, unless it says else"
     )
+    scram_iterations: int = Field(
+        4096,
+        ge=1,
+        le=1_000_000,
+        description="rounds of sandboxes' Postgres passwords, which are 256 random bits: 1 is as safe and makes and"
+        " connects faster, but Java's driver refuses it",
+    )
     templates_dir: Path | None = Field(
         None, description="folders of .sql files or with a template.toml; data_dir/templates when absent"
     )

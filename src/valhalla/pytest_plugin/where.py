@@ -23,6 +23,8 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "max_sandboxes_per_owner": "100000",
     # made ahead while tests run; what is left of it serves the next run
     "pool_size": "20",
+    # Python's drivers take it, and every test connects: 2 ms instead of 4
+    "scram_iterations": "1",
     "access_log": "false",
     "log_level": "warning",
 }

@@ -12,6 +12,7 @@ import asyncpg
 
 from valhalla.kernel.clock import isoformat
 from valhalla.kernel.problems import Unavailable
+from valhalla.kit.scram import ITERATIONS
 from valhalla.kit.sql import identifier, literal
 from valhalla.sandbox.slices.postgres.pools import Pools
 
@@ -29,6 +30,7 @@ class PostgresLimits:
     statement_timeout: timedelta = timedelta(seconds=60)
     idle_in_transaction_timeout: timedelta = timedelta(minutes=5)
     temp_file_limit: str = "1GB"
+    scram_iterations: int = ITERATIONS
 
 
 def role_script(

@@ -63,7 +63,7 @@ class PostgresSlice:
         Raises:
             Unavailable: the server cannot be reached.
         """
-        secret = await asyncio.to_thread(verifier, self.password(names))
+        secret = await self._verifier(names)
         if names.isolation == "database":
             await self._provision_database(names, secret, expires_at, seed)
             return
@@ -86,10 +86,14 @@ class PostgresSlice:
         Raises:
             Unavailable: the server cannot be reached.
         """
-        secrets = await asyncio.gather(*(asyncio.to_thread(verifier, self.password(names)) for names in many))
+        secrets = await asyncio.gather(*map(self._verifier, many))
         scripts = (self._script(names, secret, expires_at, seed) for names, secret in zip(many, secrets, strict=True))
         async with self._pools.connection(many[0].database) as connection:
             await connection.execute("".join(scripts))
+
+    async def _verifier(self, names: Names) -> str:
+        # thousands of rounds of SHA-256; the server repeats them to see that the password is not empty
+        return await asyncio.to_thread(verifier, self.password(names), iterations=self._limits.scram_iterations)
 
     def _script(self, names: Names, secret: str, expires_at: datetime, seed: str | None) -> str:
         # One simple-protocol string is one transaction: role, schema and contents commit together or not at all.
