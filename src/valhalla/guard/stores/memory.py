@@ -135,7 +135,6 @@ class MemoryStore:
                     return False
                 table.pop(key, None)
                 table[key] = row
-                self._forget(met)
         self._index[row.id] = row
         if row.state == "held":
             self._holds[row.principal] += 1
@@ -244,10 +243,6 @@ class MemoryStore:
         """Let a row of the fused path be found by its id: somebody may have to settle it."""
         self._index[row.id] = row
 
-    def _forget(self, row: Row) -> None:
-        if self._index.get(row.id) is row and row.state != "denied":
-            del self._index[row.id]
-
     def scan(self, query: Scan) -> Page:
         """Read rows or ledger lines."""
         with self._lock:
@@ -306,9 +301,11 @@ class MemoryStore:
                     elif row.state == "succeeded" and (young := young + 1) == _YOUNG:
                         # of one action all rows live equally long, so the oldest come first
                         break
-            for row in [r for r in islice(self._index.values(), limit) if r.key is None and r.gone(now)]:
-                del self._index[row.id]
-                touched += 1
+            for row in list(islice(self._index.values(), limit)):
+                # rows that another has replaced are found by their id until their own time is over
+                if row.gone(now) and (row.key is None or self.table(row.cold.name).get(row.key) is not row):
+                    del self._index[row.id]
+                    touched += 1
         return touched
 
     def wait(self, row_id: str, seconds: float) -> None:
