@@ -23,6 +23,7 @@ class GcraTable(Table[float]):
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
         self.curve: Curve = _curve(limit, now, 0.0)
+        self._bent = now
         # a Curve or None; untyped, because the short way finds the None by unpacking it
         self.open: Any = None
         super().__init__(shared=limit.scope == "all", now=now)
@@ -44,26 +45,32 @@ class GcraTable(Table[float]):
         rate, lift, grid, burst = self.curve
         if units > burst:
             return False
+        if self.shared:
+            subject = ""
         virtual = now * rate + lift - grid
         edge = virtual + burst - units
-        shard = self.shard(subject)
+        shard = self.shards[hash(subject) & self.mask]
         while True:
+            if subject not in shard.young:
+                self.install(shard, subject, now)
             try:
                 # one line without a call, see shards
                 # fmt: off
                 shard.young[subject] = (virtual if tat < virtual else tat) + units if (tat := shard.young[subject]) <= edge else tat  # noqa: E501, FURB136
                 # fmt: on
             except KeyError:
-                self.install(shard, subject, now)
-            else:
-                return tat <= edge
+                continue
+            return tat <= edge
 
     def refund(self, subject: str, units: int, at: float | None, now: float) -> None:
         """Give back what a take at ``at`` still weighs (without it: all)."""
         rate, lift, grid, _ = self.curve
         virtual = now * rate + lift - grid
+        if self.shared:
+            subject = ""
         owed = units if at is None else units - max(0.0, now - at) * rate
-        if owed <= 0 or self.find(subject) is None:
+        # what came back at another rate is not known any more: better too little than too much
+        if owed <= 0 or (at is not None and at < self._bent) or self.find(subject) is None:
             return
         shard = self.shard(subject)
         while True:
@@ -82,7 +89,7 @@ class GcraTable(Table[float]):
         rate, lift, grid, burst = self.curve
         if units > burst:
             return None
-        found = self.find(subject)
+        found = self.find("" if self.shared else subject)
         edge = now * rate + lift - grid + burst - units
         if found is None or found <= edge:
             return 0.0
@@ -96,7 +103,7 @@ class GcraTable(Table[float]):
 
     def state(self, subject: str, now: float) -> tuple[int, float]:
         """Return units remaining and seconds until full again."""
-        found = self.find(subject)
+        found = self.find("" if self.shared else subject)
         ahead = 0.0 if found is None else found - self._virtual(now)
         rate, _, _, burst = self.curve
         return (int(burst), 0.0) if ahead <= 0 else (max(0, math.floor(burst - ahead)), ahead / rate)
@@ -105,6 +112,7 @@ class GcraTable(Table[float]):
         """Go on under another limit of the same kind."""
         self.limit = limit
         self.curve = _curve(limit, now, self._virtual(now))
+        self._bent = now
 
     def allow(self, way: bool) -> None:
         """Open or close the short way."""
@@ -118,10 +126,12 @@ class GcraTable(Table[float]):
         self, clock: Callable[[], float], admitted: object, slow: Callable[[str, int], object]
     ) -> Callable[..., Any]:
         """Return the short way for a cost of one; all that is unusual goes to ``slow``."""
-        shards, mask, table = self.shards, self.mask, self
+        shards, mask, table, shared = self.shards, self.mask, self, self.shared
 
         def check(subject: str = "", cost: int = 1) -> object:
             now = clock()
+            if shared:
+                subject = ""
             try:
                 curve: Curve = table.open
                 rate, lift, grid, burst = curve

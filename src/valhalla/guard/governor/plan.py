@@ -22,9 +22,9 @@ def table_of(limit: Limit, now: float) -> AnyTable:
 
 
 class Plan:
-    """One resource's tables. A lone table takes by itself; several are looked at and then taken under ``lock``.
+    """One resource's tables. A lone table takes by itself; several are taken under ``lock``.
 
-    Whoever takes from a table of several holds the lock, so nobody sees one limit taken and the next one not.
+    Whoever takes from one of several tables holds the lock, so nobody sees what is undone because the next one refuses.
     """
 
     def __init__(
@@ -87,43 +87,32 @@ class Plan:
         """Give back to all tables (or those named)."""
         now = self._clock()
         for table in self._chosen(cost, names):
-            table.refund(_key(table, subject), cost * table.limit.cost, at, now)
+            table.refund(subject, cost * table.limit.cost, at, now)
 
     def _take(self, tables: tuple[AnyTable, ...], subject: str, cost: int, now: float) -> Decision:
-        for table in tables:
-            if now >= table.due:
-                table.sweep(now)
         while True:
-            if len(tables) != 1:
-                shadows, refusal = self._look(tables, subject, cost, now)
-                if refusal is None and self._take_all(tables, shadows, subject, cost, now):
+            taken: list[AnyTable] = []
+            shadows: tuple[str, ...] = ()
+            for table in tables:
+                limit = table.limit
+                if now >= table.due:
+                    table.sweep(now)
+                if table.take(subject, cost * limit.cost, now):
+                    taken.append(table)
+                elif limit.shadow:
+                    shadows += (limit.name,)
+                else:
                     break
             else:
-                if self._take_all(tables, (), subject, cost, now):
-                    shadows = ()
-                    break
-                shadows, refusal = self._look(tables, subject, cost, now)
-                if shadows:
-                    break
+                for name in shadows:
+                    self._shadowed(name)
+                return Decision("allowed", now, self._policies(tables, subject), 0.0, None, shadows)
+            for table in taken:
+                table.refund(subject, cost * table.limit.cost, None, now)
+            refusal = self._look(tables, subject, cost, now)[1]
+            # none: another thread gave something back between our two looks
             if refusal is not None:
                 return refusal
-        for name in shadows:
-            self._shadowed(name)
-        return Decision("allowed", now, self._policies(tables, subject), shadowed=tuple(shadows))
-
-    def _take_all(self, tables: tuple[AnyTable, ...], but: Sequence[str], subject: str, cost: int, now: float) -> bool:
-        taken: list[tuple[AnyTable, str, int]] = []
-        for table in tables:
-            if table.limit.name in but:
-                continue
-            key, units = _key(table, subject), cost * table.limit.cost
-            if not table.take(key, units, now):
-                # only a caller who was still under way when the limits became several comes in between
-                for other, its_key, its_units in taken:
-                    other.refund(its_key, its_units, None, now)
-                return False
-            taken.append((table, key, units))
-        return True
 
     def _look(
         self, tables: tuple[AnyTable, ...], subject: str, cost: int, now: float
@@ -133,7 +122,7 @@ class Plan:
         longest, by, why = 0.0, None, "limited"
         for table in tables:
             limit = table.limit
-            wait = table.wait(_key(table, subject), cost * limit.cost, now)
+            wait = table.wait(subject, cost * limit.cost, now)
             if wait == 0.0:
                 continue
             if limit.shadow:
@@ -152,11 +141,7 @@ class Plan:
     def _policies(self, tables: tuple[AnyTable, ...], subject: str) -> Callable[[], Policies]:
         def policies() -> Policies:
             now = self._clock()
-            return tuple(
-                (table.limit.name, *table.state(_key(table, subject), now))
-                for table in tables
-                if not table.limit.shadow
-            )
+            return tuple((table.limit.name, *table.state(subject, now)) for table in tables if not table.limit.shadow)
 
         return policies
 
@@ -170,7 +155,3 @@ class Plan:
         if not wanted.issubset(known):
             raise UnknownLimit("the resource has no limit of one of these names", known=known)
         return tuple(table for table in self.tables if table.limit.name in wanted)
-
-
-def _key(table: AnyTable, subject: str) -> str:
-    return subject if table.limit.scope == "subject" else ""

@@ -57,7 +57,9 @@ class RingTable(Table[Ring]):
 
     def take(self, subject: str, units: int, now: float) -> bool:
         """Take the units or nothing."""
-        shard = self.shard(subject)
+        if self.shared:
+            subject = ""
+        shard = self.shards[hash(subject) & self.mask]
         while True:
             ring = self._ring(shard, subject, now)
             capacity, edge = self.limit.capacity, now - self.limit.window
@@ -70,32 +72,31 @@ class RingTable(Table[Ring]):
                     return False
                 longer = _ascending(times, head) + _empty(min(capacity, max(2 * size, size + units)) - size)
                 self._replace(shard, subject, ring, (times, head, newest), longer, size)
-                continue
-            stamp = max(now, newest)
-            end = head + units
-            first, rest = slice(head, min(end, size)), slice(0, max(0, end - size))
-            front, back = array("d", [stamp]) * (first.stop - head), array("d", [stamp]) * rest.stop
-            end %= size
-            # one line without a call, see shards: if nobody wrote since we looked, write
-            # fmt: off
-            if subject in shard.young and shard.young[subject] is ring and ring.times is times and ring.head == head and times[head - 1] == newest: times[first] = front; times[rest] = back; ring.head = end; return True  # noqa: E501, E701, E702
-            # fmt: on
+            elif self._write(shard, subject, ring, (times, head, newest), max(now, newest), head, units):
+                return True
 
     def refund(self, subject: str, units: int, at: float | None, now: float) -> None:
         """Take the oldest units out that were taken at ``at`` or later (without it: the newest)."""
+        if self.shared:
+            subject = ""
         shard = self.shard(subject)
+        edge = now - self.limit.window
+        if at is not None and at <= edge:
+            return
         while self.find(subject) is not None:
             ring = self._ring(shard, subject, now)
             times, head, size = ring.times, ring.head, ring.size
-            newest = times[head - 1]
+            seen = times, head, times[head - 1]
+            if at is None:
+                # the newest become the oldest, and free
+                gone = min(units, size)
+                if self._write(shard, subject, ring, seen, -math.inf, (head - gone) % size, gone, -gone):
+                    return
+                continue
             ascending = _ascending(times, head)
-            live = bisect_right(ascending, now - self.limit.window)
-            begin = max(live, size - units if at is None else bisect_left(ascending, at))
-            gone = len(ascending[begin : begin + units])
-            fewer = _empty(gone) + ascending[:begin] + ascending[begin + gone :]
-            if at is not None and at <= now - self.limit.window:
-                return
-            if self._replace(shard, subject, ring, (times, head, newest), fewer, 0):
+            begin = bisect_left(ascending, at)
+            left = ascending[:begin] + ascending[begin + units :]
+            if self._replace(shard, subject, ring, seen, _empty(size - len(left)) + left, 0):
                 return
 
     def wait(self, subject: str, units: int, now: float) -> float | None:
@@ -103,7 +104,7 @@ class RingTable(Table[Ring]):
         capacity, window = self.limit.capacity, self.limit.window
         if units > capacity:
             return None
-        ring = self.find(subject)
+        ring = self.find("" if self.shared else subject)
         if ring is None:
             return 0.0
         times, head, size = ring.times, ring.head, ring.size
@@ -121,7 +122,7 @@ class RingTable(Table[Ring]):
 
     def state(self, subject: str, now: float) -> tuple[int, float]:
         """Return units remaining and seconds until full again."""
-        ring = self.find(subject)
+        ring = self.find("" if self.shared else subject)
         if ring is None:
             return self.limit.capacity, 0.0
         times, head, size = ring.times, ring.head, ring.size
@@ -145,10 +146,12 @@ class RingTable(Table[Ring]):
         self, clock: Callable[[], float], admitted: object, slow: Callable[[str, int], object]
     ) -> Callable[..., Any]:
         """Return the short way for a cost of one; all that is unusual goes to ``slow``."""
-        shards, mask, table = self.shards, self.mask, self
+        shards, mask, table, shared = self.shards, self.mask, self, self.shared
 
         def check(subject: str = "", cost: int = 1) -> object:
             now = clock()
+            if shared:
+                subject = ""
             try:
                 window: float = table.open
                 edge = now - window
@@ -171,6 +174,29 @@ class RingTable(Table[Ring]):
             if ring is not None:
                 return ring
             self.install(shard, subject, now)
+
+    def _write(
+        self,
+        shard: Shard[Ring],
+        subject: str,
+        ring: Ring,
+        seen: tuple[array[float], int, float],
+        stamp: float,
+        start: int,
+        units: int,
+        turn: int | None = None,
+    ) -> bool:
+        """Write ``stamp`` from ``start`` on and turn the head, by ``units`` if not told, if nobody wrote since ``seen``."""
+        times, head, newest = seen
+        end, size = start + units, len(times)
+        first, rest = slice(start, min(end, size)), slice(0, max(0, end - size))
+        front, back = array("d", [stamp]) * (first.stop - start), array("d", [stamp]) * rest.stop
+        after = (head + (units if turn is None else turn)) % size
+        # one line without a call, see shards
+        # fmt: off
+        if subject in shard.young and shard.young[subject] is ring and ring.times is times and ring.head == head and times[head - 1] == newest: times[first] = front; times[rest] = back; ring.head = after; return True  # noqa: E501, E701, E702
+        # fmt: on
+        return False
 
     def _replace(
         self,

@@ -30,7 +30,8 @@ MAX_SUBJECT: Final = 512
 _SHARDS: Final = 64
 # buckets that one call looks at on the way: more than one, so that sweeping is faster than filling
 _STEP: Final = 8
-_SMALLEST: Final = 64
+# below this a shard is swept by the clock alone: subjects that come back soon find their bucket
+_SMALLEST: Final = 256
 
 
 class Shard(Generic[Value]):
@@ -60,6 +61,7 @@ class Table(Generic[Value]):
         """``shared`` tables have one bucket and need no shards."""
         self.shards: tuple[Shard[Value], ...] = tuple(Shard[Value]() for _ in range(1 if shared else _SHARDS))
         self.mask: Final = len(self.shards) - 1
+        self.shared: Final = shared
         self.due = now
         self._turn = 0
         self._sweeping = threading.Lock()
@@ -81,12 +83,15 @@ class Table(Generic[Value]):
     # finding
 
     def shard(self, subject: str) -> Shard[Value]:
-        """Return the part that holds the subject."""
+        """Return the part that holds the subject (of a shared table: everybody)."""
         return self.shards[hash(subject) & self.mask]
 
     def find(self, subject: str) -> Value | None:
         """Return the bucket, to look at."""
         shard = self.shard(subject)
+        found = shard.young.get(subject)
+        if found is not None or not shard.old:
+            return found
         with shard.lock:
             found = shard.young.get(subject)
             return shard.old.get(subject) if found is None else found
