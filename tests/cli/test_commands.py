@@ -79,6 +79,14 @@ def test_new(plane: FakePlane, data_dir: Path, valhalla: Valhalla) -> None:
     assert (made["tags"], made["metadata"], made["template"]) == (["a", "b"], {"k": "v=w"}, "empty")
 
 
+def test_new_with_slices(plane: FakePlane, data_dir: Path, valhalla: Valhalla) -> None:
+    valhalla("sandbox", "new", "--slices", "postgres, sqlite")
+    assert plane.seen[-1][3]["slices"] == ["postgres", "sqlite"]
+    valhalla("sandbox", "new")
+    assert "slices" not in (plane.seen[-1][3] or {})
+    assert valhalla("sandbox", "new", "--slices", "postgres,").code == 2
+
+
 def test_new_quietly_and_as_json(plane: FakePlane, data_dir: Path, valhalla: Valhalla) -> None:
     assert valhalla("sandbox", "create", "-q").out == "ada-brave-otter\n"
 

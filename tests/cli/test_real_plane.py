@@ -193,3 +193,23 @@ def test_down_and_up_again(up: tuple[Path, Result], real: Run) -> None:
 
     assert json.loads(real("up", "--detach", "--json").out).items() >= {"url": url, "started": True}.items()
     assert real("status").code == 0
+
+
+def test_slices_and_where_they_are(quick: Run) -> None:
+    """Only SQLite: a file that works and no other variable; an arena is named by the status."""
+    assert quick("sandbox", "new", "light", "--slices", "sqlite", "-q").code == 0
+    env = json.loads(quick("sandbox", "env", "light", "--json").out)
+    assert env.keys() == {"SANDBOX_ID", "SANDBOX_NAME", "SANDBOX_ROUTES", "DATABASE_URL", "SQLITE_PATH"}
+    assert Path(env["SQLITE_PATH"]).is_file()
+    assert "database" not in quick("sandbox", "status", "light").out
+    assert quick("sandbox", "rm", "-y", "light").code == 0
+    assert not Path(env["SQLITE_PATH"]).exists()
+
+    assert quick("sandbox", "new", "full", "-q").code == 0
+    assert re.search(r"database +vh_[a-z0-9]+_arena_1 \(an arena\)", quick("sandbox", "status", "full").out)
+    assert json.loads(quick("sandbox", "status", "full", "--json").out)["isolation"] == "schema"
+    assert quick("sandbox", "rm", "-y", "full").code == 0
+
+    refused = quick("sandbox", "new", "--slices", "mysql", "--json")
+    assert refused.code == 1
+    assert json.loads(refused.err or refused.out)["code"] == "slice-unknown"

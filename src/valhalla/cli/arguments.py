@@ -53,6 +53,18 @@ def route(value: str) -> tuple[str, str]:
     return kind, key
 
 
+def words(value: str) -> tuple[str, ...]:
+    """Split a list at its commas; an empty text is an empty list.
+
+    Raises:
+        click.BadParameter: there is nothing between two of them.
+    """
+    found = tuple(word.strip() for word in value.split(",")) if value else ()
+    if not all(found):
+        raise click.BadParameter(f"{value!r} is no list: write NAME,NAME.")
+    return found
+
+
 def metadata(pairs: Sequence[str]) -> dict[str, str]:
     """Read ``K=V`` pairs.
 

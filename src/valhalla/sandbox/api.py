@@ -76,6 +76,7 @@ def _lifecycle(routes: APIRouter, service: SandboxService) -> None:
             tags=body.tags,
             metadata=body.metadata,
             routes=[(route.kind, route.key) for route in body.routes],
+            slices=body.slices,
         )
         if dry_run:
             planned = planned_out(await service.plan(principal, spec))

@@ -117,6 +117,7 @@ class Express:
 
 def described(sandbox: Sandbox) -> dict[str, Any]:
     """Return what ``wire.SandboxOut`` says of a sandbox."""
+    database, schema, isolation = sandbox.names.place
     return {
         "id": sandbox.id,
         "name": sandbox.name,
@@ -127,8 +128,10 @@ def described(sandbox: Sandbox) -> dict[str, Any]:
         "tags": sandbox.tags,
         "metadata": sandbox.metadata,
         "routes": [{"kind": route.kind, "key": route.key, "linked_at": route.linked_at} for route in sandbox.routes],
-        "database": sandbox.names.database,
-        "schema": sandbox.names.schema,
+        "slices": sandbox.names.slices,
+        "isolation": isolation,
+        "database": database,
+        "schema": schema,
         "created_by": sandbox.created_by,
         "created_at": sandbox.created_at,
         "expires_at": sandbox.expires_at,

@@ -23,7 +23,7 @@ from valhalla.sandbox import access, rules, store
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Route, Sandbox, Spec, TableStats
 from valhalla.sandbox.creation import Created, Creation
-from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound
+from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound, SliceMissing
 from valhalla.sandbox.filling import refill
 from valhalla.sandbox.health import judge
 from valhalla.sandbox.pool import Checkout, Claims, Endings, Filler, PoolSettings
@@ -326,9 +326,12 @@ class SandboxService:
 
         Raises:
             NotRunning: it is not running.
+            SliceMissing: it has no Postgres slice.
         """
         sandbox = await self.get(principal, reference)
         self._must_run(sandbox)
+        if "postgres" not in sandbox.names.slices:
+            raise SliceMissing("the sandbox has no Postgres slice", slice="postgres")
         return await self.backends.postgres.stats(sandbox.names)
 
     async def audit(self, principal: Principal, reference: str, *, limit: int, cursor: str | None) -> Any:

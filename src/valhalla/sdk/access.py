@@ -50,13 +50,22 @@ class NatsAccess(Model, frozen=True, kw_only=True):
         return f"NatsAccess(url={self.url!r}, prefix={self.prefix!r}, creds=***)"
 
 
+class SqliteAccess(Model, frozen=True, kw_only=True):
+    """The sandbox's own SQLite file, on the control plane's machine."""
+
+    url: str
+    path: str
+
+
 class Connection(Model, frozen=True, kw_only=True):
     """How to enter a sandbox. ``env`` lacks only ``NATS_CREDS``, which is a file on the client's side."""
 
     postgres: PostgresAccess | None = None
     valkey: ValkeyAccess | None = None
     nats: NatsAccess | None = None
+    sqlite: SqliteAccess | None = None
     env: dict[str, str]
 
     def __repr__(self) -> str:
-        return f"Connection(postgres={self.postgres!r}, valkey={self.valkey!r}, nats={self.nats!r}, env=***)"
+        rest = f"sqlite={self.sqlite!r}, env=***)"
+        return f"Connection(postgres={self.postgres!r}, valkey={self.valkey!r}, nats={self.nats!r}, {rest}"

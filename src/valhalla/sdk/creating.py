@@ -20,6 +20,7 @@ class CreateArgs(TypedDict, total=False):
     tags: Iterable[str]
     metadata: Mapping[str, Any] | None
     routes: Iterable[tuple[str, str]]
+    slices: Iterable[str]
     idempotency_key: str | None
 
 
@@ -41,5 +42,6 @@ def creation(name: str | None, **args: Unpack[CreateArgs]) -> Request[Sandbox]:
         tags=tuple(args.get("tags") or ()),
         metadata=dict(args.get("metadata") or {}),
         routes=tuple(args.get("routes") or ()),
+        slices=tuple(args.get("slices") or ()),
     )
     return calls.create(draft, idempotency_key=args.get("idempotency_key"))

@@ -37,6 +37,8 @@ class Sandbox(Model, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     destroyed_at: datetime | None = None
     last_activity_at: datetime | None = None
+    slices: tuple[str, ...] = ()
+    isolation: str | None = None
     database: str | None = None
     schema: str | None = None
     created_by: str | None = None
@@ -63,6 +65,7 @@ class Draft(Model, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = {}
     routes: tuple[tuple[str, str], ...] = ()
+    slices: tuple[str, ...] = ()
 
     def body(self) -> dict[str, object]:
         """Return the members that were given, as the control plane reads them."""
@@ -79,7 +82,10 @@ class DryRun(Model, frozen=True, kw_only=True):
 
 
 class Health(Model, frozen=True, kw_only=True):
-    """A sandbox's health: ``healthy``, ``degraded`` or ``unhealthy``, with the reasons."""
+    """A sandbox's health: ``healthy``, ``degraded`` or ``unhealthy``, with the reasons.
+
+    ``database`` is the arena that holds its ``schema``, or with ``isolation`` ``database`` its own.
+    """
 
     id: str
     name: str
@@ -87,6 +93,10 @@ class Health(Model, frozen=True, kw_only=True):
     health: str
     reasons: tuple[str, ...] = ()
     checks: dict[str, Check] = {}
+    slices: tuple[str, ...] = ()
+    isolation: str | None = None
+    database: str | None = None
+    schema: str | None = None
     expires_at: datetime | None = None
 
 

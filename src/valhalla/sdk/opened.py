@@ -69,6 +69,16 @@ class OpenSandbox:
         return f"postgresql+{driver}://{self.database_url.partition('://')[2]}"
 
     @property
+    def sqlite_url(self) -> str:
+        """The SQLite address as SQLAlchemy takes it: ``sqlite:///…``."""
+        return _have(self.connection.sqlite, "sqlite").url
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file; it is on the control plane's machine."""
+        return Path(_have(self.connection.sqlite, "sqlite").path)
+
+    @property
     def redis_url(self) -> str:
         """The Valkey address with user and password: ``redis://…``."""
         return _have(self.connection.valkey, "valkey").url

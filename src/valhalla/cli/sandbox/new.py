@@ -18,6 +18,13 @@ from valhalla.cli.text import printable
 @click.option("-t", "--ttl", type=arguments.ttl, help="Time to live: 90m, 24h, 7d (default: 24h).")
 @click.option("--template", help="What its database starts with: community, empty, or your own.")
 @click.option("-r", "--route", "routes", type=arguments.route, multiple=True, help="Events to send there; repeatable.")
+@click.option(
+    "--slices",
+    type=arguments.words,
+    default="",
+    metavar="NAME,...",
+    help="Which backends: postgres, valkey, nats, sqlite (default: the first three).",
+)
 @click.option("-o", "--owner", help="Whose it is (default: the key's owner).")
 @click.option("-d", "--description", help="What it is for.")
 @click.option("--tag", "tags", multiple=True, help="A word to find it by; repeatable.")
@@ -39,6 +46,7 @@ def command(
     \b
     Example:
       valhalla sandbox new try-it --ttl 90m --route discord.guild:123456789012345678
+      valhalla sandbox new --slices postgres,sqlite
     """
     members = arguments.metadata(pairs)
     with invocation.client(timeout=60) as client:

@@ -36,6 +36,7 @@ def show(invocation: Invocation, sandbox: Mapping[str, Any]) -> None:
         ("owner", sandbox.get("owner")),
         ("template", sandbox.get("template")),
         ("expires", described),
+        ("slices", ", ".join(sequence(sandbox, "slices"))),
         ("schema", sandbox.get("schema")),
         ("routes", routes_of(sandbox)),
         ("description", sandbox.get("description")),

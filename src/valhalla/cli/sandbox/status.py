@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -61,11 +62,19 @@ def _print(invocation: Invocation, health: dict[str, Any], *, watch: bool) -> No
     say(f"{printable(health['name'])} is {paint(invocation, level)}")
     expires = relative(instant_of(health.get("expires_at")))
     reasons = "; ".join(str(reason) for reason in sequence(health, "reasons"))
-    fields(invocation, [("status", health.get("status")), ("expires", expires), ("reasons", reasons)])
+    members = [("status", health.get("status")), ("expires", expires), ("database", place_of(health))]
+    fields(invocation, [*members, ("reasons", reasons)])
     rows = [check_row(part, check) for part, check in mapping(health, "checks").items()]
     if rows:
         say("")
         table(invocation, ["check", "state", "latency", "reason"], rows)
+
+
+def place_of(health: Mapping[str, Any]) -> str | None:
+    """Return where the Postgres slice is: its arena, or that the database is its own."""
+    if not health.get("database"):
+        return None
+    return f"{health['database']} ({'its own' if health.get('isolation') == 'database' else 'an arena'})"
 
 
 def check_row(part: str, check: dict[str, Any]) -> tuple[str, str, str, str]:

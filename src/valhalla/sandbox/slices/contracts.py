@@ -34,6 +34,13 @@ class Names:
         """Only a sandbox's own database ends with its id."""
         return "database" if self.database.endswith(self.id) else "schema"
 
+    @property
+    def place(self) -> tuple[str, str, Isolation] | tuple[None, None, None]:
+        """Database, schema and isolation of the Postgres slice, or nothing when there is none."""
+        if "postgres" not in self.slices:
+            return None, None, None
+        return self.database, self.schema, self.isolation
+
     @classmethod
     def for_sandbox(
         cls, sandbox_id: str, *, cell: str, database: str, slices: tuple[str, ...] = DEFAULT_SLICES

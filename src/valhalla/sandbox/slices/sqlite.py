@@ -56,7 +56,9 @@ class SqliteSlice:
 
         def make() -> None:
             with contextlib.closing(pristine(chosen)) as built:
-                image = built.serialize()
+                # SQLite does not serialize a database without a page; an empty file is one
+                (pages,) = built.execute("PRAGMA page_count").fetchone()
+                image = built.serialize() if pages else b""
             self._folders.make(names.id, image)
 
         await self._run(make)

@@ -85,9 +85,11 @@ def take_lease(conn: Connection, sandbox_id: str, *, now: datetime, horizon: dat
 
 
 def live_names(conn: Connection) -> list[Names]:
-    """Return the names of every sandbox and slot that has credentials, or is being given them."""
+    """Return the names of every sandbox and slot that has a Valkey user, or is being given one."""
     rows = conn.execute(
-        sa.select(sandboxes).where(sandboxes.c.status.in_(("pending", "creating", "running")))
+        sa.select(sandboxes).where(
+            sandboxes.c.status.in_(("pending", "creating", "running")), sandboxes.c.slices.contains(["valkey"])
+        )
     ).mappings()
     return [names_of(row) for row in rows]
 

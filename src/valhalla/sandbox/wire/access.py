@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NotRequired
+
 from typing_extensions import TypedDict
 
 
@@ -39,10 +41,21 @@ class NatsAccess(TypedDict):
     jwt_expires_at: str
 
 
-class ConnectionOut(TypedDict):
-    """Addresses and credentials; all of it is secret. ``env`` lacks ``NATS_CREDS``: a file of the client's."""
+class SqliteAccess(TypedDict):
+    """The sandbox's own file, on the control plane's machine."""
 
-    postgres: PostgresAccess
-    valkey: ValkeyAccess
-    nats: NatsAccess
+    url: str
+    path: str
+
+
+class ConnectionOut(TypedDict):
+    """Addresses and credentials of the slices that there are; all of it is secret.
+
+    ``env`` lacks ``NATS_CREDS``: a file of the client's.
+    """
+
+    postgres: NotRequired[PostgresAccess]
+    valkey: NotRequired[ValkeyAccess]
+    nats: NotRequired[NatsAccess]
+    sqlite: NotRequired[SqliteAccess]
     env: dict[str, str]

@@ -10,6 +10,7 @@ from pydantic import Field
 from valhalla.kernel.clock import isoformat
 from valhalla.kit.http import WireModel
 from valhalla.sandbox.contracts import Extension, Sandbox, Status
+from valhalla.sandbox.slices.contracts import Isolation
 from valhalla.sandbox.wire.access import ConnectionOut
 
 
@@ -33,8 +34,10 @@ class SandboxOut(WireModel):
     tags: list[str]
     metadata: dict[str, Any]
     routes: list[RouteOut]
-    database: str
-    schema_name: str = Field(serialization_alias="schema")
+    slices: list[str]
+    isolation: Isolation | None
+    database: str | None
+    schema_name: str | None = Field(serialization_alias="schema")
     created_by: str
     created_at: datetime
     expires_at: datetime
@@ -45,6 +48,7 @@ class SandboxOut(WireModel):
     @classmethod
     def of(cls, sandbox: Sandbox, **more: Any) -> Any:
         """Return the model of a sandbox; ``more`` fills a subclass's members."""
+        database, schema, isolation = sandbox.names.place
         return cls(
             id=sandbox.id,
             name=sandbox.name,
@@ -55,8 +59,10 @@ class SandboxOut(WireModel):
             tags=list(sandbox.tags),
             metadata=dict(sandbox.metadata),
             routes=[RouteOut(kind=r.kind, key=r.key, linked_at=r.linked_at) for r in sandbox.routes],
-            database=sandbox.names.database,
-            schema_name=sandbox.names.schema,
+            slices=list(sandbox.names.slices),
+            isolation=isolation,
+            database=database,
+            schema_name=schema,
             created_by=sandbox.created_by,
             created_at=sandbox.created_at,
             expires_at=sandbox.expires_at,
@@ -108,6 +114,8 @@ def planned_out(sandbox: Sandbox) -> PlannedOut:
             "name": sandbox.name,
             "owner": sandbox.owner,
             "template": sandbox.template,
+            "slices": list(sandbox.names.slices),
+            "isolation": sandbox.names.place[2],
             "tags": list(sandbox.tags),
             "routes": [str(route) for route in sandbox.routes],
             "expires_at": isoformat(sandbox.expires_at),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import Field
+
 from valhalla.kit.http import WireModel
 from valhalla.sandbox.contracts import HealthReport, ReapReport, Status
-from valhalla.sandbox.slices.contracts import Probe
+from valhalla.sandbox.slices.contracts import Isolation, Probe
 from valhalla.sandbox.wire.answers import RouteOut
 
 
@@ -29,6 +31,10 @@ class StatusOut(WireModel):
     health: Literal["healthy", "degraded", "unhealthy"]
     reasons: list[str]
     checks: dict[str, ProbeOut]
+    slices: list[str]
+    isolation: Isolation | None
+    database: str | None
+    schema_name: str | None = Field(serialization_alias="schema")
     created_at: datetime
     expires_at: datetime
     last_activity_at: datetime | None
@@ -82,6 +88,7 @@ def probe_out(probe: Probe) -> ProbeOut:
 def status_out(report: HealthReport) -> StatusOut:
     """Return the model of a health report."""
     sandbox = report.sandbox
+    database, schema, isolation = sandbox.names.place
     return StatusOut(
         id=sandbox.id,
         name=sandbox.name,
@@ -90,6 +97,10 @@ def status_out(report: HealthReport) -> StatusOut:
         health=report.health,
         reasons=list(report.reasons),
         checks={name: probe_out(probe) for name, probe in report.checks.items()},
+        slices=list(sandbox.names.slices),
+        isolation=isolation,
+        database=database,
+        schema_name=schema,
         created_at=sandbox.created_at,
         expires_at=sandbox.expires_at,
         last_activity_at=sandbox.last_activity_at,

@@ -49,6 +49,12 @@ class SandboxIn(WireModel):
     tags: list[str] = Field(default_factory=list[str], max_length=20)
     metadata: dict[str, Any] = Field(default_factory=dict[str, Any])
     routes: list[RouteIn] = Field(default_factory=list[RouteIn], max_length=50)
+    slices: list[str] | None = Field(
+        None,
+        max_length=20,
+        description="postgres, valkey, nats, sqlite; the first three when absent",
+        examples=[["postgres", "sqlite"]],
+    )
 
 
 class ExtendIn(WireModel):
