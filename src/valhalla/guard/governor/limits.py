@@ -169,4 +169,4 @@ def _name_of(window: float) -> str:
     for unit, word in _NAMES.items():
         if window == _UNITS[unit]:
             return f"per-{word}"
-    return f"per-{window:g}s"
+    return f"per-{window:.6f}".rstrip("0").rstrip(".") + "s"

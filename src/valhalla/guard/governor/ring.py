@@ -186,7 +186,7 @@ class RingTable(Table[Ring]):
         units: int,
         turn: int | None = None,
     ) -> bool:
-        """Write ``stamp`` from ``start`` on and turn the head, by ``units`` if not told, if nobody wrote since ``seen``."""
+        """Write ``stamp`` from ``start`` on and turn the head (by ``units``), if nobody wrote since ``seen``."""
         times, head, newest = seen
         end, size = start + units, len(times)
         first, rest = slice(start, min(end, size)), slice(0, max(0, end - size))
