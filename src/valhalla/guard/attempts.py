@@ -122,9 +122,11 @@ def _finish(
     error: BaseException | None,
     store: Store | None,
 ) -> Steps[Outcome[Any]]:
-    patch: dict[Field, Any] = {"reason": None}
+    patch: dict[Field, Any] = {}
     if error is None:
-        patch["value"], patch["reason"] = rules.keep_value(guard.store.codec, value)
+        patch["value"], reason = rules.keep_value(guard.store.codec, value)
+        if reason is not None:
+            patch["reason"] = reason
     else:
         patch["failure"] = rules.keep_failure(error)
     request = CasRequest(

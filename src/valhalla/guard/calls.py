@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from valhalla.guard.context import Context, Scope
 from valhalla.guard.declaration import Declaration
 from valhalla.guard.plans import Grants
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What one call says beside its arguments; durations in seconds."""
 
     key: str | None = None
@@ -20,11 +20,11 @@ class Asked:
     deadline: float | None = None
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """``until`` is when the caller stops waiting for a duplicate, ``approval_until`` for people (``time.monotonic``).
 
-    ``row`` says that the store has a row of it; ``grants`` are those of a plan that this call applies.
+    ``row`` says that the store has a row of it; ``report`` that the caller
+    wants to know the limits' state; ``grants`` are those of a plan that this call applies.
     """
 
     declaration: Declaration
@@ -41,6 +41,7 @@ class Call:
     limits: tuple[Any, ...] = ()
     reason: str | None = None
     row: bool = True
+    report: bool = False
     grants: Grants | None = None
 
     def scope_left(self) -> float | None:

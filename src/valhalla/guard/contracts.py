@@ -7,9 +7,10 @@ instant: the store decides what time it is, so callers whose clocks differ agree
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from valhalla.guard.governor import Limit
@@ -80,8 +81,7 @@ class Began(StrEnum):
     INDETERMINATE = "indeterminate"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of a quorum: ``count`` distinct approvers who hold ``role`` (``None``: anybody but the requester)."""
 
     count: int
@@ -91,8 +91,7 @@ class Step:
         return f"{self.count} of {self.role or 'anyone'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Approval:
+class Approval(Struct, frozen=True):
     """One person's decision on a held action, bound to the fingerprint that the person saw."""
 
     step: int
@@ -103,8 +102,7 @@ class Approval:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(Struct, frozen=True):
     """What one call asks of the governor. ``limits`` are the definitions, for stores that count by themselves."""
 
     resource: str
@@ -114,8 +112,7 @@ class Take:
     limits: tuple[Limit, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """How an action is held: ``expires_in`` seconds, ``cap`` open holds per principal, who must approve."""
 
     quorum: tuple[Step, ...]
@@ -125,14 +122,14 @@ class Hold:
     summary: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BeginRequest:
+class BeginRequest(Struct, frozen=True):
     """One proposed action. It is a value of its own, so a store may commit many of them together.
 
     ``id`` is used if a row is made. ``key`` is unique under ``name``; ``None`` asks for no dedup. ``keep`` says that a
     settled row goes on answering its key for ``ttl`` seconds (and then, without its result, for ``tombstone``); without
     it the key only joins callers while the row is open or executing. ``track`` asks for a row even without a key, so
-    that a crash is seen. ``on_lapse`` says what becomes of an execution that nobody knows the end of.
+    that a crash is seen. ``on_lapse`` says what becomes of an execution that nobody knows the end of. ``report`` asks
+    for the state of all limits also when they allow; a refusal always tells it.
     """
 
     id: str
@@ -154,18 +151,17 @@ class BeginRequest:
     tombstone: float = 0.0
     parent: str | None = None
     correlation: str | None = None
+    report: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A failure as it is kept: the exception's type by name and its redacted text."""
 
     kind: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One action as a store knows it; a copy, never the store's own row.
 
     ``version`` grows with every change, ``generation`` with every new execution. ``value`` is what the store's codec
@@ -205,8 +201,7 @@ Policies = tuple[tuple[str, int, float], ...]
 """``(name, remaining, seconds until full again)`` of every limit that a call met."""
 
 
-@dataclass(frozen=True, slots=True)
-class BeginResult:
+class BeginResult(Struct, frozen=True):
     """What ``begin`` did. ``record`` is the row that was made or met; ``limit`` names the limit that refused."""
 
     kind: Began
@@ -222,8 +217,7 @@ Field = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class CasRequest:
+class CasRequest(Struct, frozen=True):
     """One compare-and-swap of a row: it happens if everything named here still holds, else nothing does.
 
     ``sources`` are the states to come from; ``generation`` and ``version`` fence when given. ``when`` is a condition on
@@ -245,14 +239,13 @@ class CasRequest:
     expires_in: float | None = None
     ttl: float | None = None
     tombstone: float | None = None
-    patch: Mapping[Field, Any] = field(default_factory=dict[Field, Any])
+    patch: Mapping[Field, Any] = {}
 
 
 Swapped = Literal["done", "missed", "absent", "limited"]
 
 
-@dataclass(frozen=True, slots=True)
-class CasResult:
+class CasResult(Struct, frozen=True):
     """What ``cas`` did. ``record`` is the row as it is now, also after a miss; ``None`` if there is no such row."""
 
     kind: Swapped
@@ -270,8 +263,7 @@ class CasResult:
 ScanKind = Literal["id", "key", "open", "approved", "overdue", "lapsed", "indeterminate", "all", "ledger"]
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """A question for rows, oldest first, at most ``limit``; ``after`` is the ``cursor`` of the page before.
 
     ``id`` wants ``id``; ``key`` wants ``name`` and ``key``; the others may be narrowed by ``name`` and ``principal``.
@@ -287,8 +279,7 @@ class Scan:
     limit: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One ledger line: what happened to which action. ``begun_at`` is set where begin and finish share the line."""
 
     seq: int
@@ -305,8 +296,7 @@ class Line:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """The answer to a scan. ``now`` is the store's time; ``cursor`` is ``None`` when nothing follows."""
 
     now: float

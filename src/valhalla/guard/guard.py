@@ -121,7 +121,9 @@ class Guard(Actions, Judging, People):
     ) -> Outcome[Any]:
         """Run a call to its outcome, in this thread."""
         try:
-            return self.drive(perform(self, self.prepare(declared, args, kwargs, asked)))
+            call = self.prepare(declared, args, kwargs, asked)
+            call.report = True
+            return self.drive(perform(self, call))
         except (GuardProblem, Invalid, NotFound) as problem:
             return refusal("denied", problem)
 
@@ -130,7 +132,9 @@ class Guard(Actions, Judging, People):
     ) -> Outcome[Any]:
         """Run a call to its outcome, on the event loop."""
         try:
-            return await self.adrive(perform(self, self.prepare(declared, args, kwargs, asked)))
+            call = self.prepare(declared, args, kwargs, asked)
+            call.report = True
+            return await self.adrive(perform(self, call))
         except (GuardProblem, Invalid, NotFound) as problem:
             return refusal("denied", problem)
 
@@ -138,7 +142,7 @@ class Guard(Actions, Judging, People):
         """Return the general path of a sync action."""
 
         def slow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return self.outcome(declared, args, kwargs).unwrap()
+            return self.drive(perform(self, self.prepare(declared, args, kwargs))).unwrap()
 
         return slow
 
@@ -146,7 +150,7 @@ class Guard(Actions, Judging, People):
         """Return the general path of an async action."""
 
         async def slow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return (await self.aoutcome(declared, args, kwargs)).unwrap()
+            return (await self.adrive(perform(self, self.prepare(declared, args, kwargs)))).unwrap()
 
         return slow
 

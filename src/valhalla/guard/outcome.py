@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar, cast
+
+from msgspec import Struct
 
 from valhalla.guard.contracts import Policies
 from valhalla.guard.errors import GuardProblem
@@ -30,8 +31,7 @@ Status = Literal[
 _RETURNS: Final = frozenset({"succeeded", "replayed"})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class Outcome(Struct, Generic[T], frozen=True):
     """One call's end. ``value`` is meaningful where ``ok``; ``unwrap`` gives it or raises what the plain call raises.
 
     ``planned`` is a dry run's answer for an effect that was not called; with ``simulate=`` it has a value.
@@ -45,7 +45,7 @@ class Outcome(Generic[T]):
     retry_after: float | None = None
     error: BaseException | None = None
     plan: Node | None = None
-    coverage: Mapping[str, str] = field(default_factory=dict[str, str])
+    coverage: Mapping[str, str] = {}
     policies: Policies = ()
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from valhalla.guard.contracts import (
     Began,
@@ -46,8 +47,7 @@ FOREVER: Final = float("inf")
 OPEN_KEY: Final = "~"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """What policy says about one call."""
 
     verdict: Verdict
@@ -83,6 +83,7 @@ def plan(call: Call, judgement: Judgement, *, durable: bool) -> BeginRequest:
         tombstone=declared.tombstone,
         parent=call.parent,
         correlation=scope.correlation,
+        report=call.report,
     )
 
 

@@ -11,8 +11,9 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from valhalla.guard.contracts import BeginRequest, CasRequest, Scan
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Invoke:
+class Invoke(Struct, frozen=True):
     """Call user code; ``timeout`` in seconds cuts coroutines only."""
 
     function: Callable[..., Any]
@@ -32,16 +32,14 @@ class Invoke:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Wait ``seconds``, or until the row ``id`` changes where the store can tell."""
 
     seconds: float
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class On:
+class On(Struct, frozen=True):
     """A verb on another store than the guard's: the caller's own transaction."""
 
     store: Store

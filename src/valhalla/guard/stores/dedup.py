@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from valhalla.guard.contracts import OPEN, RELEASED, SETTLED, Began, BeginRequest, State
 
@@ -14,24 +15,21 @@ if TYPE_CHECKING:
 POLL = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
+class Go(Struct, frozen=True):
     """Go on: claim with this id and generation."""
 
     id: str
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Answer with the row that was met."""
 
     kind: Began
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """First move the row that was met to another state, then go on or stop."""
 
     to: State

@@ -6,9 +6,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from msgspec.structs import replace
 
 from valhalla.guard.codec import MemoryCodec
 from valhalla.guard.contracts import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Table = dict[str, Row]
 
+_TAKEN: Final = CasResult("done")
 # so many rows in a row that are not old yet end a purge of their table
 _YOUNG: Final = 8
 
@@ -94,7 +96,7 @@ class MemoryStore:
         hold = request.hold if request.verdict is Verdict.HOLD else None
         if hold is not None and self._holds[request.principal] >= hold.cap:
             return BeginResult(Began.CAPPED)
-        taken = CasResult("done") if hold is not None else self._take(request.takes)
+        taken = _TAKEN if hold is not None else self._take(request.takes, report=request.report)
         if not taken.done:
             self._line("limited", now, request.name, go.id, "denied", request, go.generation)
             return BeginResult(Began.LIMITED, None, taken.retry_after, taken.limit, taken.policies)
@@ -153,7 +155,7 @@ class MemoryStore:
             if not taken.done:
                 return replace(taken, record=row.record(self.offset, now))
             self._change(row, request, now)
-            return replace(taken, record=self._index[row.id].record(self.offset, now))
+            return CasResult("done", row.record(self.offset, now), None, None, taken.policies)
 
     @staticmethod
     def _holds_still(row: Row, request: CasRequest, now: float) -> bool:
@@ -206,12 +208,15 @@ class MemoryStore:
                  row.generation, cold.reason)
             )  # fmt: skip
 
-    def _take(self, takes: tuple[Take, ...]) -> CasResult:
+    def _take(self, takes: tuple[Take, ...], *, report: bool = False) -> CasResult:
         """Charge all or none."""
+        if not takes:
+            return _TAKEN
         policies: list[tuple[str, int, float]] = []
         for index, take in enumerate(takes):
             decision = self.governor.take(take.resource, take.subject, take.cost, take.names)
-            policies.extend(decision.policies)
+            if report or not decision.allowed:
+                policies.extend(decision.policies)
             if not decision.allowed:
                 self._give_back(takes[:index])
                 return CasResult("limited", None, decision.retry_after, decision.limit, tuple(policies))

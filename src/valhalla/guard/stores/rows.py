@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
+
+from msgspec import Struct, structs
 
 from valhalla.guard.contracts import RELEASED, SETTLED, Approval, BeginRequest, Effect, Failure, Record, State, Step
 
 FOREVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Cold:
+class Cold(Struct, frozen=True):
     """What an action declares, and what only held, failed or settled rows have. Shared; a change makes a copy."""
 
     name: str
@@ -49,7 +49,7 @@ class Cold:
 
     def changed(self, patch: dict[str, Any]) -> Cold:
         """Return a copy with ``patch``."""
-        return replace(self, **patch) if patch else self
+        return structs.replace(self, **patch) if patch else self
 
 
 class Row:
