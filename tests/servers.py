@@ -49,9 +49,9 @@ class Postgres:
         _await(self.url)
 
 
-def start_postgres() -> Postgres:
-    """Make a cluster and start it."""
-    data = Path(tempfile.mkdtemp(prefix="vh-test-pg-"))
+def start_postgres(parent: Path | None = None) -> Postgres:
+    """Make a cluster, in ``parent`` or anywhere, and start it."""
+    data = Path(tempfile.mkdtemp(prefix="vh-test-pg-", dir=parent))
     if (user := _user()) is not None:
         entry = pwd.getpwnam(user)
         os.chown(data, entry.pw_uid, entry.pw_gid)

@@ -34,6 +34,14 @@ from valhalla.sandbox.creation import Created
 from valhalla.sandbox.slices.postgres import Bootstrap, bootstrap
 from valhalla.sandbox.tables import sandboxes
 
+_DEFAULTS: dict[str, Any] = {
+    "lease": timedelta(seconds=1),
+    "orphan_grace": timedelta(seconds=60),
+    # the tests run the reaper themselves
+    "reap_interval": timedelta(hours=1),
+    # every creation takes every step itself, unless a test asks for a pool
+    "pool_size": 0,
+}
 ADMINISTRATOR = Principal("admin-key", "ops", frozenset({ADMIN}))
 
 
@@ -66,12 +74,7 @@ async def compose(servers: Servers, cell: CellKey, folder: Path, *, clock: Clock
         nats_url=servers.endpoints.nats_url,
         nats_operator_seed=SecretStr(natsauth.operator_key(servers.cell).seed),
         nats_system_creds=SecretStr(natsauth.system_creds(servers.cell)),
-        lease=timedelta(seconds=1),
-        orphan_grace=timedelta(seconds=60),
-        # the tests run the reaper themselves
-        reap_interval=timedelta(hours=1),
-        # every creation takes every step itself, unless a test asks for a pool
-        **({"pool_size": 0} | more),
+        **(_DEFAULTS | more),
     )
     return Runtime(settings, cell, servers.endpoints, clock=clock)
 
