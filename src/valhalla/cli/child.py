@@ -8,7 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
+
+if TYPE_CHECKING:
+    from valhalla.guard.egress.child import Confined
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
@@ -37,25 +40,44 @@ class Child:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def run(self, program: Sequence[str], env: Mapping[str, str]) -> int:
-        """Run to the end and return the exit code as a shell gives it.
+    def run(self, program: Sequence[str], env: Mapping[str, str], confined: Confined | None = None) -> int:
+        """Run to the end, ``confined`` if asked, and return the exit code as a shell gives it.
 
         A signal that came before the start keeps the program from being started.
+
+        Raises:
+            CannotSeal: the program cannot be confined, and was not started.
         """
         if self._waiting:
             return 128 + self._waiting[0]
         try:
-            self._process = subprocess.Popen(program, env=dict(env))
+            # what the new process does before it becomes the program; no thread of ours runs at that moment
+            before = confined.prepare if confined is not None else None
+            self._process = subprocess.Popen(program, env=dict(env), preexec_fn=before)  # noqa: PLW1509
         except FileNotFoundError:
             sys.stderr.write(f"valhalla: {program[0]}: not found\n")
             return NOT_FOUND
         except OSError as error:
             sys.stderr.write(f"valhalla: {program[0]}: {error.strerror}\n")
             return NOT_EXECUTABLE
+        except subprocess.SubprocessError:
+            if confined is not None:
+                confined.started()
+            raise
+        if confined is not None:
+            self._begin(confined, self._process)
         for number in self._waiting:
             self._process.send_signal(number)
         code = self._process.wait()
         return 128 - code if code < 0 else code
+
+    def _begin(self, confined: Confined, process: subprocess.Popen[bytes]) -> None:
+        try:
+            confined.started()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -1,0 +1,1 @@
+"""L4: Linux' own refusal, for one thread and what it starts."""
