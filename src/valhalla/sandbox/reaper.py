@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Conflict, NotFound, Problem, Unavailable
@@ -25,8 +26,10 @@ from valhalla.sandbox.tables import sandboxes
 from valhalla.sandbox.teardown import Teardown, Timing, lease_end
 from valhalla.sandbox.upkeep import Upkeep
 
+T = TypeVar("T")
 _log = get_logger("sandbox.reaper")
 _BATCH = 200
+_AT_ONCE = 8
 # how far the clocks of two control planes may differ, and how far one may jump without being doubted
 _SKEW = timedelta(minutes=2)
 _ACTOR = "reaper"
@@ -149,39 +152,41 @@ class Reaper:
                 await valkey.cut(ended)
 
     async def _expire(self, report: ReapReport) -> None:
-        for sandbox_id in await self._db.read(store.due, now=self._clock.now(), limit=_BATCH):
-            report.expired.append(sandbox_id)
-            if report.dry_run:
-                continue
-            with contextlib.suppress(Conflict, NotFound):
-                await self._db.run(
-                    lifecycle.take,
-                    LIFECYCLE,
-                    sandboxes,
-                    key=sandbox_id,
-                    to="expired",
-                    values={"lease_until": self._clock.now()},
-                    where=sandboxes.c.expires_at <= self._clock.now(),
-                    ledger=self._ledger,
-                    actor=_ACTOR,
-                    kind="sandbox",
-                    details={"reason": "its time is over"},
-                )
-                await self._destroy(sandbox_id, "expired", report, "expired")
+        due = await self._db.read(store.due, now=self._clock.now(), limit=_BATCH)
+        report.expired.extend(due)
+        if not report.dry_run:
+            await _a_few_at_a_time(due, lambda sandbox_id: self._end_expired(sandbox_id, report))
+
+    async def _end_expired(self, sandbox_id: str, report: ReapReport) -> None:
+        with contextlib.suppress(Conflict, NotFound):
+            await self._db.run(
+                lifecycle.take,
+                LIFECYCLE,
+                sandboxes,
+                key=sandbox_id,
+                to="expired",
+                values={"lease_until": self._clock.now()},
+                where=sandboxes.c.expires_at <= self._clock.now(),
+                ledger=self._ledger,
+                actor=_ACTOR,
+                kind="sandbox",
+                details={"reason": "its time is over"},
+            )
+            await self._destroy(sandbox_id, "expired", report, "expired")
 
     async def _resume(self, report: ReapReport) -> None:
-        for sandbox_id, status in await self._db.read(
-            store.stuck, now=self._clock.now(), horizon=self._horizon(), limit=_BATCH
-        ):
-            if sandbox_id in report.expired or sandbox_id in report.failed:
-                continue
-            report.resumed.append(sandbox_id)
-            if report.dry_run:
-                continue
-            if status == "destroying":
-                await self._finish(sandbox_id, report)
-            else:
-                await self._destroy(sandbox_id, f"stuck in {status}", report, status, failed=status != "expired")
+        stuck = await self._db.read(store.stuck, now=self._clock.now(), horizon=self._horizon(), limit=_BATCH)
+        known = {*report.expired, *report.failed}
+        found = [(sandbox_id, status) for sandbox_id, status in stuck if sandbox_id not in known]
+        report.resumed.extend(sandbox_id for sandbox_id, _ in found)
+        if not report.dry_run:
+            await _a_few_at_a_time(found, lambda each: self._resume_one(*each, report))
+
+    async def _resume_one(self, sandbox_id: str, status: str, report: ReapReport) -> None:
+        if status == "destroying":
+            await self._finish(sandbox_id, report)
+        else:
+            await self._destroy(sandbox_id, f"stuck in {status}", report, status, failed=status != "expired")
 
     async def _destroy(
         self, sandbox_id: str, reason: str, report: ReapReport, source: str, *, failed: bool = False
@@ -254,6 +259,21 @@ class Reaper:
                 details=_document(item),
             )
             report.removed.append(_document(item))
+
+
+async def _a_few_at_a_time(items: Sequence[T], work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
+    """Do the same for each; a backend that says nothing holds up a few of them at once, not each after the other.
+
+    Raises:
+        the first failure, after what was under way has ended.
+    """
+    for start in range(0, len(items), _AT_ONCE):
+        results = await asyncio.gather(
+            *(work(item) for item in items[start : start + _AT_ONCE]), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
 
 @contextlib.contextmanager
