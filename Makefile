@@ -5,7 +5,7 @@ UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help install up demo test test-all lint types contracts check bench clean
+.PHONY: help install up demo test test-all chaos lint types contracts check bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -32,6 +32,9 @@ test: install ## Run the tests
 
 test-all: install ## Run every test, also the slow ones
 	$(RUN)/pytest -q -n $(WORKERS)
+
+chaos: install ## Kill and restart everything for ten minutes (CHAOS_SECONDS, CHAOS_SEED)
+	$(RUN)/pytest -q -s -m slow tests/chaos
 
 lint: install ## Check style
 	$(RUN)/ruff check src tests bench
