@@ -181,6 +181,11 @@ class Guard(Actions, Judging, People):
             row = Row(call.id, None, call.fingerprint, context.principal, self.store.clock(), cold)
         if row is not None:
             self.store.adopt(row)
+            # a call that goes through has one line for begin and finish; this one has more to tell
+            self.store.journal.append(
+                ("begin", None, row.created_at, declared.name, row.id, "executing", row.principal, row.key,
+                 row.fingerprint, row.generation, None)
+            )  # fmt: skip
         call.row = row is not None
         return execute(self, call, call.id, 1, error=error, context=context)
 
