@@ -64,8 +64,5 @@ class Decision:
         refusal.policies = self.policies
         return refusal
 
-    def __bool__(self) -> bool:
-        return self.allowed
-
     def __repr__(self) -> str:
         return f"Decision({self.why!r}, retry_after={self.retry_after!r}, limit={self.limit!r})"

@@ -15,6 +15,8 @@ from valhalla.guard.governor.shards import LINES_ARE_ATOMIC
 
 AnyTable = GcraTable | RingTable
 
+MAX_SUBJECT: Final = 512
+
 
 def table_of(limit: Limit, now: float) -> AnyTable:
     """Return the buckets for a limit."""
@@ -68,7 +70,7 @@ class Plan:
         now = self._clock()
         if not self._known:
             return Decision("unknown", now, retry_after=None)
-        tables = self._chosen(cost, names)
+        tables = self._chosen(subject, cost, names)
         if self._lock is None:
             return self._take(tables, subject, cost, now)
         with self._lock:
@@ -79,14 +81,16 @@ class Plan:
         now = self._clock()
         if not self._known:
             return Decision("unknown", now, retry_after=None)
-        tables = self._chosen(cost, names)
+        tables = self._chosen(subject, cost, names)
         shadows, refusal = self._look(tables, subject, cost, now)
-        return refusal or Decision("allowed", now, self._policies(tables, subject), shadowed=tuple(shadows))
+        if refusal is not None:
+            return refusal
+        return Decision("allowed", now, self._policies(tables, subject), shadowed=tuple(shadows))
 
     def refund(self, subject: str, cost: int, names: Iterable[str] | None, at: float | None) -> None:
         """Give back to all tables (or those named)."""
         now = self._clock()
-        for table in self._chosen(cost, names):
+        for table in self._chosen(subject, cost, names):
             table.refund(subject, cost * table.limit.cost, at, now)
 
     def _take(self, tables: tuple[AnyTable, ...], subject: str, cost: int, now: float) -> Decision:
@@ -145,7 +149,10 @@ class Plan:
 
         return policies
 
-    def _chosen(self, cost: object, names: Iterable[str] | None) -> tuple[AnyTable, ...]:
+    def _chosen(self, subject: object, cost: object, names: Iterable[str] | None) -> tuple[AnyTable, ...]:
+        # an exact type: a subclass could run code of its own while it is looked up
+        if type(subject) is not str or len(subject) > MAX_SUBJECT:
+            raise BadTake(f"a subject is a text of at most {MAX_SUBJECT} characters")
         if type(cost) is not int or cost < 1:
             raise BadTake("a cost is a whole number, 1 or more")
         if names is None:

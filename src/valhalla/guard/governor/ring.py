@@ -15,12 +15,18 @@ _FIRST: Final = 4
 
 
 class Ring:
-    """The last ``size`` units. ``times[head]`` is the oldest and the next to be written; they ascend from there."""
+    """The last ``size`` units. ``times[head]`` is the oldest and the next to be written; they ascend from there.
 
-    __slots__ = ("head", "size", "times")
+    ``fast`` is ``times`` too, or ``None`` while the ring remembers more units than the limit allows (it was lowered;
+    what it remembers counts again when it is raised): then the slot to look at is another than the one to write.
+    """
+
+    __slots__ = ("fast", "head", "size", "times")
 
     def __init__(self, times: array[float]) -> None:
         self.times = times
+        # untyped, because the short way finds the None by subscribing it
+        self.fast: Any = times
         self.size = len(times)
         self.head = 0
 
@@ -44,12 +50,11 @@ class RingTable(Table[Ring]):
         return Ring(_empty(min(_FIRST, self.limit.capacity)))
 
     def moved(self, bucket: Ring, now: float) -> Ring | None:
-        """Keep what still counts; cut what is longer than the limit remembers."""
-        times, head, size = bucket.times, bucket.head, bucket.size
-        if times[head - 1] <= now - self.limit.window:
+        """Keep what still counts."""
+        if bucket.times[bucket.head - 1] <= now - self.limit.window:
             return None
-        # another object: whoever still holds the longer one finds that it is not the bucket any more
-        return bucket if size <= self.limit.capacity else Ring(_ascending(times, head)[-self.limit.capacity :])
+        bucket.fast = bucket.times if bucket.size <= self.limit.capacity else None
+        return bucket
 
     def lifetime(self) -> float:
         """A unit counts this long."""
@@ -132,7 +137,7 @@ class RingTable(Table[Ring]):
         return max(0, self.limit.capacity - live), reset
 
     def change(self, limit: Limit, now: float) -> None:
-        """Go on under another limit of the same kind; what it does not remember any more is cut."""
+        """Go on under another limit of the same kind."""
         shorter = limit.capacity < self.limit.capacity
         self.limit = limit
         if shorter:
@@ -160,7 +165,7 @@ class RingTable(Table[Ring]):
                     return slow(subject, cost)
                 # one line without a call, see shards
                 # fmt: off
-                if (times := (ring := shard.young[subject]).times)[head := ring.head] <= edge: times[head] = now if now > times[head - 1] else times[head - 1]; ring.head = head + 1 if head + 1 < ring.size else 0; return admitted  # noqa: E501, E701, E702, FURB136
+                if (times := (ring := shard.young[subject]).fast)[head := ring.head] <= edge: times[head] = now if now > times[head - 1] else times[head - 1]; ring.head = head + 1 if head + 1 < ring.size else 0; return admitted  # noqa: E501, E701, E702, FURB136
                 # fmt: on
             except (KeyError, TypeError):
                 pass
@@ -210,9 +215,10 @@ class RingTable(Table[Ring]):
         """Give the ring other times, if nobody wrote since it was seen."""
         times, head, newest = seen
         size, start = len(made), start % len(made)
+        fast = made if size <= self.limit.capacity else None
         # one line without a call, see shards
         # fmt: off
-        if subject in shard.young and shard.young[subject] is ring and ring.times is times and ring.head == head and times[head - 1] == newest: ring.times = made; ring.size = size; ring.head = start; return True  # noqa: E501, E701, E702
+        if subject in shard.young and shard.young[subject] is ring and ring.times is times and ring.head == head and times[head - 1] == newest: ring.times = made; ring.fast = fast; ring.size = size; ring.head = start; return True  # noqa: E501, E701, E702
         # fmt: on
         return False
 

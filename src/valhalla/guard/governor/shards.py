@@ -19,12 +19,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Final, Generic, TypeVar
 
-from valhalla.guard.governor.errors import BadTake
-
 Value = TypeVar("Value")
 
 LINES_ARE_ATOMIC: Final = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-MAX_SUBJECT: Final = 512
 
 # so many that growing one dictionary of a million keys' worth never stops everybody for more than a millisecond
 _SHARDS: Final = 64
@@ -97,13 +94,7 @@ class Table(Generic[Value]):
             return shard.old.get(subject) if found is None else found
 
     def install(self, shard: Shard[Value], subject: str, now: float) -> None:
-        """See to it that the subject's bucket is in ``young``.
-
-        Raises:
-            BadTake: the subject is no text, or too long to be kept as a key.
-        """
-        if type(subject) is not str or len(subject) > MAX_SUBJECT:
-            raise BadTake(f"a subject is a text of at most {MAX_SUBJECT} characters")
+        """See to it that the subject's bucket is in ``young``."""
         with shard.lock:
             if shard.walk is None and len(shard.young) >= shard.ceiling:
                 shard.turn()
