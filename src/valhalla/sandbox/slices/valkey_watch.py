@@ -25,6 +25,7 @@ _CHANNEL: Final = "valhalla.watch"
 # seconds: a restart takes less; and how long a push of ten thousand users may take
 _AWAY: Final = 2.0
 _PATIENCE: Final = 8.0
+_BREATH: Final = 0.02
 _FOREVER: Final = 86_400.0
 
 
@@ -36,6 +37,8 @@ class ValkeyWatch:
         self._url, self._timeout = url, timeout
         self._sure = asyncio.Event()
         self._running = False
+        self._asked = asyncio.Event()
+        self._failed = 0
         self._away: float | None = None
 
     @property
@@ -49,12 +52,17 @@ class ValkeyWatch:
         Raises:
             Unavailable: the server is away, or the users are not all pushed in time.
         """
-        deadline = time.monotonic() + _PATIENCE
+        if self.sure:
+            return
+        deadline, failed = time.monotonic() + _PATIENCE, self._failed
+        # it may be back since the last attempt: one that begins now decides
+        self._asked.set()
         while not self.sure:
             now = time.monotonic()
-            if now > deadline or (self._away is not None and now - self._away > _AWAY):
+            tried = self._failed > failed + 1
+            if now > deadline or (tried and self._away is not None and now - self._away > _AWAY):
                 raise Unavailable("valkey", "valkey cannot be reached, or has just started and gets its users back")
-            await first_of(self._sure, seconds=0.1)
+            await first_of(self._sure, seconds=0.05)
 
     async def run(self, stop: asyncio.Event, restore: Callable[[], Awaitable[None]]) -> None:
         """Until ``stop`` is set: connect, ``restore`` the users, be sure of them until the connection ends."""
@@ -77,7 +85,10 @@ class ValkeyWatch:
                 finally:
                     self._sure.clear()
                     self._away = self._away or time.monotonic()
-                await first_of(stop, seconds=backoff.next())
+                self._failed += 1
+                await first_of(stop, seconds=_BREATH)
+                await first_of(stop, self._asked, seconds=backoff.next())
+                self._asked.clear()
         finally:
             self._running = False
 
