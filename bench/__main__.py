@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "sandboxes", "pool")
+ALL = ("startup", "sandboxes", "pool", "scale", "peers", "simulate_cells", "guard")
 
 
 def main(names: list[str]) -> int:
