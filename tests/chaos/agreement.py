@@ -64,7 +64,9 @@ def expected(world: World, rows: Iterable[Any]) -> set[str]:
         account = KeyPair.derive(world.cell, "account", "sandbox", row.id).public
         names |= {
             f"postgres role {row.pg_role}",
-            f"postgres schema {row.pg_database}.{row.pg_schema}",
+            f"postgres schema {row.pg_database}.{row.pg_schema}"
+            if "_arena_" in row.pg_database
+            else f"postgres database {row.pg_database}",
             f"valkey user {row.valkey_user}",
             f"nats account {account}",
         }

@@ -104,7 +104,7 @@ class Client(threading.Thread):
         """Send the create of ``held`` once."""
         short = hash_of(held.key) % 5 == 0
         body = {
-            "template": "community" if hash_of(held.key) % 3 else "empty",
+            "template": ("empty", "community", "community", "apart")[hash_of(held.key) % 4],
             "ttl": "3s" if short else "1h",
             "owner": f"chaos-{self.label}",
         }

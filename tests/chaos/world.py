@@ -108,6 +108,7 @@ class World:
             "VALHALLA_NATS_SYSTEM_CREDS": natsauth.system_creds(self.cell),
             "VALHALLA_CELL_KEY": (self.folder / "cell.key").read_text().strip(),
             "VALHALLA_POOL_SIZE": POOL,
+            "VALHALLA_TEMPLATES_DIR": str(self._templates()),
             "VALHALLA_ACCESS_LOG": "false",
             "VALHALLA_LEASE": "PT2S",
             # nobody's things are swept at once: what is swept wrongly is noticed
@@ -119,6 +120,14 @@ class World:
         for plane in self.planes:
             plane.start()
         self.key = (self.planes[0].data_dir / "admin.key").read_text().strip()
+
+    def _templates(self) -> Path:
+        """Write a template whose sandboxes have databases of their own."""
+        apart = self.folder / "templates" / "apart"
+        apart.mkdir(parents=True)
+        (apart / "template.toml").write_text('isolation = "database"\n')
+        (apart / "1.sql").write_text("CREATE TABLE goods (id int)")
+        return apart.parent
 
     def http(self, random: Random) -> httpx.Client | None:
         """Return a client of one of the planes that serve now."""
