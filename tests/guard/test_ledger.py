@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -169,3 +170,16 @@ def test_a_guard_in_a_forked_child_gives_out_ids_of_its_own(guard: Guard) -> Non
     act("2")
     assert guard.store.scan(Scan("ledger")).lines[-1].id != child
     assert threading.active_count() >= 1
+
+
+def test_rows_may_go_while_threads_add_others() -> None:
+    guard = Guard()
+    act = guard.action("act", key="k", ttl=0.01, tombstone=0)(lambda k: k)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: [act(f"{n}-{i}") for i in range(5000)], range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(guard.store.scan(Scan("all", limit=100_000)).records) <= 20_000

@@ -6,6 +6,8 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from valhalla.guard.contracts import Mode
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ NOBODY: Final = "anonymous"
 class Scope:
     """What many calls share: the principal, the mode, the deadline. Treat it as frozen.
 
-    ``plain`` says that nothing but the deadline has to be looked at, so that the fused path may be taken.
+    ``plain`` says that there is nothing but the principal, so that the fused path may be taken.
     """
 
     __slots__ = ("correlation", "deadline", "mode", "plain", "principal", "recorder")
@@ -36,7 +38,7 @@ class Scope:
         self.deadline = deadline
         self.correlation = correlation
         self.recorder = recorder
-        self.plain = recorder is None and mode != "dry" and correlation is None
+        self.plain = recorder is None and mode != "dry" and correlation is None and deadline is None
 
     def within(
         self,
@@ -61,23 +63,16 @@ class Scope:
         )
 
 
-class Context:
-    """The surroundings of a call. Inside an action ``id`` names it, outside it is ``None``. Treat it as frozen."""
+class Context(Struct, frozen=True, gc=False):
+    """The surroundings of a call. Inside an action ``id`` names it, outside it is ``None``.
 
-    __slots__ = ("generation", "id", "parent", "scope")
+    ``parent`` is the id of the action that called this one.
+    """
 
-    def __init__(
-        self,
-        id: str | None,  # noqa: A002 - what it is
-        parent: str | None,
-        scope: Scope,
-        generation: int = 1,
-    ) -> None:
-        """``parent`` is the id of the action that called this one."""
-        self.id = id
-        self.parent = parent
-        self.scope = scope
-        self.generation = generation
+    id: str | None
+    parent: str | None
+    scope: Scope
+    generation: int = 1
 
     @property
     def idempotency_key(self) -> str | None:

@@ -9,6 +9,7 @@ the state before it looks for waiters and successors, these look the other way r
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from valhalla.guard.errors import GuardProblem
 from valhalla.guard.fingerprint import OPTIONS, check_finite, default
 from valhalla.guard.journal import BATCH
 from valhalla.guard.names import MAX_KEY
+from valhalla.guard.rules import UNKEPT
 from valhalla.guard.stores.memory import MemoryStore
 from valhalla.guard.stores.rows import Cold, Row
 
@@ -80,13 +82,7 @@ def claimer(guard: Guard, declared: Declaration) -> Callable[[Context, tuple[Any
         else:
             fingerprint = own_fingerprint(values, args, kwargs)
         key = own_key(values, args, kwargs) if key_at is None else values[key_at]
-        if (
-            type(key) is not str
-            or not 0 < len(key) <= MAX_KEY
-            or not key.isprintable()
-            or key[0] == " "
-            or key[-1] == " "
-        ):
+        if type(key) is not str or not 0 < len(key) <= MAX_KEY or not key.isprintable() or key.strip() != key:
             return None
         met = find(key)
         if met is not None:
@@ -119,7 +115,9 @@ def finisher(guard: Guard, declared: Declaration) -> Callable[[Row, Any], None]:
     """Return the function that finishes a claimed call that returned a value."""
     store = guard.store
     assert isinstance(store, MemoryStore)
-    clock, encode, name = store.clock, store.codec.encode, declared.name
+    clock, name = store.clock, declared.name
+    # what ``MemoryCodec.encode`` does, without two calls
+    pickled = pickle.dumps
     pending, as_is = store.journal.pending, _AS_IS
     append = pending.append
 
@@ -128,9 +126,9 @@ def finisher(guard: Guard, declared: Declaration) -> Callable[[Row, Any], None]:
             row.value = (value,)
         else:
             try:
-                row.value = encode(value)
-            except TypeError as error:
-                row.cold = row.cold.changed({"reason": f"the action was done; its result could not be kept ({error})"})
+                row.value = pickled(value, 5)
+            except Exception as error:  # noqa: BLE001 - user types raise anything
+                row.cold = row.cold.changed({"reason": f"{UNKEPT} ({type(error).__name__})"})
         row.updated_at = now = clock()
         row.state = "succeeded"
         if row.waiter is not None:
@@ -160,7 +158,7 @@ def fuse(guard: Guard, declared: Declaration) -> Callable[..., Any]:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         outer = get()
-        if not (outer.scope.plain and guard.fused and outer.scope.deadline is None):
+        if not (outer.scope.plain and guard.fused):
             return slow(args, kwargs)
         row = claim(outer, args, kwargs)
         if row is None:
@@ -195,7 +193,7 @@ def fuse_async(guard: Guard, declared: Declaration) -> Callable[..., Any]:
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         outer = get()
-        if not (outer.scope.plain and guard.fused and outer.scope.deadline is None):
+        if not (outer.scope.plain and guard.fused):
             return await slow(args, kwargs)
         row = claim(outer, args, kwargs)
         if row is None:
@@ -233,7 +231,7 @@ def _light(guard: Guard, declared: Declaration) -> Callable[..., Any]:
     def light(*args: Any, **kwargs: Any) -> Any:
         outer = get()
         scope = outer.scope
-        if not (scope.plain and guard.fused and scope.deadline is None):
+        if not (scope.plain and guard.fused):
             return slow(args, kwargs)
         if take is not None:
             if simple:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 FOREVER: Final = float("inf")
 # what a hold's key is when the caller gave none: it joins repetitions of the call while it is open
 OPEN_KEY: Final = "~"
+UNKEPT: Final = "the action was done; its result could not be kept"
 
 
 class Judgement(Struct, frozen=True):
@@ -196,7 +197,7 @@ def keep_value(codec: Codec, value: object) -> tuple[Any, str | None]:
     try:
         return codec.encode(value), None
     except TypeError as error:
-        return None, f"the action was done; its result could not be kept ({error})"
+        return None, f"{UNKEPT} ({error})"
 
 
 def shown(call: Call, extra: Callable[[], tuple[str, ...]] | None = None) -> dict[str, Any]:

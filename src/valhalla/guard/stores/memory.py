@@ -246,7 +246,8 @@ class MemoryStore:
 
     def adopt(self, row: Row) -> None:
         """Let a row of the fused path be found by its id: somebody may have to settle it."""
-        self._index[row.id] = row
+        with self._lock:
+            self._index[row.id] = row
 
     def scan(self, query: Scan) -> Page:
         """Read rows or ledger lines."""
@@ -295,7 +296,8 @@ class MemoryStore:
             now = self.clock()
             for table in list(self._tables.values()):
                 young = 0
-                for key, row in list(islice(table.items(), limit)):
+                for key in _oldest(table, limit):
+                    row = table[key]
                     if row.gone(now):
                         del table[key]
                         self._index.pop(row.id, None)
@@ -344,6 +346,16 @@ class MemoryStore:
     def close(self) -> None:
         """Write the pending ledger lines."""
         self.journal.drain()
+
+
+def _oldest(table: Table, limit: int) -> list[str]:
+    """Return the oldest keys. The fused path adds keys meanwhile without the lock."""
+    while True:
+        try:
+            # keys, not items: no object is made on the way, so no other thread runs in between
+            return list(islice(table, limit))
+        except RuntimeError:
+            continue
 
 
 def _matches(row: Row, query: Scan, now: float) -> bool:  # noqa: PLR0911 - one line per kind of scan

@@ -52,45 +52,27 @@ class Cold(Struct, frozen=True):
         return structs.replace(self, **patch) if patch else self
 
 
-class Row:
+class Row(Struct, gc=False):
     """One action. A new execution of it is a new ``Row``, so a stale worker changes only what nobody reads any more.
 
     ``lease_until`` is ``FOREVER`` where the process itself is the lease: what runs in this process has not crashed.
+    The collector does not look at rows: they are many, and none can be part of a cycle.
     """
 
-    __slots__ = (
-        "cold",
-        "created_at",
-        "fingerprint",
-        "generation",
-        "id",
-        "key",
-        "lease_until",
-        "principal",
-        "replaced",
-        "state",
-        "updated_at",
-        "value",
-        "version",
-        "waiter",
-    )
-
-    def __init__(
-        self, id_: str, key: str | None, fingerprint: bytes, principal: str, now: float, cold: Cold, generation: int = 1
-    ) -> None:
-        self.id = id_
-        self.key = key
-        self.fingerprint = fingerprint
-        self.principal = principal
-        self.created_at = self.updated_at = now
-        self.cold = cold
-        self.generation = generation
-        self.version = 1
-        self.state: State = "executing"
-        self.lease_until = FOREVER
-        self.value: Any = None
-        self.waiter: Event | None = None
-        self.replaced = False
+    id: str
+    key: str | None
+    fingerprint: bytes
+    principal: str
+    created_at: float
+    cold: Cold
+    generation: int = 1
+    updated_at: float = 0.0
+    version: int = 1
+    state: State = "executing"
+    lease_until: float = FOREVER
+    value: Any = None
+    waiter: Event | None = None
+    replaced: bool = False
 
     @property
     def value_until(self) -> float | None:
@@ -128,7 +110,7 @@ class Row:
             version=self.version,
             principal=self.principal,
             created_at=self.created_at + offset,
-            updated_at=self.updated_at + offset,
+            updated_at=(self.updated_at or self.created_at) + offset,
             lease_until=at(self.lease_until) if self.state == "executing" else None,
             expires_at=at(cold.expires_at),
             value_until=at(until),
