@@ -322,6 +322,7 @@ async def test_odd_objects_are_dropped(field: Field) -> None:
         CREATE TYPE e AS ENUM ('a');
         CREATE TYPE c AS (x int);
         CREATE DOMAIN d AS int CHECK (value > 0);
+        CREATE TYPE r AS RANGE (SUBTYPE = numeric);
         CREATE SEQUENCE q;
         CREATE FUNCTION f(int, text) RETURNS int LANGUAGE sql AS 'SELECT 1';
         CREATE PROCEDURE p() LANGUAGE sql AS 'SELECT 1';

@@ -41,6 +41,8 @@ WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace(q
   AND d.deptype = 'n' AND d.objsubid = 0
   AND o.type IN ('sequence', 'function', 'procedure', 'aggregate', 'type', 'collation', 'statistics object', 'operator',
                  'conversion', 'text search configuration', 'text search dictionary')
+  -- what a range type brings along goes with it, and not alone
+  AND NOT EXISTS (SELECT FROM pg_depend i WHERE i.classid = d.classid AND i.objid = d.objid AND i.deptype = 'i')
 ORDER BY d.objid DESC LIMIT $2
 """
 # What hangs on one object, for when even that is too much: a table with thousands of indexes, triggers or references.
@@ -63,6 +65,7 @@ WHERE d.refclassid = $1 AND d.refobjid = $2 AND (d.classid, d.objid) <> ($1, $2)
   AND (d.objsubid = 0 OR d.classid <> 'pg_class'::regclass)
   AND o.type IN ('table', 'index', 'view', 'materialized view', 'sequence', 'table constraint', 'trigger', 'policy',
                  'rule', 'statistics object', 'function', 'procedure', 'aggregate', 'type')
+  AND NOT EXISTS (SELECT FROM pg_depend i WHERE i.classid = d.classid AND i.objid = d.objid AND i.deptype = 'i')
 ORDER BY d.objid DESC LIMIT $3
 """
 
