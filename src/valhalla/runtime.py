@@ -44,6 +44,7 @@ from valhalla.sandbox.slices.postgres import (
 )
 from valhalla.sandbox.slices.sqlite import SqliteSlice
 from valhalla.sandbox.slices.valkey import ValkeySlice
+from valhalla.sandbox.snapshots import SnapshotService
 from valhalla.sandbox.teardown import Timing
 from valhalla.sandbox.templates import Snapshots, Templates
 from valhalla.sandbox.upkeep import Upkeep
@@ -113,6 +114,11 @@ class Runtime:
                 rush=settings.pool_rush,
             ),
             load=self.load,
+        )
+        snapshots = self.sandboxes.templates.snapshots
+        assert snapshots is not None
+        self.snapshots = SnapshotService(
+            self.db, self.ledger, self.sandboxes, snapshots, most=settings.snapshot_mb * 2**20, clock=self.clock
         )
         self.arenas = ArenaKeeper(self.db, self.backends.postgres, size=settings.arena_size, clock=self.clock)
         quotas = QuotaLimits(

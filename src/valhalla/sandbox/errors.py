@@ -103,6 +103,49 @@ class TemplateFailed(Problem):
     help = "Run the named file or command against an empty database, correct it, and create the sandbox again."
 
 
+class TemplateTaken(Conflict):
+    """The name is that of a template which a snapshot must not replace."""
+
+    code = "template-taken"
+    title = "A template has this name already"
+    help = "Choose another name; your own snapshot is replaced with 'replace' (--replace)."
+
+
+class SnapshotNotFound(NotFound):
+    """There is no snapshot of this name; other templates are not the API's to remove."""
+
+    code = "snapshot-not-found"
+    title = "There is no such snapshot"
+    help = "'valhalla template ls' lists templates; only snapshots can be removed there."
+
+
+class SnapshotUnsupported(Problem):
+    """The sandbox holds something that a snapshot cannot carry; nothing was made."""
+
+    code = "snapshot-unsupported"
+    status = 422
+    title = "The sandbox holds what a snapshot cannot carry"
+    help = "Drop the things in 'objects' and try again, or write a template with .sql files."
+
+
+class SnapshotTooLarge(Problem):
+    """The sandbox holds more than a snapshot may; nothing was made."""
+
+    code = "snapshot-too-large"
+    status = 422
+    title = "The sandbox holds more than a snapshot may"
+    help = "Delete rows that nobody needs, or ask the operator to raise 'snapshot_mb'."
+
+
+class SnapshotFailed(Problem):
+    """Postgres refused to tell what the sandbox holds; nothing was made."""
+
+    code = "snapshot-failed"
+    status = 422
+    title = "The snapshot could not be made"
+    help = "The detail is what Postgres says to the sandbox's own login. End what locks its tables, then try again."
+
+
 class CreateFailed(Problem):
     """A step of the creation failed for a reason that is not the caller's; nothing is left."""
 

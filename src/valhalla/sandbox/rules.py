@@ -65,6 +65,17 @@ def check_owner(owner: str) -> str:
     return owner
 
 
+def check_template(name: str, pointer: str) -> str:
+    """Return a legal name of a template.
+
+    Raises:
+        Invalid: it does not match ``[a-z][a-z0-9_-]{0,62}``.
+    """
+    if TEMPLATE.fullmatch(name) is None:
+        raise invalid(pointer, "a template's name is a lower-case letter, then a-z, 0-9, '_' and '-'")
+    return name
+
+
 def generated_name(owner: str, choose: Callable[[Sequence[str]], str]) -> str:
     """Return ``{owner}-{adjective}-{noun}``, fitted to the name rule; ``choose`` picks one of a sequence."""
     stem = re.sub(r"[^a-z0-9-]", "-", owner)[:40].rstrip("-") or "sandbox"
@@ -225,8 +236,7 @@ def check_spec(
     Raises:
         Invalid: the first member that breaks a rule, named by its JSON pointer.
     """
-    if TEMPLATE.fullmatch(template) is None:
-        raise invalid("/template", "a template's name is a lower-case letter, then a-z, 0-9, '_' and '-'")
+    check_template(template, "/template")
     if description is not None:
         if len(description) > MAX_DESCRIPTION:
             raise invalid("/description", f"a description has at most {MAX_DESCRIPTION} characters")

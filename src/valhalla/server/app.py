@@ -21,6 +21,7 @@ from valhalla.kit.http import problem_response, validation_problem
 from valhalla.runtime import Runtime
 from valhalla.sandbox.api import router as sandbox_router
 from valhalla.sandbox.express import Express
+from valhalla.sandbox.snapshots.api import router as snapshot_router
 from valhalla.server import openapi
 from valhalla.server.system import router as system_router
 from valhalla.version import VERSION
@@ -56,6 +57,7 @@ def application(runtime: Runtime) -> FastAPI:
     )
     routers = (
         sandbox_router(runtime.sandboxes, runtime.reaper),
+        snapshot_router(runtime.snapshots, runtime.sandboxes.templates),
         clients_router(runtime.clients, runtime.feed.refresh),
         system_router(runtime),
     )
