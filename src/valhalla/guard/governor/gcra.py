@@ -7,7 +7,7 @@ is one tick (``interval = 1``). A change of the limit bends the clock where it s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from valhalla.guard.governor.limits import Limit
@@ -35,6 +35,13 @@ class GcraTable(Table[float]):
     def moved(self, bucket: float, now: float) -> float | None:
         """Keep what is not full."""
         return bucket if bucket > self._virtual(now) else None
+
+    def keep(self, young: dict[str, float], some: Iterable[tuple[str, float]], now: float) -> None:
+        """Put what of ``some`` is worth keeping and not there yet into ``young``."""
+        virtual = self._virtual(now)
+        for subject, tat in some:
+            if tat > virtual:
+                young.setdefault(subject, tat)
 
     def lifetime(self) -> float:
         """A bucket that is used up is full again after this."""
@@ -144,9 +151,14 @@ class GcraTable(Table[float]):
                 # fmt: off
                 shard.young[subject] = (virtual if tat < virtual else tat) + 1 if (tat := shard.young[subject]) <= edge else tat  # noqa: E501, FURB136
                 # fmt: on
-            except (KeyError, TypeError):
-                return slow(subject, cost)
-            return admitted if tat <= edge else slow(subject, cost)
+                if tat <= edge:
+                    return admitted
+            except KeyError:
+                if table.take(subject, 1, now):
+                    return admitted
+            except TypeError:
+                pass
+            return slow(subject, cost)
 
         return check
 

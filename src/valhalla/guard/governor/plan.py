@@ -11,11 +11,9 @@ from valhalla.guard.governor.errors import BadTake, UnknownLimit
 from valhalla.guard.governor.gcra import GcraTable
 from valhalla.guard.governor.limits import Limit
 from valhalla.guard.governor.ring import RingTable
-from valhalla.guard.governor.shards import LINES_ARE_ATOMIC
+from valhalla.guard.governor.shards import LINES_ARE_ATOMIC, check_subject
 
 AnyTable = GcraTable | RingTable
-
-MAX_SUBJECT: Final = 512
 
 
 def table_of(limit: Limit, now: float) -> AnyTable:
@@ -150,9 +148,7 @@ class Plan:
         return policies
 
     def _chosen(self, subject: object, cost: object, names: Iterable[str] | None) -> tuple[AnyTable, ...]:
-        # an exact type: a subclass could run code of its own while it is looked up
-        if type(subject) is not str or len(subject) > MAX_SUBJECT:
-            raise BadTake(f"a subject is a text of at most {MAX_SUBJECT} characters")
+        check_subject(subject)
         if type(cost) is not int or cost < 1:
             raise BadTake("a cost is a whole number, 1 or more")
         if names is None:

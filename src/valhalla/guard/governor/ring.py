@@ -39,6 +39,9 @@ class RingTable(Table[Ring]):
     whole turn of the ring would have left a newer stamp.
     """
 
+    # these weigh more than a number
+    spare = 512
+
     def __init__(self, limit: Limit, now: float) -> None:
         self.limit = limit
         # a float or None; untyped, because the short way finds the None by counting with it
@@ -167,7 +170,10 @@ class RingTable(Table[Ring]):
                 # fmt: off
                 if (times := (ring := shard.young[subject]).fast)[head := ring.head] <= edge: times[head] = now if now > times[head - 1] else times[head - 1]; ring.head = head + 1 if head + 1 < ring.size else 0; return admitted  # noqa: E501, E701, E702, FURB136
                 # fmt: on
-            except (KeyError, TypeError):
+            except KeyError:
+                if table.take(subject, 1, now):
+                    return admitted
+            except TypeError:
                 pass
             return slow(subject, cost)
 

@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, Generic, TypeVar
+
+from valhalla.guard.governor.errors import BadTake
 
 Value = TypeVar("Value")
 
@@ -26,9 +29,8 @@ LINES_ARE_ATOMIC: Final = sys.implementation.name == "cpython" and getattr(sys, 
 # so many that growing one dictionary of a million keys' worth never stops everybody for more than a millisecond
 _SHARDS: Final = 64
 # buckets that one call looks at on the way: more than one, so that sweeping is faster than filling
-_STEP: Final = 8
-# below this a shard is swept by the clock alone: subjects that come back soon find their bucket
-_SMALLEST: Final = 256
+_STEP: Final = 6
+MAX_SUBJECT: Final = 512
 
 
 class Shard(Generic[Value]):
@@ -36,13 +38,14 @@ class Shard(Generic[Value]):
 
     __slots__ = ("ceiling", "lock", "old", "walk", "young")
 
-    def __init__(self) -> None:
+    def __init__(self, ceiling: int) -> None:
         # re-entrant: a finaliser or a signal handler may come back here in the middle
         self.lock = threading.RLock()
         self.young: dict[str, Value] = {}
         self.old: dict[str, Value] = {}
         self.walk: Iterator[tuple[str, Value]] | None = None
-        self.ceiling = _SMALLEST
+        # with fewer keys it is swept by the clock alone: subjects that come back soon find their bucket
+        self.ceiling = ceiling
 
     def turn(self) -> None:
         """Begin a sweep: from now on ``young`` is empty and what was in it is ``old``. Under the lock."""
@@ -52,11 +55,16 @@ class Shard(Generic[Value]):
 
 
 class Table(Generic[Value]):
-    """The buckets of one limit. ``due`` is the instant at which a call should spend a moment on sweeping."""
+    """The buckets of one limit. ``due`` is the instant at which a call should spend a moment on sweeping.
+
+    ``spare`` is how many buckets are kept in each shard before size alone makes it sweep.
+    """
+
+    spare = 2048
 
     def __init__(self, *, shared: bool, now: float) -> None:
         """``shared`` tables have one bucket and need no shards."""
-        self.shards: tuple[Shard[Value], ...] = tuple(Shard[Value]() for _ in range(1 if shared else _SHARDS))
+        self.shards: tuple[Shard[Value], ...] = tuple(Shard[Value](self.spare) for _ in range(1 if shared else _SHARDS))
         self.mask: Final = len(self.shards) - 1
         self.shared: Final = shared
         self.due = now
@@ -72,6 +80,12 @@ class Table(Generic[Value]):
     def moved(self, bucket: Value, now: float) -> Value | None:
         """Return what of a bucket is still worth keeping; ``None`` if it has come back to full. Under the lock."""
         raise NotImplementedError
+
+    def keep(self, young: dict[str, Value], some: Iterable[tuple[str, Value]], now: float) -> None:
+        """Put what of ``some`` is worth keeping and not there yet into ``young``. Under the lock."""
+        for subject, bucket in some:
+            if subject not in young and (kept := self.moved(bucket, now)) is not None:
+                young.setdefault(subject, kept)
 
     def lifetime(self) -> float:
         """Return the seconds after which an untouched bucket is certainly full again."""
@@ -94,7 +108,12 @@ class Table(Generic[Value]):
             return shard.old.get(subject) if found is None else found
 
     def install(self, shard: Shard[Value], subject: str, now: float) -> None:
-        """See to it that the subject's bucket is in ``young``."""
+        """See to it that the subject's bucket is in ``young``.
+
+        Raises:
+            BadTake: the subject is unusable.
+        """
+        check_subject(subject)
         with shard.lock:
             if shard.walk is None and len(shard.young) >= shard.ceiling:
                 shard.turn()
@@ -107,18 +126,14 @@ class Table(Generic[Value]):
     # forgetting
 
     def _step(self, shard: Shard[Value], now: float, count: int) -> None:
-        walk = shard.walk
-        if walk is None:
+        if shard.walk is None:
             return
-        for _ in range(count):
-            item = next(walk, None)
-            if item is None:
-                shard.walk = None
-                shard.old = {}
-                shard.ceiling = max(_SMALLEST, 2 * len(shard.young))
-                return
-            if item[0] not in shard.young and (kept := self.moved(item[1], now)) is not None:
-                shard.young.setdefault(item[0], kept)
+        some = list(islice(shard.walk, count))
+        self.keep(shard.young, some, now)
+        if len(some) < count:
+            shard.walk = None
+            shard.old = {}
+            shard.ceiling = max(self.spare, 2 * len(shard.young))
 
     def sweep(self, now: float) -> None:
         """Look at a few buckets of the shard whose turn it is, and say when the next few are due.
@@ -153,4 +168,8 @@ class Table(Generic[Value]):
         return sum(len(shard.young) + len(shard.old) for shard in self.shards)
 
 
-Anything = Table[Any]
+def check_subject(subject: object) -> None:
+    """Raise ``BadTake`` for what cannot be a key: no text, or too long to be kept."""
+    # an exact type: a subclass could run code of its own while it is looked up
+    if type(subject) is not str or len(subject) > MAX_SUBJECT:
+        raise BadTake(f"a subject is a text of at most {MAX_SUBJECT} characters")
