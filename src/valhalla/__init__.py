@@ -41,8 +41,8 @@ _FROM: Final = {
 
 def __getattr__(name: str) -> object:
     # every program of the project imports this module: it pays only for what it takes
-    if name == "sandbox":
-        return import_module("valhalla.sandbox")
+    if name in ("guard", "sandbox"):
+        return import_module(f"valhalla.{name}")
     if name not in _FROM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_FROM[name]), name)
