@@ -5,21 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast
 
-from valhalla.guard.binding import Binder
-from valhalla.guard.calls import Asked, Call
-from valhalla.guard.context import CURRENT, Context
-from valhalla.guard.contracts import Effect
+from valhalla.guard.calls import asked
 from valhalla.guard.declaration import Declaration, declare
-from valhalla.guard.engine import perform
-from valhalla.guard.errors import BadDeclaration, GuardProblem, NameTaken, StalePlan
+from valhalla.guard.errors import BadDeclaration, GuardProblem, NameTaken
 from valhalla.guard.fused import fuse, fuse_async
 from valhalla.guard.outcome import Outcome
-from valhalla.guard.plans import Dry, Grants, Plan, tree_digest
-from valhalla.guard.quorum import parse
+from valhalla.guard.planning import Planning
 
 if TYPE_CHECKING:
     from valhalla.guard.governor import Decision, Governor
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-_PLAN: Final = "guard.plan"
 _MAX_RUNS: Final = 1024
 
 
@@ -57,7 +50,7 @@ class Action(Protocol, Generic[P, R_co]):
         ...
 
 
-class Actions:
+class Actions(Planning):
     """The registry of a guard and everything that calls by it."""
 
     if TYPE_CHECKING:
@@ -68,10 +61,6 @@ class Actions:
         self._options: dict[str, Mapping[str, Any]] = {}
         self._runs: dict[tuple[str, Callable[..., Any]], Declaration] = {}
         self._registering = threading.Lock()
-
-    @property
-    def _guard(self) -> Guard:
-        return cast("Guard", self)
 
     def action(self, name: str, **options: Any) -> Callable[[Callable[P, R]], Action[P, R]]:
         """Declare a function, sync or async, as the action ``name``.
@@ -156,7 +145,7 @@ class Actions:
         any other, but only this caller, or one that repeats the call, can execute it then: a worker cannot find it.
         """
         done = self._guard.outcome(
-            self._declared(name, function, options), args, dict(kwargs or {}), _asked(key, wait, deadline)
+            self._declared(name, function, options), args, dict(kwargs or {}), asked(key, wait, deadline)
         )
         return cast("R", done if outcome else done.unwrap())
 
@@ -175,7 +164,7 @@ class Actions:
     ) -> Any:
         """Async twin of ``run``; ``function`` may be sync if it does not block."""
         done = await self._guard.aoutcome(
-            self._declared(name, function, options), args, dict(kwargs or {}), _asked(key, wait, deadline)
+            self._declared(name, function, options), args, dict(kwargs or {}), asked(key, wait, deadline)
         )
         return done if outcome else done.unwrap()
 
@@ -189,86 +178,6 @@ class Actions:
         if not options and len(self._runs) < _MAX_RUNS:
             self._runs[name, function] = declared
         return declared
-
-    # -- dry runs and plans --------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def dry_run(self) -> Generator[Dry]:
-        """Let nothing happen inside: actions are noted in ``nodes``; those declared to leave nothing behind run."""
-        outer = CURRENT.get()
-        dry = Dry()
-        scope = outer.scope.within(mode="dry", recorder=dry)
-        token = CURRENT.set(Context(outer.id, outer.parent, scope, outer.generation))
-        try:
-            yield dry
-        finally:
-            CURRENT.reset(token)
-
-    def plan(self, function: Callable[..., Any], /, *args: Any, approval: str | None = None, **kwargs: Any) -> Plan:
-        """Run ``function`` dry and return what it would do; ``approval`` says who must approve the tree."""
-        run = functools.partial(function, *args, **kwargs)
-        with self.dry_run() as dry:
-            value, error = None, None
-            try:
-                value = run()
-            except Exception as raised:  # noqa: BLE001 - the plan tells where it stopped
-                error = raised
-        return self._planned(dry, run, value, error, approval)
-
-    async def aplan(
-        self, function: Callable[..., Awaitable[Any]], /, *args: Any, approval: str | None = None, **kwargs: Any
-    ) -> Plan:
-        """Async twin of ``plan``."""
-        run = functools.partial(function, *args, **kwargs)
-        with self.dry_run() as dry:
-            value, error = None, None
-            try:
-                value = await run()
-            except Exception as raised:  # noqa: BLE001 - the plan tells where it stopped
-                error = raised
-        return self._planned(dry, run, value, error, approval)
-
-    def _planned(
-        self, dry: Dry, run: Callable[[], Any], value: Any, error: Exception | None, approval: str | None
-    ) -> Plan:
-        if approval is not None:
-            parse(approval)
-        nodes = tuple(dry.nodes)
-        return Plan(next(self._guard.ids), nodes, tree_digest(dry.nodes), dry.coverage, run, value, error, approval)
-
-    def apply(self, plan: Plan, *, wait: float | None = None, outcome: bool = False) -> Any:
-        """Run a plan's callable for real, once: every planned action may happen once, anything else is held.
-
-        With an ``approval`` the first call holds the tree (``Held``), and the call after its approval applies it.
-
-        Raises:
-            StalePlan: it was applied already, or changed since it was made.
-            Held: it waits for approval, or met an action that it does not have.
-        """
-        done = self._guard.drive(perform(self._guard, self._application(plan, wait)))
-        return _applied(plan, done, outcome=outcome)
-
-    async def aapply(self, plan: Plan, *, wait: float | None = None, outcome: bool = False) -> Any:
-        """Async twin of ``apply``."""
-        done = await self._guard.adrive(perform(self._guard, self._application(plan, wait)))
-        return _applied(plan, done, outcome=outcome)
-
-    def _application(self, plan: Plan, wait: float | None) -> Call:
-        if tree_digest(list(plan.nodes)) != plan.digest:
-            raise StalePlan("the plan was changed after it was made")
-        declared = Declaration(
-            name=_PLAN,
-            function=plan.run,
-            effect=Effect.IRREVERSIBLE,
-            binder=Binder(lambda: None),
-            is_async=False,
-            hash=declare(_PLAN, plan.run).hash,
-            fingerprint=lambda: plan.digest,
-            approval=None if plan.approval is None else parse(plan.approval),
-        )
-        call = self._guard.prepare(declared, (), {}, _asked(plan.id, wait, None))
-        call.grants = Grants(plan.nodes, approved=plan.approval is not None)
-        return call
 
     # -- limits --------------------------------------------------------------------------------------------------------
 
@@ -292,16 +201,16 @@ def _dress(call: Any, guard: Guard, declared: Declaration) -> Any:
         return (guard.aoutcome if declared.is_async else guard.outcome)(declared, args, kwargs)
 
     def options(*, key: str | None = None, wait: float | None = None, deadline: float | None = None) -> Any:
-        asked = _asked(key, wait, deadline)
+        answer_to = asked(key, wait, deadline)
 
         async def acall(*args: Any, **kwargs: Any) -> Any:
-            return (await guard.aoutcome(declared, args, kwargs, asked)).unwrap()
+            return (await guard.aoutcome(declared, args, kwargs, answer_to)).unwrap()
 
         def scall(*args: Any, **kwargs: Any) -> Any:
-            return guard.outcome(declared, args, kwargs, asked).unwrap()
+            return guard.outcome(declared, args, kwargs, answer_to).unwrap()
 
         def told(*args: Any, **kwargs: Any) -> Any:
-            return (guard.aoutcome if declared.is_async else guard.outcome)(declared, args, kwargs, asked)
+            return (guard.aoutcome if declared.is_async else guard.outcome)(declared, args, kwargs, answer_to)
 
         again: Any = functools.update_wrapper(acall if declared.is_async else scall, declared.function)
         again.outcome, again.options, again.declaration = told, options, declared
@@ -309,17 +218,6 @@ def _dress(call: Any, guard: Guard, declared: Declaration) -> Any:
 
     call.outcome, call.options, call.declaration = outcome, options, declared
     return call
-
-
-def _asked(key: str | None, wait: float | None, deadline: float | None) -> Asked:
-    return Asked(key, wait, deadline)
-
-
-def _applied(plan: Plan, done: Outcome[Any], *, outcome: bool) -> Any:
-    if done.status == "replayed":
-        problem = StalePlan("the plan was applied already", id=plan.id)
-        done = Outcome("denied", None, plan.id, problem.detail, None, problem)
-    return done if outcome else done.unwrap()
 
 
 def _same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:

@@ -20,6 +20,11 @@ class Asked(Struct, frozen=True):
     deadline: float | None = None
 
 
+def asked(key: str | None, wait: float | None, deadline: float | None) -> Asked:
+    """Return what one call says beside its arguments."""
+    return Asked(key, wait, deadline)
+
+
 class Call(Struct):
     """``until`` is when the caller stops waiting for a duplicate, ``approval_until`` for people (``time.monotonic``).
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from valhalla.guard.actions import Actions
-from valhalla.guard.attempts import execute
+from valhalla.guard.calling import Calling
 from valhalla.guard.calls import Asked, Call
 from valhalla.guard.context import CURRENT, Context, Scope
 from valhalla.guard.contracts import Mode, Record
@@ -25,9 +25,7 @@ from valhalla.guard.names import check_key
 from valhalla.guard.outcome import Outcome, refusal
 from valhalla.guard.people import People, Roles
 from valhalla.guard.quorum import Quorum, parse
-from valhalla.guard.steps import Steps
 from valhalla.guard.stores.memory import MemoryStore
-from valhalla.guard.stores.rows import Cold, Row
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid, NotFound
 
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 _NOTHING: Final = Asked()
 
 
-class Guard(Actions, Judging, People):
+class Guard(Actions, Calling, Judging, People):
     """Runs callables under dedup, policy, limits, holds, retries and a ledger.
 
     >>> guard = Guard()
@@ -137,78 +135,6 @@ class Guard(Actions, Judging, People):
             return await self.adrive(perform(self, call))
         except (GuardProblem, Invalid, NotFound) as problem:
             return refusal("denied", problem)
-
-    def caller(self, declared: Declaration) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-        """Return the general path of a sync action."""
-
-        def slow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return self.drive(perform(self, self.prepare(declared, args, kwargs))).unwrap()
-
-        return slow
-
-    def acaller(self, declared: Declaration) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-        """Return the general path of an async action."""
-
-        async def slow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return (await self.adrive(perform(self, self.prepare(declared, args, kwargs)))).unwrap()
-
-        return slow
-
-    def rescuer(self, declared: Declaration) -> Callable[..., Any]:
-        """Return what the fused path does about an exception: retries and a finish, or the exception itself."""
-
-        def failed(row: Row | None, context: Context, args: Any, kwargs: Any, error: BaseException) -> Any:
-            return self.drive(self._rescue(declared, row, context, args, kwargs, error)).unwrap()
-
-        return failed
-
-    def arescuer(self, declared: Declaration) -> Callable[..., Any]:
-        """Async twin of ``rescuer``."""
-
-        async def failed(row: Row | None, context: Context, args: Any, kwargs: Any, error: BaseException) -> Any:
-            return (await self.adrive(self._rescue(declared, row, context, args, kwargs, error))).unwrap()
-
-        return failed
-
-    def _rescue(
-        self, declared: Declaration, row: Row | None, context: Context, args: Any, kwargs: Any, error: BaseException
-    ) -> Steps[Outcome[Any]]:
-        call = self.recalled(declared, args, kwargs, context, row)
-        assert isinstance(self.store, MemoryStore)
-        if row is None and not declared.effect.repeatable:
-            # nothing was claimed, but somebody may have to settle it
-            cold = Cold(declared.name, declared.effect, keep=True, ttl=declared.ttl, tombstone=declared.tombstone)
-            row = Row(call.id, None, call.fingerprint, context.principal, self.store.clock(), cold)
-        if row is not None:
-            self.store.adopt(row)
-            # a call that goes through has one line for begin and finish; this one has more to tell
-            self.store.journal.append(
-                ("begin", None, row.created_at, declared.name, row.id, "executing", row.principal, row.key,
-                 row.fingerprint, row.generation, None)
-            )  # fmt: skip
-        call.row = row is not None
-        return execute(self, call, call.id, 1, error=error, context=context)
-
-    def recalled(self, declared: Declaration, args: Any, kwargs: Any, context: Context, row: Row | None) -> Call:
-        """Return the call that the fused path had begun."""
-        values = declared.binder.values(args, kwargs)
-        try:
-            fingerprint = row.fingerprint if row else declared.fingerprint_of(values, args, kwargs)
-        except GuardProblem:
-            fingerprint = b""
-        return Call(
-            declaration=declared,
-            args=args,
-            kwargs=kwargs,
-            values=values,
-            id=context.id or "",
-            key=row.key if row else None,
-            fingerprint=fingerprint,
-            scope=context.scope,
-            parent=context.parent,
-            until=0.0,
-            approval_until=0.0,
-        )
 
     def recall(self, declared: Declaration, record: Record) -> Call:
         """Return the call that an approved hold stands for, from the arguments that were kept.
