@@ -213,3 +213,24 @@ def test_slices_and_where_they_are(quick: Run) -> None:
     refused = quick("sandbox", "new", "--slices", "mysql", "--json")
     assert refused.code == 1
     assert json.loads(refused.err or refused.out)["code"] == "slice-unknown"
+
+
+def test_a_snapshot_is_a_template(quick: Run, real: Run) -> None:
+    """Rows of one sandbox are in the next that starts from its snapshot."""
+    assert quick("sandbox", "new", "original", "-q").code == 0
+    insert = "insert into communities (name) values ('copied')"
+    assert real("sandbox", "psql", "original", "--", "-c", insert).code == 0
+    made = quick("sandbox", "snapshot", "original", "--as", "with-row")
+    assert made.code == 0, made.err
+    assert made.out.startswith("Template 'with-row' holds 3 tables with 1 rows\n")
+    taken = quick("sandbox", "snapshot", "original", "--as", "with-row", "--json")
+    assert (taken.code, json.loads(taken.err or taken.out)["code"]) == (1, "template-taken")
+    assert quick("sandbox", "snapshot", "original", "--as", "with-row", "--replace", "-q").out == "with-row\n"
+    assert quick("template", "ls", "-q").out.split() == ["community", "empty", "with-row"]
+    assert re.search(r"with-row +snapshot", quick("template", "ls").out)
+    assert quick("sandbox", "new", "copy", "--template", "with-row", "-q").code == 0
+    seen = real("sandbox", "psql", "copy", "--", "-Atc", "select name from communities")
+    assert seen.out == "copied\n"
+    assert quick("template", "rm", "with-row").out == "removed: with-row\n"
+    assert quick("template", "rm", "with-row").code == 1
+    assert quick("sandbox", "rm", "-y", "original", "copy").code == 0

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.fake_plane import KEY, FakePlane, problem
 
 from valhalla import AsyncClient, Client
+from valhalla.sdk.errors import ValhallaError
 from valhalla.sdk.keys import AsyncKeys, Keys
 
 
@@ -48,6 +49,30 @@ async def test_a_life(aclient: AsyncClient) -> None:
 
     assert await ended(aclient, sbx.id)
     assert {"created", "ttl_extended"} <= {entry.action async for entry in aclient.audit(sbx.id)}
+
+
+async def test_slices_and_snapshots(aclient: AsyncClient) -> None:
+    async with aclient.sandbox(template="empty", slices=["sqlite", "postgres"]) as sbx:
+        assert sbx.sqlite_path.is_file()
+        assert sbx.sqlite_url.endswith(str(sbx.sqlite_path))
+        with pytest.raises(ValhallaError, match="no valkey slice"):
+            _ = sbx.redis_url
+        health = await aclient.status(sbx.id)
+        assert (health.isolation, health.schema) == ("schema", sbx.schema)
+        assert health.database == sbx.info.database
+        assert health.slices == sbx.info.slices == ("postgres", "sqlite")
+        postgres = await asyncpg.connect(sbx.database_url)
+        await postgres.execute("CREATE TABLE t (x int); INSERT INTO t VALUES (7)")
+        await postgres.close()
+        taken = await aclient.snapshot(sbx.id, "of-async")
+        assert (taken.rows, taken.sandbox) == (1, sbx.id)
+    assert taken in [each.snapshot for each in await aclient.templates()]
+    async with aclient.sandbox(template="of-async") as sbx:
+        postgres = await asyncpg.connect(sbx.database_url)
+        assert await postgres.fetchval("SELECT x FROM t") == 7
+        await postgres.close()
+    await aclient.remove_template("of-async")
+    assert [each.name for each in await aclient.templates()] == ["community", "empty"]
 
 
 async def test_a_task_that_is_cancelled_and_again_while_it_cleans_up(aclient: AsyncClient) -> None:

@@ -19,6 +19,7 @@ TABLE: Final = {
     "up": (_AT + "up", "Start the control plane and its servers."),
     "down": (_AT + "down", "Stop the control plane of the data directory."),
     "sandbox": ("valhalla.cli.sandbox", "Make, enter and destroy sandboxes."),
+    "template": (_AT + "template", "List templates, and remove snapshots."),
     "status": (_AT + "status", "Say in one line whether the control plane works."),
     "info": (_AT + "info", "Show address, data directory and services."),
     "doctor": (_AT + "doctor", "Check every part and say what to do."),

@@ -15,7 +15,7 @@ from valhalla.sdk.keys import AsyncKeys
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import apages
-from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport
+from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
 from valhalla.sdk.wire import Request
 
 T = TypeVar("T")
@@ -111,6 +111,18 @@ class AsyncClient:
     async def reset(self, ref: str) -> Sandbox:
         """Bring a sandbox back to its template: same credentials, fresh contents."""
         return await self.send(calls.reset(ref))
+
+    async def snapshot(self, ref: str, template: str, *, replace: bool = False) -> Snapshot:
+        """Copy what a sandbox's Postgres slice holds into a template that others can start from."""
+        return await self.send(calls.snapshot(ref, template, replace=replace))
+
+    async def templates(self) -> tuple[Template, ...]:
+        """Return what a sandbox can be made from."""
+        return (await self.send(calls.list_templates())).items
+
+    async def remove_template(self, name: str) -> None:
+        """Remove a snapshot; sandboxes that were made from it stay."""
+        await self.send(calls.remove_template(name))
 
     async def extend(self, ref: str, ttl: str) -> Extension:
         """Give a sandbox more time; the answer tells when the maximum cut it short."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from valhalla.sdk.access import Connection
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
-from valhalla.sdk.reports import ApiKey, AuditEntry, LedgerReport, Readiness, ReapReport
+from valhalla.sdk.reports import ApiKey, AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Templates
 from valhalla.sdk.wire import Request, params, present, segment
 
 _SANDBOXES = "/api/sandboxes"
@@ -58,6 +58,22 @@ def destroy(ref: str, *, wait: float | None = None) -> Request[Sandbox]:
 def reset(ref: str) -> Request[Sandbox]:
     """Bring a sandbox back to its template."""
     return Request("POST", _at(ref, "reset"), Sandbox)
+
+
+def snapshot(ref: str, template: str, *, replace: bool = False) -> Request[Snapshot]:
+    """Copy what a sandbox's Postgres slice holds into a template; it may take minutes."""
+    body = present(template=template, replace=replace or None)
+    return Request("POST", _at(ref, "snapshot"), Snapshot, body=body, timeout=310)
+
+
+def list_templates() -> Request[Templates]:
+    """Every template."""
+    return Request("GET", "/api/templates", Templates)
+
+
+def remove_template(name: str) -> Request[None]:
+    """Remove a snapshot."""
+    return Request("DELETE", f"/api/templates/{segment(name)}", type(None))
 
 
 def extend(ref: str, ttl: str) -> Request[Extension]:

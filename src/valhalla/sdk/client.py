@@ -15,7 +15,7 @@ from valhalla.sdk.keys import Keys
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import pages
-from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport
+from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
 from valhalla.sdk.wire import Request
 
 T = TypeVar("T")
@@ -111,6 +111,18 @@ class Client:
     def reset(self, ref: str) -> Sandbox:
         """Bring a sandbox back to its template: same credentials, fresh contents."""
         return self.send(calls.reset(ref))
+
+    def snapshot(self, ref: str, template: str, *, replace: bool = False) -> Snapshot:
+        """Copy what a sandbox's Postgres slice holds into a template that others can start from."""
+        return self.send(calls.snapshot(ref, template, replace=replace))
+
+    def templates(self) -> tuple[Template, ...]:
+        """Return what a sandbox can be made from."""
+        return self.send(calls.list_templates()).items
+
+    def remove_template(self, name: str) -> None:
+        """Remove a snapshot; sandboxes that were made from it stay."""
+        self.send(calls.remove_template(name))
 
     def extend(self, ref: str, ttl: str) -> Extension:
         """Give a sandbox more time; the answer tells when the maximum cut it short."""

@@ -58,6 +58,36 @@ class Readiness(Model, frozen=True, kw_only=True):
         return self.status == "ready"
 
 
+class Snapshot(Model, frozen=True, kw_only=True):
+    """A template that was a sandbox; ``sandbox`` is that one's id, ``size`` the bytes of its rows."""
+
+    name: str
+    owner: str
+    sandbox: str = ""
+    template: str = ""
+    isolation: str = "schema"
+    made_by: str = ""
+    made_at: datetime | None = None
+    version: str = ""
+    tables: int = 0
+    rows: int = 0
+    size: int = 0
+
+
+class Template(Model, frozen=True, kw_only=True):
+    """What a sandbox can be made from: ``fixed`` (built in, or the operator's) or a ``snapshot``."""
+
+    name: str
+    kind: str = "fixed"
+    snapshot: Snapshot | None = None
+
+
+class Templates(Model, frozen=True, kw_only=True):
+    """Every template, by name."""
+
+    items: tuple[Template, ...] = ()
+
+
 class Fault(Model, frozen=True, kw_only=True):
     """The first place where the ledger is not what was written."""
 

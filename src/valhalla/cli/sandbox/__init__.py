@@ -20,6 +20,7 @@ TABLE: Final = {
     "link": (_AT + "link", "Route events to it."),
     "unlink": (_AT + "unlink", "End a route."),
     "extend": (_AT + "extend", "Give it more time."),
+    "snapshot": (_AT + "snapshot", "Make a template of what it holds."),
     "reset": (_AT + "reset", "Bring it back to its template."),
     "rm": (_AT + "rm", "Destroy sandboxes."),
     "audit": (_AT + "audit", "Show what happened to it."),
