@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "sandboxes", "pool", "scale", "peers", "simulate_cells", "guard")
+ALL = ("startup", "sandboxes", "pool", "scale", "peers", "simulate_cells", "guard", "governor")
 
 
 def main(names: list[str]) -> int:

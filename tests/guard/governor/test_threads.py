@@ -170,8 +170,18 @@ def test_a_limit_changes_under_load(kind: Kind) -> None:
     assert admitted.total() == 200
 
 
-@pytest.mark.parametrize("method", [GcraTable.take, GcraTable.refund, GcraTable.checker, RingTable.checker,
-                                    RingTable._write, RingTable._replace])  # fmt: skip  # pyright: ignore[reportPrivateUsage]
+_LINES = [
+    GcraTable.take,
+    GcraTable.refund,
+    GcraTable.checker,
+    RingTable.take,
+    RingTable.checker,
+    RingTable._write,  # pyright: ignore[reportPrivateUsage]
+    RingTable._replace,  # pyright: ignore[reportPrivateUsage]
+]
+
+
+@pytest.mark.parametrize("method", _LINES)
 def test_the_lines_that_must_be_one_step_have_no_call(method: Any) -> None:
     """CPython lets other threads run at calls, backward jumps and function starts: such a line has none of them."""
     source, first = inspect.getsourcelines(method)

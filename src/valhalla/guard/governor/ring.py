@@ -68,6 +68,17 @@ class RingTable(Table[Ring]):
         if self.shared:
             subject = ""
         shard = self.shards[hash(subject) & self.mask]
+        if subject not in shard.young:
+            self.install(shard, subject, now)
+        if units == 1:
+            edge = now - self.limit.window
+            try:
+                # one line without a call, see shards
+                # fmt: off
+                if (times := (ring := shard.young[subject]).fast)[head := ring.head] <= edge: times[head] = now if now > times[head - 1] else times[head - 1]; ring.head = head + 1 if head + 1 < ring.size else 0; return True  # noqa: E501, E701, E702, FURB136
+                # fmt: on
+            except (KeyError, TypeError):
+                pass
         while True:
             ring = self._ring(shard, subject, now)
             capacity, edge = self.limit.capacity, now - self.limit.window
