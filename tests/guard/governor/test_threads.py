@@ -15,6 +15,7 @@ import pytest
 from tests.guard.governor.virtual import VirtualClock
 
 from valhalla.guard.governor import Governor, Limit
+from valhalla.guard.governor import governor as governor_module
 from valhalla.guard.governor.gcra import GcraTable
 from valhalla.guard.governor.ring import RingTable
 
@@ -168,6 +169,34 @@ def test_a_limit_changes_under_load(kind: Kind) -> None:
 
     together(work)
     assert admitted.total() == 200
+
+
+@KINDS
+def test_an_interpreter_without_atomic_lines_takes_under_a_lock(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a free-threaded build, where the short way would count wrongly."""
+    monkeypatch.setattr(governor_module, "LINES_ARE_ATOMIC", False)
+    governor = Governor({"mail": one(kind, 400)})
+    check = governor.bind("mail")
+    (table,) = governor._own["mail"]  # pyright: ignore[reportPrivateUsage]
+    held: set[bool] = set()
+    take = table.take
+    lock = governor._plans["mail"]._lock  # pyright: ignore[reportPrivateUsage]
+    assert lock is not None
+
+    def watched(subject: str, units: int, now: float) -> bool:
+        held.add(lock._is_owned())  # type: ignore[union-attr]
+        return take(subject, units, now)
+
+    monkeypatch.setattr(table, "take", watched)
+    admitted = Counter[int]()
+
+    def work(number: int) -> None:
+        admitted[number] = sum(check("k").allowed for _ in range(200))
+
+    together(work)
+    assert admitted.total() == 400
+    assert held == {True}
+    assert table.open is None
 
 
 _LINES = [
