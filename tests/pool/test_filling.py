@@ -38,8 +38,10 @@ async def test_creations_in_line_delay_it_for_a_moment_only(pooled: Runtime, fil
     await Team(pooled, developer(fresh_owner())).new()
     before = await _slots(pooled)
     with filler.in_line():
-        await filler.once()
-    assert await _slots(pooled) > before
+        # a round of a busy process may be a pause
+        while await filler.once():
+            pass
+        assert await _slots(pooled) > before
 
 
 async def test_a_batch_is_ten_at_most(pooled: Runtime, filler: Filler, monkeypatch: pytest.MonkeyPatch) -> None:
