@@ -13,7 +13,7 @@ from valhalla.kit.cellkey import CellKey
 
 
 async def leftovers(data_dir: Path) -> list[str]:
-    """Return every schema, role, ACL user, key, NATS account and stream directory that belongs to a sandbox.
+    """Return every schema, database, role, ACL user, key, NATS account, stream directory and file of a sandbox.
 
     Raises:
         Unavailable: a server does not answer.
@@ -25,6 +25,7 @@ async def leftovers(data_dir: Path) -> list[str]:
     from valhalla.runtime import embedded_url
     from valhalla.sandbox.slices.nats import NatsSlice
     from valhalla.sandbox.slices.postgres import PostgresSlice
+    from valhalla.sandbox.slices.sqlite import SqliteSlice
     from valhalla.sandbox.slices.valkey import ValkeySlice
 
     cell = CellKey.parse((data_dir / "cell.key").read_text())
@@ -37,7 +38,8 @@ async def leftovers(data_dir: Path) -> list[str]:
         ValkeySlice(valkey_url, cell),
         NatsSlice(services["nats"]["address"], cell),
     ]
-    found: list[str] = []
+    files = await SqliteSlice(data_dir / "sqlite", cell).found()
+    found = [f"{item.slice} {item.kind} {item.name}" for item in files]
     for part in slices:
         items = await part.found()
         # read after the listing, so that a slot built meanwhile is known
