@@ -34,7 +34,8 @@ class Calling:
         """Return the general path of a sync action."""
 
         def slow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return self._caller.drive(perform(self._caller, self._caller.prepare(declared, args, kwargs))).unwrap()
+            guard = self._caller
+            return guard.drive(perform(guard, guard.prepare_blocking(declared, args, kwargs))).unwrap()
 
         return slow
 

@@ -57,7 +57,8 @@ def perform(guard: Guard, call: Call) -> Steps[Outcome[Any]]:  # noqa: PLR0911, 
                 return replace(ended, policies=began.policies) if began.policies else ended
             case Began.IN_PROGRESS:
                 left = call.until - time.monotonic()
-                if left <= 0:
+                # an action that calls itself under the same key would wait for itself
+                if left <= 0 or record.id == call.parent:
                     return rules.refuse(began, call)
                 yield Pause(min(left, pause), record.id)
                 pause = min(2 * pause, _LONGEST)

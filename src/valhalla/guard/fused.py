@@ -35,6 +35,7 @@ def eligible(guard: Guard, declared: Declaration) -> bool:
     """Say whether calls of the action may take the fused path."""
     return (
         isinstance(guard.store, MemoryStore)
+        and not guard.store.durable
         and guard.policy is None
         and declared.approval is None
         and declared.timeout is None

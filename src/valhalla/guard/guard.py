@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -69,7 +70,6 @@ class Guard(Actions, Calling, Judging, People):
         """
         self.governor = governor or Governor(clock=clock or time.monotonic)
         self.store: Store = store or MemoryStore(self.governor, clock=clock, sink=sink)
-        self.policy = policy
         self.policy_version = policy_version
         self.fallback: Quorum = parse(fallback)
         self.self_approval = self_approval
@@ -77,6 +77,7 @@ class Guard(Actions, Calling, Judging, People):
         self.patience = patience
         self.redact = tuple(redact)
         self.fused = fused
+        self.policy = policy
         self.ids = Ids()
         self.stop = threading.Event()
         self.roles = roles
@@ -114,12 +115,25 @@ class Guard(Actions, Calling, Judging, People):
             limits=self.definitions(declared),
         )
 
+    def prepare_blocking(
+        self, declared: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], asked: Asked = _NOTHING
+    ) -> Call:
+        """Prepare a call that waits in this thread; on a thread with a running loop it does not wait at all."""
+        call = self.prepare(declared, args, kwargs, asked)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return call
+        # whoever it would wait for may need this very loop to go on
+        call.until = call.approval_until = 0.0
+        return call
+
     def outcome(
         self, declared: Declaration, args: tuple[Any, ...], kwargs: dict[str, Any], asked: Asked = _NOTHING
     ) -> Outcome[Any]:
         """Run a call to its outcome, in this thread."""
         try:
-            call = self.prepare(declared, args, kwargs, asked)
+            call = self.prepare_blocking(declared, args, kwargs, asked)
             call.report = True
             return self.drive(perform(self, call))
         except (GuardProblem, Invalid, NotFound) as problem:

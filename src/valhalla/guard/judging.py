@@ -38,11 +38,23 @@ Policy = Callable[[Proposal], "Verdict | tuple[Verdict, str] | None"]
 class Judging:
     """The part of a guard that judges."""
 
-    policy: Policy | None
+    fused: bool
     policy_version: str
     fallback: Quorum
     max_holds: int
     redact: tuple[str, ...]
+    _policy: Policy | None = None
+
+    @property
+    def policy(self) -> Policy | None:
+        """What judges every call. Once there is one, all calls take the general path."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy | None) -> None:
+        self._policy = policy
+        if policy is not None:
+            self.fused = False
 
     def judge(self, call: Call, grants: Grants | None, children: Grants | None) -> Judgement:
         """Say whether the call runs, is held or is denied."""
@@ -75,11 +87,11 @@ class Judging:
         proposal = Proposal(declared.name, declared.effect, arguments, scope.principal, scope.mode, call.key)
         try:
             answer = self.policy(proposal)
+            if answer is None:
+                return Verdict.RUN, None
+            return answer if isinstance(answer, tuple) else (Verdict(answer), None)
         except Exception as error:  # noqa: BLE001 - a policy that fails lets nothing through
             return Verdict.DENY, f"the policy failed: {type(error).__name__}"
-        if answer is None:
-            return Verdict.RUN, None
-        return answer if isinstance(answer, tuple) else (Verdict(answer), None)
 
     def denied_now(self, call: Call) -> str | None:
         """Return why policy denies the call now, ``None`` if it does not."""
