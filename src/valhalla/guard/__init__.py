@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from valhalla.guard.breaker import Breaker
     from valhalla.guard.context import Context, current
     from valhalla.guard.contracts import Effect, Record, Verdict
+    from valhalla.guard.egress import sealed
     from valhalla.guard.errors import (
         ActionFailed,
         BadArguments,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         UnknownAction,
         Unrecorded,
     )
-    from valhalla.guard.governor import Governor
+    from valhalla.guard.governor import Governor, Limit
     from valhalla.guard.guard import Guard, Proposal
     from valhalla.guard.outcome import Outcome
     from valhalla.guard.plans import Plan
@@ -71,6 +72,8 @@ _FROM: Final = {
     "Record": "contracts",
     "Verdict": "contracts",
     "Governor": "governor",
+    "Limit": "governor",
+    "sealed": "egress",
     "Guard": "guard",
     "Proposal": "guard",
     "Outcome": "outcome",
@@ -131,6 +134,7 @@ __all__ = [
     "InProgress",
     "Indeterminate",
     "KeyReuse",
+    "Limit",
     "LimitExceeded",
     "MemoryStore",
     "NameTaken",
@@ -171,6 +175,7 @@ __all__ = [
     "get",
     "plan",
     "run",
+    "sealed",
     "settle",
     "sweep",
     "waiting",
