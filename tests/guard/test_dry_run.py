@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.guard.faces import Face
 
-from valhalla.guard import BadName, Denied, Guard, Held, LimitExceeded, StalePlan, Verdict, current
+from valhalla.guard import BadName, Denied, Guard, Held, LimitExceeded, StalePlan, Verdict, current, sealed
 from valhalla.guard.contracts import Scan
 
 
@@ -243,3 +243,10 @@ def test_a_plan_that_stopped_says_where(guard: Guard) -> None:
     plan = guard.plan(pay)
     assert not plan.complete
     assert "stopped: payment is not run in a dry run" in str(plan)
+
+
+def test_a_dry_run_says_whether_the_way_out_is_closed(guard: Guard) -> None:
+    with guard.dry_run() as dry:
+        assert dry.coverage["egress"].startswith("open")
+    with sealed(), guard.dry_run() as dry:
+        assert dry.coverage["egress"].startswith("sealed by ")

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from typing import Any
 
 from valhalla.guard.contracts import Effect
+from valhalla.guard.egress.current import active
 from valhalla.guard.errors import GuardProblem
 from valhalla.guard.fingerprint import SIZE
 
@@ -79,11 +80,9 @@ class Dry:
     __slots__ = ("coverage", "nodes")
 
     def __init__(self, nodes: list[Node] | None = None, coverage: Mapping[str, str] | None = None) -> None:
+        """``coverage`` says what is watched; it is found out if it is not given."""
         self.nodes: list[Node] = [] if nodes is None else nodes
-        self.coverage: Mapping[str, str] = coverage or {
-            "actions": "declared actions are held; other code runs",
-            "egress": "open: use guard.sealed() to close it",
-        }
+        self.coverage: Mapping[str, str] = coverage or _covered()
 
     def enter(self, node: Node) -> Dry:
         """Note ``node`` and return where its children go."""
@@ -118,6 +117,15 @@ class Grants:
 
 
 Recorder = Dry | Grants
+
+
+def _covered() -> Mapping[str, str]:
+    seal = active()
+    layers = () if seal is None else seal.coverage.active
+    return {
+        "actions": "declared actions are held; other code runs",
+        "egress": f"sealed by {', '.join(layers)}" if layers else "open: use guard.sealed() to close it",
+    }
 
 
 def tree_digest(nodes: list[Node]) -> bytes:
