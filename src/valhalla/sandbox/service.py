@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,37 +11,26 @@ from sqlalchemy.engine import Connection
 from valhalla.kernel.clock import Clock, isoformat
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Forbidden, IllegalTransition, Problem
-from valhalla.kit import paging
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
-from valhalla.sandbox import access, rules, store
+from valhalla.sandbox import rules, store
 from valhalla.sandbox.backends import Backends
-from valhalla.sandbox.contracts import LIVE, Extension, HealthReport, Limits, Route, Sandbox, Spec, TableStats
+from valhalla.sandbox.contracts import LIVE, Extension, Limits, Route, Sandbox, Spec
 from valhalla.sandbox.creation import Created, Creation
-from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken, SandboxNotFound, SliceMissing
+from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken
 from valhalla.sandbox.filling import refill
-from valhalla.sandbox.health import judge
 from valhalla.sandbox.pool import Checkout, Claims, Endings, Filler, PoolSettings
-from valhalla.sandbox.slices.contracts import Probe
+from valhalla.sandbox.register import Register
 from valhalla.sandbox.teardown import Teardown, Timing, emit
 from valhalla.sandbox.templates import Templates
 
 _log = get_logger("sandbox.service")
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of sandboxes, newest first; ``next`` is the cursor of the following one."""
-
-    items: Sequence[Sandbox]
-    next: str | None
-    total: int
-
-
-class SandboxService:
+class SandboxService(Register):
     """Everything the API and the SDK do with sandboxes. One per control plane process."""
 
     def __init__(
@@ -60,12 +47,9 @@ class SandboxService:
         pool: PoolSettings | None = None,
         load: Load | None = None,
     ) -> None:
+        super().__init__(db, backends, ledger, clock or Clock())
         self.limits = limits or Limits()
         self.templates = templates
-        self.backends = backends
-        self._db = db
-        self._ledger = ledger
-        self._clock = clock or Clock()
         self.teardown = Teardown(db, backends, ledger, self._clock, timing)
         self.filler = Filler(
             db,
@@ -123,53 +107,6 @@ class SandboxService:
         self._may_own(principal, spec.owner)
         return await self._creation.plan(principal, spec)
 
-    async def get(self, principal: Principal, reference: str) -> Sandbox:
-        """Return a sandbox by id or name.
-
-        Raises:
-            SandboxNotFound: there is none, or it is another owner's.
-        """
-        sandbox = None
-        # an id has the form of a name; anything else is not worth a query, or is none that Postgres could read
-        if rules.NAME.fullmatch(reference) is not None:
-            owner = None if principal.is_admin else principal.owner
-            sandbox = await self._db.read(store.find, reference, owner=owner)
-        # a slot of the pool has no owner and is nobody's sandbox yet
-        if sandbox is None or not sandbox.owner:
-            raise SandboxNotFound(f"no sandbox has the id or name '{reference[:64]}'")
-        return sandbox
-
-    async def list(
-        self,
-        principal: Principal,
-        *,
-        owner: str | None = None,
-        statuses: Sequence[str] | None = None,
-        tag: str | None = None,
-        include_destroyed: bool = False,
-        limit: int = 50,
-        cursor: str | None = None,
-    ) -> Page:
-        """Return a page of sandboxes; a principal that is no admin sees its owner's only.
-
-        Raises:
-            Invalid: the cursor is not one of ours.
-        """
-        if not principal.is_admin:
-            if owner is not None and owner != principal.owner:
-                return Page((), None, 0)
-            owner = principal.owner
-        if statuses is None and not include_destroyed:
-            statuses = (*LIVE, "destroying")
-        position = paging.decode(cursor)
-        after = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
-        items, total = await self._db.read(
-            store.page, owner=owner, statuses=statuses, tag=tag, limit=limit + 1, after=after
-        )
-        last = items[limit - 1] if len(items) > limit else None
-        following = None if last is None else paging.encode({"at": last.created_at.isoformat(), "id": last.id})
-        return Page(items[:limit], following, total)
-
     async def destroy(self, principal: Principal, reference: str, *, wait: float = 0.0) -> Sandbox:
         """Cut access now and drop in the background; waits up to ``wait`` seconds for the end. Repeating it is fine.
 
@@ -187,7 +124,7 @@ class SandboxService:
         deadline = self._clock.monotonic() + wait
         while sandbox.status != "destroyed" and self._clock.monotonic() < deadline:
             await asyncio.sleep(0.01)
-            sandbox = await self._reread(sandbox.id)
+            sandbox = await self.reread(sandbox.id)
         return sandbox
 
     async def _end(self, principal: Principal, seen: Sandbox) -> Sandbox:
@@ -195,7 +132,7 @@ class SandboxService:
             marked = await self.teardown.begin(seen.id, actor=principal.id, reason="requested", seen=seen)
         except IllegalTransition:
             # another process was faster and finishes it
-            return await self._reread(seen.id)
+            return await self.reread(seen.id)
         finally:
             del self._ending[seen.id]
         self._spawn(self._drop(principal, marked))
@@ -219,7 +156,7 @@ class SandboxService:
         duration = rules.parse_ttl(ttl)
         while True:
             sandbox = await self.get(principal, reference)
-            self._must_run(sandbox)
+            self.must_run(sandbox)
             expires_at, capped = rules.extended(sandbox.created_at, sandbox.expires_at, duration, self.limits)
             # first the credentials, then the registry: a crash in between leaves a login that the reaper still cuts
             for part in self.backends:
@@ -228,7 +165,7 @@ class SandboxService:
             if await self._db.run(self._record_extension, principal, sandbox, expires_at, capped=capped):
                 # whoever altered the login in between, it ends with the registry's word
                 await self._endings.now(sandbox.id)
-                return Extension(await self._reread(sandbox.id), capped, sandbox.created_at + self.limits.max_ttl)
+                return Extension(await self.reread(sandbox.id), capped, sandbox.created_at + self.limits.max_ttl)
 
     def _record_extension(
         self, conn: Connection, principal: Principal, sandbox: Sandbox, expires_at: datetime, *, capped: bool
@@ -251,7 +188,7 @@ class SandboxService:
             Unavailable: a backend is away; the contents may be half removed.
         """
         sandbox = await self.get(principal, reference)
-        self._must_run(sandbox)
+        self.must_run(sandbox)
         filling = await asyncio.to_thread(self.templates.filling, sandbox.template, sandbox.names.slices)
         await self._db.run(self._note, principal, sandbox, "reset", {"template": sandbox.template})
         failures = await self.backends.each("reset", sandbox.names, lambda part: part.empty(sandbox.names))
@@ -270,7 +207,7 @@ class SandboxService:
         """
         route = rules.check_route(kind, key, "")
         sandbox = await self.get(principal, reference)
-        self._must_run(sandbox)
+        self.must_run(sandbox)
         return await self._db.run(self._link, principal, sandbox, route)
 
     def _link(self, conn: Connection, principal: Principal, sandbox: Sandbox, route: Route) -> Route:
@@ -302,47 +239,6 @@ class SandboxService:
         self._note(conn, principal, sandbox, "route_unlinked", {"route": str(route)})
         emit(conn, sandbox, "sandbox.route_unlinked", kind=route.kind, key=route.key)
 
-    async def connection(self, principal: Principal, reference: str) -> dict[str, Any]:
-        """Return the addresses and credentials of a running sandbox, and its environment variables.
-
-        Raises:
-            NotRunning: it is not running.
-        """
-        sandbox = await self.get(principal, reference)
-        self._must_run(sandbox)
-        await self._db.run(store.touch, {sandbox.id: self._clock.now()})
-        return access.connection(sandbox, self.backends)
-
-    async def health(self, principal: Principal, reference: str) -> HealthReport:
-        """Check a sandbox with its own credentials in every backend."""
-        sandbox = await self.get(principal, reference)
-        probes: Mapping[str, Probe] = {}
-        if sandbox.status == "running":
-            probes = await self.backends.probe(sandbox.names)
-        return judge(sandbox, probes, now=self._clock.now())
-
-    async def stats(self, principal: Principal, reference: str) -> list[TableStats]:
-        """Return the tables of a running sandbox's schema with their row counts.
-
-        Raises:
-            NotRunning: it is not running.
-            SliceMissing: it has no Postgres slice.
-        """
-        sandbox = await self.get(principal, reference)
-        self._must_run(sandbox)
-        if "postgres" not in sandbox.names.slices:
-            raise SliceMissing("the sandbox has no Postgres slice", slice="postgres")
-        return await self.backends.postgres.stats(sandbox.names)
-
-    async def audit(self, principal: Principal, reference: str, *, limit: int, cursor: str | None) -> Any:
-        """Return a page of what happened to a sandbox, newest first; also after its end."""
-        sandbox = await self.get(principal, reference)
-        return await self._db.read(self._ledger.page, kind="sandbox", subject=sandbox.id, limit=limit, cursor=cursor)
-
-    async def counts(self) -> Mapping[str, int]:
-        """Count the sandboxes that are not destroyed, by status."""
-        return await self._db.read(store.count_by_status)
-
     async def close(self, *, patience: float = 2.0) -> None:
         """Wait for creations and teardowns under way; what takes longer than ``patience`` seconds is called off.
 
@@ -365,23 +261,12 @@ class SandboxService:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    async def _reread(self, sandbox_id: str) -> Sandbox:
-        sandbox = await self._db.read(store.find, sandbox_id)
-        assert sandbox is not None, "rows of sandboxes are never deleted"
-        return sandbox
-
     def _note(
         self, conn: Connection, principal: Principal, sandbox: Sandbox, action: str, details: dict[str, Any]
     ) -> None:
         self._ledger.append(
             conn, actor=principal.id, action=action, kind="sandbox", subject=sandbox.id, details=details
         )
-
-    def _must_run(self, sandbox: Sandbox) -> None:
-        if sandbox.status != "running":
-            raise NotRunning(f"the sandbox is {sandbox.status}", sandbox_status=sandbox.status)
-        if sandbox.expires_at <= self._clock.now():
-            raise NotRunning("the sandbox's time is over", sandbox_status="expired")
 
     def _may_own(self, principal: Principal, owner: str) -> None:
         if not principal.is_admin and owner != principal.owner:

@@ -17,13 +17,7 @@ from valhalla.kit.db import Database, is_away
 from valhalla.kit.ledger import Ledger
 from valhalla.sandbox import rules
 from valhalla.sandbox.contracts import Sandbox
-from valhalla.sandbox.errors import (
-    NotRunning,
-    SliceMissing,
-    SnapshotFailed,
-    SnapshotNotFound,
-    TemplateTaken,
-)
+from valhalla.sandbox.errors import SnapshotFailed, SnapshotNotFound, TemplateTaken
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.snapshots.copying import Copied, copy
 from valhalla.sandbox.teardown import emit
@@ -62,10 +56,7 @@ class SnapshotService:
         """
         rules.check_template(name, "/template")
         sandbox = await self._sandboxes.get(principal, reference)
-        if sandbox.status != "running" or sandbox.expires_at <= self._clock.now():
-            raise NotRunning(f"the sandbox is {sandbox.status}", sandbox_status=sandbox.status)
-        if "postgres" not in sandbox.names.slices:
-            raise SliceMissing("the sandbox has no Postgres slice", slice="postgres")
+        self._sandboxes.must_run(sandbox, having="postgres")
         await asyncio.to_thread(self._may_take, principal, name, replace=replace)
         async with self._turns:
             await asyncio.to_thread(self._snapshots.sweep)
