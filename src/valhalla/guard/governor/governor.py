@@ -121,7 +121,7 @@ class Governor:
             for table, limit in zip(kept, made, strict=True):
                 if table is not None and table.limit != limit:
                     table.change(limit, now)
-                tables.append(table or table_of(limit, now))
+                tables.append(table_of(limit, now) if table is None else table)
             self._own[resource] = tuple(tables)
             for name in self._own if resource == EVERY else (resource,):
                 self._plans[name] = self._planned(name, known=True)
