@@ -7,14 +7,13 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from valhalla.kernel.principal import Principal
+from valhalla.kit.audit import AuditEntryOut, AuditPage
 from valhalla.kit.http import PROBLEMS, StrictRoute, requires
 from valhalla.sandbox import rules
 from valhalla.sandbox.contracts import Sandbox, Status
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.wire import (
-    AuditEntryOut,
-    AuditPage,
     ConnectionOut,
     CreatedOut,
     ExtendedOut,
@@ -175,16 +174,4 @@ def _details(routes: APIRouter, service: SandboxService) -> None:
     async def audit(reference: Reference, principal: Reader, limit: Limit = 50, cursor: Cursor = None) -> AuditPage:
         """Show what happened to a sandbox, also after its end."""
         page = await service.audit(principal, reference, limit=limit, cursor=cursor)
-        items = [
-            AuditEntryOut(
-                id=entry.id,
-                at=entry.at,
-                actor=entry.actor,
-                action=entry.action,
-                details=dict(entry.details),
-                correlation_id=entry.correlation_id,
-                seq=entry.seq,
-            )
-            for entry in page.items
-        ]
-        return AuditPage(items=items, next=page.next)
+        return AuditPage(items=AuditEntryOut.each(page.items), next=page.next)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
@@ -12,6 +11,7 @@ from starlette.responses import RedirectResponse
 
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import NotFound, Problem
+from valhalla.kit.audit import LedgerEntryOut, LedgerPage
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
 from valhalla.runtime import Runtime
 from valhalla.server.metrics import PlaneMetrics
@@ -20,27 +20,6 @@ from valhalla.version import VERSION
 
 Auditor = Annotated[Principal, requires("audit:read")]
 Known = Annotated[Principal, requires("sandbox:read")]
-
-
-class LedgerEntryOut(WireModel):
-    """One row of the ledger."""
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    kind: str
-    subject: str
-    details: dict[str, Any]
-    correlation_id: str | None
-    seq: int | None
-
-
-class LedgerPage(WireModel):
-    """One page of the ledger, newest first."""
-
-    items: list[LedgerEntryOut]
-    next: str | None
 
 
 class FaultOut(WireModel):
@@ -163,21 +142,7 @@ def _ledger(routes: APIRouter, runtime: Runtime) -> None:
             limit=limit,
             cursor=cursor,
         )
-        items = [
-            LedgerEntryOut(
-                id=entry.id,
-                at=entry.at,
-                actor=entry.actor,
-                action=entry.action,
-                kind=entry.kind,
-                subject=entry.subject,
-                details=dict(entry.details),
-                correlation_id=entry.correlation_id,
-                seq=entry.seq,
-            )
-            for entry in page.items
-        ]
-        return LedgerPage(items=items, next=page.next)
+        return LedgerPage(items=LedgerEntryOut.each(page.items), next=page.next)
 
     @routes.get("/system/audit/verify")
     async def verify(principal: Auditor) -> VerificationOut:

@@ -11,13 +11,11 @@ from valhalla.sandbox.wire.answers import (
     extended_out,
     planned_out,
 )
-from valhalla.sandbox.wire.reports import AuditEntryOut, AuditPage, ReapOut, StatusOut, TableOut, reap_out, status_out
+from valhalla.sandbox.wire.reports import ReapOut, StatusOut, TableOut, reap_out, status_out
 from valhalla.sandbox.wire.requests import EXAMPLE, ExtendIn, RouteIn, SandboxIn
 
 __all__ = [
     "EXAMPLE",
-    "AuditEntryOut",
-    "AuditPage",
     "ConnectionOut",
     "CreatedOut",
     "ExtendIn",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -47,25 +47,6 @@ class TableOut(WireModel):
 
     table: str
     rows: int
-
-
-class AuditEntryOut(WireModel):
-    """One thing that happened."""
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    details: dict[str, Any]
-    correlation_id: str | None
-    seq: int | None
-
-
-class AuditPage(WireModel):
-    """One page of what happened, newest first."""
-
-    items: list[AuditEntryOut]
-    next: str | None
 
 
 class ReapOut(WireModel):
