@@ -232,10 +232,9 @@ class RingTable(Table[Ring]):
         """Give the ring other times, if nobody wrote since it was seen."""
         times, head, newest = seen
         size, start = len(made), start % len(made)
-        fast = made if size <= self.limit.capacity else None
         # one line without a call, see shards
         # fmt: off
-        if subject in shard.young and shard.young[subject] is ring and ring.times is times and ring.head == head and times[head - 1] == newest: ring.times = made; ring.fast = fast; ring.size = size; ring.head = start; return True  # noqa: E501, E701, E702
+        if subject in shard.young and shard.young[subject] is ring and ring.times is times and ring.head == head and times[head - 1] == newest: ring.times = made; ring.fast = made if size <= self.limit.capacity else None; ring.size = size; ring.head = start; return True  # noqa: E501, E701, E702
         # fmt: on
         return False
 
