@@ -10,6 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from valhalla.guard.blocks.dry_run_lock import DryRunLock
+    from valhalla.guard.blocks.governor_enforcer import GovernorEnforcer
+    from valhalla.guard.blocks.idempotency_manager import IdempotencyManager
+    from valhalla.guard.blocks.retry_backoff_manager import RetryBackoffManager
     from valhalla.sdk.aclient import AsyncClient
     from valhalla.sdk.client import Client
     from valhalla.sdk.errors import ApiProblem, NotRunning, Unreachable, ValhallaError
@@ -20,8 +24,12 @@ __all__ = [
     "ApiProblem",
     "AsyncClient",
     "Client",
+    "DryRunLock",
+    "GovernorEnforcer",
+    "IdempotencyManager",
     "NotRunning",
     "OpenSandbox",
+    "RetryBackoffManager",
     "Sandbox",
     "Unreachable",
     "ValhallaError",
@@ -31,8 +39,12 @@ _FROM: Final = {
     "ApiProblem": "valhalla.sdk.errors",
     "AsyncClient": "valhalla.sdk.aclient",
     "Client": "valhalla.sdk.client",
+    "DryRunLock": "valhalla.guard.blocks.dry_run_lock",
+    "GovernorEnforcer": "valhalla.guard.blocks.governor_enforcer",
+    "IdempotencyManager": "valhalla.guard.blocks.idempotency_manager",
     "NotRunning": "valhalla.sdk.errors",
     "OpenSandbox": "valhalla.sdk.opened",
+    "RetryBackoffManager": "valhalla.guard.blocks.retry_backoff_manager",
     "Sandbox": "valhalla.sdk.models",
     "Unreachable": "valhalla.sdk.errors",
     "ValhallaError": "valhalla.sdk.errors",
