@@ -136,6 +136,36 @@ def test_run_and_psql(real: Run, box: str) -> None:
     assert re.fullmatch(r"(sbx_\w+)\|\1\n", asked.out)
 
 
+def test_a_sealed_program_reaches_every_slice_and_no_control_plane(
+    real: Run, up: tuple[Path, Result], box: str
+) -> None:
+    program = """
+import asyncio, os, socket, nats, psycopg, redis
+with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+    connection.execute("CREATE TABLE sealed (i int)")
+client = redis.Redis.from_url(os.environ["REDIS_URL"])
+client.set(os.environ["VALKEY_PREFIX"] + "sealed", 1)
+async def main():
+    bus = await nats.connect(os.environ["NATS_URL"], user_credentials=os.environ["NATS_CREDS"], connect_timeout=10)
+    await bus.flush()
+    await bus.close()
+asyncio.run(main())
+try:
+    socket.create_connection(("127.0.0.1", int(os.environ["PLANE"])))
+except OSError:
+    print("alone")
+"""
+    plane = json.loads((up[0] / "control.json").read_text())["url"].rpartition(":")[2].strip("/")
+    done = real(
+        "--json", "sandbox", "run", "--sealed", box, "--", "env", f"PLANE={plane}", sys.executable, "-c", program
+    )
+    if "cannot-seal" in done.err:
+        pytest.skip(done.err)
+
+    assert (done.code, done.out) == (0, "alone\n"), done.err
+    assert [(a["what"], a["where"]) for a in json.loads(done.err)["attempts"]] == [("connect", f"127.0.0.1:{plane}")]
+
+
 def test_run_new_leaves_nothing(real: Run) -> None:
     name = real("sandbox", "run", "--new", "--", "sh", "-c", "echo $SANDBOX_NAME").out.strip()
 

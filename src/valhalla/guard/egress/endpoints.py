@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from valhalla.kernel.problems import Invalid
 
+Known = tuple[str, int | None]
+
 ANY: Final = "*"
 UNIX: Final = "unix:"
 _LOOPBACK: Final = ("127.0.0.1", "::1")
@@ -44,7 +46,9 @@ class Endpoint:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host and not self.host.startswith(UNIX) else self.host
-        return host if self.port is None else f"{host}:{self.port}"
+        if self.host == ANY or self.host.startswith(UNIX):
+            return self.host
+        return f"{host}:{ANY if self.port is None else self.port}"
 
 
 def parse(text: str) -> Endpoint:
@@ -113,6 +117,14 @@ def local_names() -> frozenset[str]:
     return frozenset(normal(name) for line in lines for name in line.partition("#")[0].split()[1:])
 
 
+def covers(known: frozenset[Known], host: str, port: int | None) -> bool:
+    """Say whether ``known`` has ``host`` at ``port``; a port of ``None`` in it is any, and so is the host ``*``."""
+    if not known:
+        return False
+    host = host if host.startswith(UNIX) else normal(host)
+    return (host, port) in known or (host, None) in known or (ANY, None) in known
+
+
 class Endpoints:
     """A set of endpoints; a name stands also for the addresses it had when the set was made."""
 
@@ -124,11 +136,11 @@ class Endpoints:
         """
         self.listed = tuple(dict.fromkeys(map(parse, texts)))
         self.addresses = {endpoint.host: resolver(endpoint.host) for endpoint in self.listed}
-        self._known = {
+        self._known = frozenset(
             (host, endpoint.port)
             for endpoint in self.listed
             for host in (endpoint.host, *self.addresses[endpoint.host])
-        }
+        )
         self._hosts = {host for host, _ in self._known}
 
     def __bool__(self) -> bool:
@@ -136,11 +148,12 @@ class Endpoints:
 
     def covers(self, host: str, port: int | None) -> bool:
         """Say whether ``host`` at ``port`` belongs to the set."""
-        if not self._known:
-            return False
-        host = host if host.startswith(UNIX) else normal(host)
-        known = self._known
-        return (host, port) in known or (host, None) in known or (ANY, None) in known
+        return covers(self._known, host, port)
+
+    @property
+    def known(self) -> frozenset[Known]:
+        """Every host and port of the set; see ``covers``."""
+        return self._known
 
     def names(self, host: str) -> bool:
         """Say whether some port of ``host`` belongs to the set, so that its name may be resolved."""

@@ -74,6 +74,10 @@ class Judge:
         """Say whether this seal, and those around it, let a connection be made."""
         return all(seal.rules.may_connect(host, port) for seal in self._chain())
 
+    def destinations(self) -> list[list[tuple[str, int | None]]]:
+        """Return what each of the seals around lets connect, for who has to decide elsewhere."""
+        return [[*seal.rules.allow.known, *seal.rules.reads.known] for seal in self._chain()]
+
     @property
     def connects(self) -> bool:
         """Whether there is any endpoint to connect to."""
@@ -158,6 +162,12 @@ class Judge:
                     seal.dropped += 1
             if seal._tell is not None:
                 seal._tell(attempt)
+
+    def refused_elsewhere(self, where: tuple[str, int | None] | None) -> None:
+        """Keep a connection that the kernel's layer has refused."""
+        self._keep(
+            "connect", str(Endpoint(*where)) if where else "an unreadable address", Layer.KERNEL, "blocked", None, ""
+        )
 
     def _chain(self) -> Iterator[Judge]:
         seal: Judge | None = self

@@ -20,6 +20,7 @@ from valhalla.guard.egress.child import doors, network, plan
 from valhalla.guard.egress.child.reporting import ENVIRONMENT, read
 from valhalla.guard.egress.child.watch import Watch, program
 from valhalla.guard.egress.contracts import Attempt, Cover, Coverage, Layer
+from valhalla.guard.egress.endpoints import parse
 from valhalla.guard.egress.errors import CannotSeal
 from valhalla.guard.egress.judging import Judge
 from valhalla.guard.egress.kernel import install
@@ -44,7 +45,8 @@ class Confined:
         """
         if sys.platform != "linux":
             raise CannotSeal(f"{sys.platform} has no network namespaces")
-        self.allow = tuple(allow)
+        # as endpoints: a URL may carry a password
+        self.allow = tuple(str(parse(text)) for text in allow)
         self._plan = plan.make(self.allow)
         self._judge = Judge(rules.make(self.allow, (), (), network_only=True), clock or Clock())
         self._clock = clock or Clock()
