@@ -1,0 +1,1 @@
+"""Background work: jobs, schedules and heartbeats over the control plane's Postgres."""
