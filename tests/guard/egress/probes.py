@@ -67,17 +67,17 @@ def _connects(world: World, attempt: Callable[[], object]) -> Way:
 def _requests_kept(world: World) -> Way:
     session = world.closing(requests.Session())
     session.get(world.web.url)
-    return _posts(world, lambda: session.post(world.web.url, data=b"x", timeout=1))
+    return _posts(world, lambda: session.post(world.web.url, data=b"x", timeout=10))
 
 
 def _httpx_kept(world: World) -> Way:
-    client = world.closing(httpx.Client(timeout=0.3))
+    client = world.closing(httpx.Client(timeout=world.patience))
     client.get(world.web.url)
     return _posts(world, lambda: client.post(world.web.url, content=b"x"))
 
 
 async def _httpx_async(url: str) -> None:
-    async with httpx.AsyncClient(timeout=1) as client:
+    async with httpx.AsyncClient(timeout=10) as client:
         await client.post(url, content=b"x")
 
 
@@ -87,7 +87,7 @@ async def _aiohttp(url: str) -> None:
 
 
 def _smtp_kept(world: World) -> Way:
-    client = smtplib.SMTP("127.0.0.1", world.mail.port, timeout=1)
+    client = smtplib.SMTP("127.0.0.1", world.mail.port, timeout=10)
     world.closing(client)
     client.ehlo()
     before = world.mail.messages
@@ -101,17 +101,17 @@ def _redis(world: World, client: Any) -> Way:
 
 
 def _redis_kept(world: World) -> Way:
-    client = world.closing(redis.Redis.from_url(world.valkey, socket_timeout=0.3, retry=None))
+    client = world.closing(redis.Redis.from_url(world.valkey, socket_timeout=10, retry=None))
     client.ping()
     return _redis(world, client)
 
 
 def _redis_new(world: World) -> Way:
-    return _redis(world, world.closing(redis.Redis.from_url(world.valkey, socket_timeout=0.3, retry=None)))
+    return _redis(world, world.closing(redis.Redis.from_url(world.valkey, socket_timeout=10, retry=None)))
 
 
 async def _redis_async(url: str) -> None:
-    async with redis.asyncio.Redis.from_url(url, socket_timeout=0.3, retry=None) as client:
+    async with redis.asyncio.Redis.from_url(url, socket_timeout=10, retry=None) as client:
         await client.set("probe", "1")
 
 
@@ -124,7 +124,7 @@ def _table(world: World, attempt: Callable[[], object]) -> Way:
 
 def _psycopg_new(world: World) -> Way:
     def attempt() -> None:
-        with psycopg.connect(world.postgres, connect_timeout=2, autocommit=True) as connection:
+        with psycopg.connect(world.postgres, connect_timeout=10, autocommit=True) as connection:
             connection.execute("CREATE TABLE public.probe (i int)")
 
     return _table(world, attempt)
@@ -157,7 +157,7 @@ def _sqlalchemy(world: World) -> Way:
 
 def _asyncpg_new(world: World) -> Way:
     async def attempt() -> None:
-        connection = await asyncpg.connect(world.postgres, timeout=1)
+        connection = await asyncpg.connect(world.postgres, timeout=10)
         await connection.execute("CREATE TABLE public.probe (i int)")
         await connection.close()
 
@@ -173,7 +173,7 @@ def _uvloop(world: World) -> Way:
 
 
 def _connect(port: int) -> None:
-    socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    socket.create_connection(("127.0.0.1", port), timeout=10).close()
 
 
 def _datagram(send: Callable[[socket.socket, Any], object]) -> Callable[[World], Way]:
@@ -328,10 +328,10 @@ def _no_context(world: World) -> Way:
 
 
 PROBES = [
-    Probe("requests, new", "bbbb", lambda w: _posts(w, lambda: requests.post(w.web.url, data=b"x", timeout=1))),
+    Probe("requests, new", "bbbb", lambda w: _posts(w, lambda: requests.post(w.web.url, data=b"x", timeout=10))),
     Probe("requests, kept alive", "bbbb", _requests_kept),
-    Probe("urllib", "bbbb", lambda w: _posts(w, lambda: urllib.request.urlopen(w.web.url, b"x", timeout=1).read())),
-    Probe("httpx, new", "bbbb", lambda w: _posts(w, lambda: httpx.post(w.web.url, content=b"x", timeout=1))),
+    Probe("urllib", "bbbb", lambda w: _posts(w, lambda: urllib.request.urlopen(w.web.url, b"x", timeout=10).read())),
+    Probe("httpx, new", "bbbb", lambda w: _posts(w, lambda: httpx.post(w.web.url, content=b"x", timeout=10))),
     Probe("httpx, kept alive", "bpbb", _httpx_kept),
     Probe("httpx, async", "bbbb", lambda w: _posts(w, lambda: asyncio.run(_httpx_async(w.web.url)))),
     Probe("aiohttp", "bbbb", lambda w: _posts(w, lambda: asyncio.run(_aiohttp(w.web.url)))),

@@ -43,6 +43,9 @@ class Web:
         class Server(ThreadingHTTPServer):
             daemon_threads = True
 
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Stay quiet: clients that are cut off are the point."""
+
             def get_request(self) -> Any:
                 accepted = super().get_request()
                 web.connections += 1
@@ -92,13 +95,14 @@ class Mail:
 
 @dataclass
 class World:
-    """Everything a probe may need."""
+    """Everything a probe may need; ``patience`` is for clients that wait for answers that cannot come, in seconds."""
 
     web: Web
     mail: Mail
     folder: Path
     postgres: str
     valkey: str
+    patience: float = 10.0
     closers: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     def closing(self, made: Any) -> Any:
