@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec.structs import replace
 
@@ -24,7 +24,7 @@ from valhalla.guard.contracts import (
     Verdict,
 )
 from valhalla.guard.journal import Journal, Sink
-from valhalla.guard.stores import dedup
+from valhalla.guard.stores import dedup, swap
 from valhalla.guard.stores.rows import Cold, Row
 from valhalla.guard.stores.shelf import Shelf, Table
 
@@ -136,44 +136,14 @@ class MemoryStore(Shelf):
             row = self.find(request.id)
             if row is None:
                 return CasResult("absent")
-            if not self._holds_still(row, request, now):
+            if not swap.holds_still(row, request, now):
                 return CasResult("missed", row.record(self.offset, now))
             taken = self._take(request.takes)
             if not taken.done:
                 return replace(taken, record=row.record(self.offset, now))
-            self._change(row, request, now)
+            swap.change(row, request, now)
+            self._enter(row, request.to, now, request.event, request.actor)
             return CasResult("done", row.record(self.offset, now), None, None, taken.policies)
-
-    @staticmethod
-    def _holds_still(row: Row, request: CasRequest, now: float) -> bool:
-        if row.state not in request.sources:
-            return False
-        if request.generation is not None and row.generation != request.generation:
-            return False
-        if request.version is not None and row.version != request.version:
-            return False
-        expires = row.cold.expires_at
-        if request.when == "unexpired":
-            return expires is None or now < expires
-        if request.when == "expired":
-            return expires is not None and now >= expires
-        return request.when != "lapsed" or now >= row.lease_until
-
-    def _change(self, row: Row, request: CasRequest, now: float) -> None:
-        patch: dict[str, Any] = {str(name): value for name, value in request.patch.items()}
-        if "value" in patch:
-            row.value = patch.pop("value")
-        if "fingerprint" in patch:
-            row.fingerprint = patch.pop("fingerprint")
-        if request.expires_in is not None:
-            patch["expires_at"] = now + request.expires_in
-        for name in ("ttl", "tombstone"):
-            if (seconds := getattr(request, name)) is not None:
-                patch[name] = seconds
-        row.cold = row.cold.changed(patch)
-        if request.lease is not None:
-            row.lease_until = now + request.lease
-        self._enter(row, request.to, now, request.event, request.actor)
 
     def _enter(self, row: Row, to: State, now: float, event: str | None, actor: str | None = None) -> None:
         before = row.state
