@@ -55,6 +55,13 @@ class TestMarked:
         assert tables(sandbox) == []
         assert sandbox.info.metadata["k"] == 1 and "t" in sandbox.info.tags
 
+@pytest.mark.sandbox(slices=["sqlite"], template="community")
+def test_only_what_it_needs(sandbox):
+    import sqlite3
+    with sqlite3.connect(sandbox.sqlite_path) as connection:
+        assert connection.execute("SELECT count(*) FROM communities").fetchone() == (0,)
+    assert sandbox.connection.postgres is None
+
 def test_as_many_as_wanted(sandbox_factory, valhalla_client, sandbox):
     made = [sandbox_factory(), sandbox_factory(template="community"), sandbox_factory("by-name")]
     seen["ending"] = [one.id for one in [*made, sandbox]]
@@ -81,7 +88,7 @@ def test_they_do_what_they_say_and_leave_nothing(tmp_path: Path, env: dict[str, 
 
     code, out = run(tmp_path, env)
 
-    assert "7 passed" in out, out
+    assert "8 passed" in out, out
     assert code == 0
     assert left(admin) == []
 
