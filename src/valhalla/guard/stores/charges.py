@@ -12,6 +12,7 @@ from valhalla.guard.contracts import CasResult, Policies, Take
 from valhalla.guard.governor.errors import BadTake, UnknownLimit
 from valhalla.guard.governor.rules import interval_of
 from valhalla.guard.governor.shards import check_subject
+from valhalla.kit.redact import storable
 
 TICKS: Final = 1_000_000
 
@@ -61,7 +62,7 @@ def charges_of(takes: tuple[Take, ...]) -> tuple[Charge, ...] | None:
             charge = Charge(
                 resource=take.resource,
                 name=limit.name,
-                subject="" if limit.scope == "all" else take.subject,
+                subject="" if limit.scope == "all" else storable(take.subject),
                 units=take.cost * limit.cost,
                 kind=limit.kind,
                 most=limit.most,

@@ -129,7 +129,7 @@ class Combiner(Generic[Q, A]):
             while self._queue and len(batch) < self._most:
                 batch.append(self._queue.popleft())
         try:
-            answers = self._write([one.request for one in batch])
+            answers = self._answers([one.request for one in batch])
             for one, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, BaseException):
                     one.error = answer
@@ -147,6 +147,23 @@ class Combiner(Generic[Q, A]):
             for one in batch:
                 if one is not slot or one.loop is not None:
                     one.done()
+
+    def _answers(self, requests: list[Q]) -> Sequence[A | BaseException]:
+        try:
+            return self._write(requests)
+        except Unavailable:
+            raise
+        except Exception:
+            if len(requests) == 1:
+                raise
+        # one of them cannot be written: the others must not suffer for it
+        answers: list[A | BaseException] = []
+        for request in requests:
+            try:
+                answers += self._write([request])
+            except Exception as error:  # noqa: BLE001 - given to the caller whose request it is
+                answers.append(error)
+        return answers
 
     def _hand_over(self) -> None:
         with self._lock:
