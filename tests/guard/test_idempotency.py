@@ -255,7 +255,9 @@ def test_an_expired_result_is_not_replayed_before_it_is_cleared(face: Face, time
 
 
 @pytest.mark.parametrize(
-    "key", ["", "x" * 10_240, " o1", "o1 ", "o1\n", "o\u200b1", "o\ud800", None, 1.5, b"o1", True], ids=lambda key: ascii(key)[:20]
+    "key",
+    ["", "x" * 10_240, " o1", "o1 ", "o1\n", "o\u200b1", "o\ud800", None, 1.5, b"o1", True],
+    ids=lambda key: ascii(key)[:20],
 )
 def test_a_key_that_cannot_be_told_from_another_is_refused(face: Face, key: Any) -> None:
     do = face.action("act", lambda k: face.ran.append([k]), key="k")
