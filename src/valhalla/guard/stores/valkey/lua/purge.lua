@@ -1,0 +1,2 @@
+-- purge: drop what is over. q is { ledger, limit }.
+return sweep(q[2])
