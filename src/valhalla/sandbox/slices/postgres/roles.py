@@ -14,6 +14,7 @@ from valhalla.kernel.clock import isoformat
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.scram import ITERATIONS
 from valhalla.kit.sql import identifier, literal
+from valhalla.sandbox.slices.contracts import Names
 from valhalla.sandbox.slices.postgres.pools import Pools
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ def role_script(
         f"ALTER ROLE {name} SET idle_in_transaction_session_timeout = {idle};"
         f"{temp}"
     )
+
+
+def schema_script(names: Names, seed: str | None) -> str:
+    """Return the statements that make a sandbox's schema, and run trusted SQL in it."""
+    script = f"CREATE SCHEMA {identifier(names.schema)} AUTHORIZATION {identifier(names.role)};"
+    return script + as_sandbox(names, seed) if seed else script
+
+
+def as_sandbox(names: Names, sql: str) -> str:
+    """Return trusted SQL as the sandbox's role runs it."""
+    role, schema = identifier(names.role), identifier(names.schema)
+    return f"SET LOCAL ROLE {role}; SET LOCAL search_path = {schema}; {sql}; RESET ROLE;"
 
 
 async def alter(connection: Connection, statement: str) -> None:

@@ -25,7 +25,15 @@ from valhalla.sandbox.slices.postgres.databases import OwnDatabases
 from valhalla.sandbox.slices.postgres.drop import drop_role, drop_schema
 from valhalla.sandbox.slices.postgres.looking import count_rows, plain
 from valhalla.sandbox.slices.postgres.pools import Pools
-from valhalla.sandbox.slices.postgres.roles import PostgresLimits, alter, await_silence, role_script, terminate
+from valhalla.sandbox.slices.postgres.roles import (
+    PostgresLimits,
+    alter,
+    as_sandbox,
+    await_silence,
+    role_script,
+    schema_script,
+    terminate,
+)
 
 _EXISTS = "SELECT to_regrole($1) IS NOT NULL"
 
@@ -69,7 +77,9 @@ class PostgresSlice:
             return
         async with self._pools.connection(names.database) as connection:
             if not await connection.fetchval(_EXISTS, names.role):
-                await connection.execute(self._script(names, secret, expires_at, seed))
+                # one simple-protocol string is one transaction: role, schema and contents commit together or not at all
+                role = self._role(names, names.database, secret, expires_at)
+                await connection.execute(role + schema_script(names, seed))
 
     async def _provision_database(self, names: Names, secret: str, expires_at: datetime, seed: str | None) -> None:
         async with self._pools.connection() as connection:
@@ -78,7 +88,7 @@ class PostgresSlice:
         await self.databases.make(names)
         async with self._inside(names) as connection:
             if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", names.schema):
-                await connection.execute(_schema(names, seed))
+                await connection.execute(schema_script(names, seed))
 
     async def provision_many(self, many: Sequence[Names], *, expires_at: datetime, seed: str) -> None:
         """Make roles and schemas of one arena in one transaction, each seeded with trusted SQL; none may exist yet.
@@ -87,17 +97,16 @@ class PostgresSlice:
             Unavailable: the server cannot be reached.
         """
         secrets = await asyncio.gather(*map(self._verifier, many))
-        scripts = (self._script(names, secret, expires_at, seed) for names, secret in zip(many, secrets, strict=True))
+        scripts = (
+            self._role(names, names.database, secret, expires_at) + schema_script(names, seed)
+            for names, secret in zip(many, secrets, strict=True)
+        )
         async with self._pools.connection(many[0].database) as connection:
             await connection.execute("".join(scripts))
 
     async def _verifier(self, names: Names) -> str:
         # thousands of rounds of SHA-256; the server repeats them to see that the password is not empty
         return await asyncio.to_thread(verifier, self.password(names), iterations=self._limits.scram_iterations)
-
-    def _script(self, names: Names, secret: str, expires_at: datetime, seed: str | None) -> str:
-        # One simple-protocol string is one transaction: role, schema and contents commit together or not at all.
-        return self._role(names, names.database, secret, expires_at) + _schema(names, seed)
 
     def _role(self, names: Names, group: str, secret: str, expires_at: datetime) -> str:
         return role_script(
@@ -171,7 +180,7 @@ class PostgresSlice:
                 await self.databases.make(names)
             async with self._inside(names) as connection:
                 await drop_schema(connection, names.schema)
-                await connection.execute(_schema(names, None))
+                await connection.execute(schema_script(names, None))
         except asyncpg.LockNotAvailableError as error:
             raise Unavailable("postgres", f"a lock on schema {names.schema} is held") from error
         except (asyncpg.DuplicateSchemaError, asyncpg.DuplicateDatabaseError) as error:
@@ -184,7 +193,7 @@ class PostgresSlice:
             Unavailable: the server cannot be reached.
         """
         async with self._inside(names) as connection:
-            await connection.execute(_as_sandbox(names, sql or "SELECT 1"))
+            await connection.execute(as_sandbox(names, sql or "SELECT 1"))
 
     async def probe(self, names: Names) -> Probe:
         """Log in as the sandbox and look for its schema."""
@@ -238,12 +247,7 @@ class PostgresSlice:
 
     async def activity(self) -> dict[str, datetime]:
         """Return when each sandbox with a live session last did something, by sandbox id."""
-        async with self._pools.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT usename, max(coalesce(state_change, backend_start)) FROM pg_stat_activity"
-                " WHERE usename LIKE 'sbx\\_%' AND application_name <> 'valhalla' GROUP BY usename"
-            )
-        return {match[1]: at for role, at in rows if (match := sweep.MARK.fullmatch(role))}
+        return await sweep.activity(self._pools)
 
     async def found(self) -> Sequence[Found]:
         """List the cell's roles, own databases and schemas."""
@@ -288,17 +292,6 @@ class PostgresSlice:
     async def close(self) -> None:
         """Close every connection."""
         await self._pools.close()
-
-
-def _schema(names: Names, seed: str | None) -> str:
-    script = f"CREATE SCHEMA {identifier(names.schema)} AUTHORIZATION {identifier(names.role)};"
-    return script + _as_sandbox(names, seed) if seed else script
-
-
-def _as_sandbox(names: Names, sql: str) -> str:
-    """Return trusted SQL as the sandbox's role runs it."""
-    role, schema = identifier(names.role), identifier(names.schema)
-    return f"SET LOCAL ROLE {role}; SET LOCAL search_path = {schema}; {sql}; RESET ROLE;"
 
 
 def _since(started: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final
 
 from valhalla.kit.sql import identifier
@@ -18,6 +19,20 @@ _ROLES: Final = (
     "SELECT DISTINCT r.rolname FROM pg_roles r JOIN pg_auth_members m ON m.member = r.oid"
     " JOIN pg_roles g ON g.oid = m.roleid WHERE starts_with(g.rolname, $1) OR g.rolname = $2"
 )
+
+
+async def activity(pools: Pools) -> dict[str, datetime]:
+    """Return when each sandbox with a live session last did something, by sandbox id.
+
+    Raises:
+        Unavailable: the server cannot be reached.
+    """
+    async with pools.connection() as connection:
+        rows = await connection.fetch(
+            "SELECT usename, max(coalesce(state_change, backend_start)) FROM pg_stat_activity"
+            " WHERE usename LIKE 'sbx\\_%' AND application_name <> 'valhalla' GROUP BY usename"
+        )
+    return {match[1]: at for role, at in rows if (match := MARK.fullmatch(role))}
 
 
 async def everything(pools: Pools, arenas: Arenas, databases: OwnDatabases) -> list[Found]:
