@@ -10,11 +10,12 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import RedirectResponse
 
 from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import NotFound, Problem
+from valhalla.kernel.problems import NotFound
 from valhalla.kit.audit import LedgerEntryOut, LedgerPage
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
 from valhalla.runtime import Runtime
 from valhalla.server.metrics import PlaneMetrics
+from valhalla.server.problem_kinds import problem_kinds
 from valhalla.server.readiness import Readiness
 from valhalla.version import VERSION
 
@@ -79,17 +80,6 @@ def router(runtime: Runtime) -> APIRouter:
         )
 
     return routes
-
-
-def problem_kinds() -> dict[str, type[Problem]]:
-    """Return every problem by its code; a subclass that only narrows a code does not stand for it."""
-    kinds: dict[str, type[Problem]] = {}
-    waiting = [Problem]
-    while waiting:
-        kind = waiting.pop(0)
-        kinds.setdefault(kind.code, kind)
-        waiting.extend(kind.__subclasses__())
-    return kinds
 
 
 def _probes(routes: APIRouter, runtime: Runtime) -> None:
