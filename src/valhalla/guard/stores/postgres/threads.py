@@ -1,0 +1,105 @@
+"""Connections for callers in threads: as many as batches are written at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Sequence
+from typing import Any
+
+import psycopg
+
+from valhalla.guard.stores.combining import Combiner
+from valhalla.guard.stores.postgres import failing, ops
+from valhalla.guard.stores.postgres.ops import Request, Result
+from valhalla.kernel.problems import Unavailable
+
+SESSION = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'"
+
+
+class Threads:
+    """Sync connections, opened when they are needed and kept."""
+
+    def __init__(self, url: str, schema: str, *, lanes: int) -> None:
+        self._url = url
+        self._schema = schema
+        self._lanes = lanes
+        self._perform = f"SELECT {schema}.perform(%s::jsonb)::text".encode()
+        self._idle: list[psycopg.Connection[Any]] = []
+        self._closed = False
+        self.combiner: Combiner[Request, Result] = Combiner(self._write, lanes=lanes)
+
+    def _write(self, batch: Sequence[Request]) -> list[Result]:
+        again = False
+        for attempt in range(failing.TRIES):
+            stale = bool(self._idle)
+            try:
+                with self.connection() as conn:
+                    row = conn.execute(self._perform, (ops.encode(batch, again=again),), prepare=True).fetchone()
+            except psycopg.Error as error:
+                if failing.may_repeat(error) and attempt < failing.TRIES - 1:
+                    continue
+                # the server was restarted while the connection was idle: a new one will do, and the row tells
+                # whether the first try was done
+                if failing.is_lost(error) and stale and not again:
+                    again = True
+                    continue
+                raise self._problem(error) from error
+            assert row is not None
+            return ops.decode(batch, row[0])
+        raise AssertionError("the last attempt returns or raises")
+
+    def _problem(self, error: BaseException) -> BaseException:
+        return failing.problem(error, self._schema) or error
+
+    def query(self, statement: str, params: Any = None) -> list[tuple[Any, ...]]:
+        """Run one statement on a connection of its own turn; it is tried again on a new one if the old was stale."""
+        while True:
+            stale = bool(self._idle)
+            try:
+                with self.connection() as conn:
+                    return conn.execute(statement.encode(), params).fetchall()
+            except psycopg.Error as error:
+                if not (failing.is_lost(error) and stale):
+                    raise self._problem(error) from error
+
+    @contextlib.contextmanager
+    def connection(self) -> Generator[psycopg.Connection[Any]]:
+        """Lend a connection; one that broke takes all idle ones with it, for they are as old."""
+        if self._closed:
+            raise Unavailable("postgres", "the store is closed")
+        try:
+            conn = self._idle.pop()
+        except IndexError:
+            conn = self._connect()
+        try:
+            yield conn
+        except BaseException as error:
+            conn.close()
+            if isinstance(error, psycopg.Error) and failing.is_lost(error):
+                self.forget()
+            raise
+        if len(self._idle) < self._lanes and not self._closed:
+            self._idle.append(conn)
+        else:
+            conn.close()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        conn: psycopg.Connection[Any] = psycopg.connect(
+            self._url, autocommit=True, application_name="valhalla-guard", connect_timeout=5
+        )
+        conn.execute(SESSION)
+        return conn
+
+    def forget(self) -> None:
+        """Close what is idle."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def close(self) -> None:
+        """Close all; whoever writes closes its connection afterwards."""
+        self._closed = True
+        self.forget()
+
+    def abandon(self) -> list[psycopg.Connection[Any]]:
+        """Give up the connections without closing them: after a fork they are the parent's."""
+        return self._idle
