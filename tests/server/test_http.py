@@ -192,7 +192,7 @@ while kinds:
     kind = kinds.pop()
     kinds += kind.__subclasses__()
     # what is found without a server has no page on one
-    away = kind.__module__.startswith(("valhalla.sdk.", "valhalla.cli.", "valhalla.sandbox.local."))
+    away = kind.__module__.startswith(("valhalla.sdk.", "valhalla.cli."))
     if "code" in vars(kind) and not away:
         seen.append((kind.code, kind.__qualname__))
 print(json.dumps([sorted(served), sorted(code for code, _ in set(seen))]))

@@ -125,3 +125,5 @@ class ReapReport(Model, frozen=True, kw_only=True):
     failed: dict[str, str] = {}
     orphans: tuple[Orphan, ...] = ()
     removed: tuple[Orphan, ...] = ()
+    arenas_dropped: tuple[str, ...] = ()
+    over_quota: dict[str, str] = {}

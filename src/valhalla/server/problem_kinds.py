@@ -28,5 +28,5 @@ def _load_errors() -> None:
     for file in sorted(package.rglob("errors.py")):
         parts = file.relative_to(package).with_suffix("").parts
         # what is found without a server has no page on one
-        if parts[0] not in ("sdk", "cli") and parts[:2] != ("sandbox", "local"):
+        if parts[0] not in ("sdk", "cli"):
             import_module(".".join(("valhalla", *parts)))

@@ -44,7 +44,10 @@ class Readiness:
         checks["reaper"] = _document("reaper", Probe(reaper is None, 0.0, reaper))
         filler = runtime.sandboxes.filler
         if filler.enabled:
-            full = ", ".join(f"{name}: {level.ready} of {level.target}" for name, level in filler.pool.items())
+            full = ", ".join(
+                [f"{name}: {level.ready} of {level.target}" for name, level in filler.pool.items()]
+                + list(filler.refused.values())
+            )
             checks["pool"] = _document("pool", Probe(filler.last_error is None, 0.0, filler.last_error or full or None))
         checks["disk"] = _document("disk", _disk(runtime.settings.data_dir))
         return {

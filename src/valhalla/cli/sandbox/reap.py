@@ -40,6 +40,8 @@ def command(invocation: Invocation, dry_run: bool) -> None:
             say(f"  {part}: {_name(item)}" if not invocation.quiet else _name(item))
     for name, reason in mapping(report, "failed").items():
         say(f"  failed: {printable(name)}: {printable(reason)}")
+    for name, reason in mapping(report, "over_quota").items():
+        say(f"  over quota: {printable(name)}: {printable(reason)}")
 
 
 def _name(item: Any) -> str:

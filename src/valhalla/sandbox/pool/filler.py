@@ -86,6 +86,8 @@ class Filler:
         self.stock = Stock()
         self.process = new_id()
         self.last_error: str | None = None
+        self.refused: dict[str, str] = {}
+        """Templates that are to be pooled and cannot be, with the reason."""
         self.pool: dict[str, Level] = {}
         self._db = db
         self._backends = backends
@@ -166,7 +168,7 @@ class Filler:
             Unavailable: a backend or the registry cannot be reached.
         """
         await self._renew()
-        kinds = await asyncio.to_thread(lambda: [self._kind(name) for name in self._settings.templates])
+        kinds = await asyncio.to_thread(self._kinds)
         more = await self._drain([(template.name, template.version) for template in kinds])
         for template in kinds:
             await self._reserve(template)
@@ -189,6 +191,20 @@ class Filler:
             await self._reserve(template)
             more = more or missing > self._settings.batch
         return more
+
+    def _kinds(self) -> list[Poolable]:
+        """Return the templates that can be pooled; one that cannot, or is broken, does not keep the others waiting."""
+        kinds: list[Poolable] = []
+        for name in self._settings.templates:
+            try:
+                kinds.append(self._kind(name))
+            except Problem as problem:
+                if self.refused.get(name) != problem.detail:
+                    _log.warning("a template is not pooled", template=name, reason=problem.detail)
+                self.refused[name] = problem.detail
+            else:
+                self.refused.pop(name, None)
+        return kinds
 
     def _kind(self, name: str) -> Poolable:
         template = self._templates.get(name)

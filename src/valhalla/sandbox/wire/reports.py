@@ -59,6 +59,8 @@ class ReapOut(WireModel):
     failed: dict[str, str]
     orphans: list[dict[str, str]]
     removed: list[dict[str, str]]
+    arenas_dropped: list[str]
+    over_quota: dict[str, str] = Field(description="sandbox id: what it has too much of")
 
 
 def probe_out(probe: Probe) -> ProbeOut:
@@ -100,4 +102,6 @@ def reap_out(report: ReapReport) -> ReapOut:
         failed=report.failed,
         orphans=report.orphans,
         removed=report.removed,
+        arenas_dropped=report.arenas_dropped,
+        over_quota=report.over_quota,
     )
