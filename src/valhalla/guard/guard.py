@@ -179,7 +179,8 @@ class Guard(Actions, Calling, Judging, People):
 
     def heart(self, declared: Declaration, id_: str, generation: int) -> Heart | NoHeart:
         """Keep the lease of an execution alive until the returned heart is told to stop."""
-        if declared.heartbeat:
+        # nobody else sees a claim inside a transaction, so there is nothing to keep alive
+        if declared.heartbeat and declared.transactional is None:
             self._heart.start(id_, generation, declared.lease)
         return self._heart
 
@@ -237,6 +238,16 @@ class Guard(Actions, Calling, Judging, People):
         return self._scoped(
             CURRENT.get().scope.within(principal=who, mode=mode, deadline=until, correlation=correlation)
         )
+
+    def setup(self) -> None:
+        """Make what the store needs, such as its tables; a store that needs nothing does nothing.
+
+        Raises:
+            Unavailable: the store cannot be reached.
+        """
+        setup = getattr(self.store, "setup", None)
+        if setup is not None:
+            setup()
 
     def close(self) -> None:
         """End pauses, heartbeats and the store. Calls that are running end by themselves."""

@@ -166,6 +166,9 @@ def state_after(declared: Declaration, error: BaseException) -> State:
         return "failed"
     if isinstance(error, (*UNSENT, BreakerOpen, DeadlineExceeded)):
         return "not_done"
+    if declared.transactional is not None:
+        # the store undoes the effect together with its claim
+        return "not_done"
     if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
         return "not_done" if declared.effect.repeatable else "indeterminate"
     if declared.effect.repeatable or (not declared.provider_key and matches(error, declared.retry_on)):
