@@ -1,0 +1,213 @@
+"""Every SQL statement about the records of jobs. A queue's row is always locked before the record it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.engine import Connection, RowMapping
+
+from valhalla.work import engine
+from valhalla.work.contracts import Ended, Job, Rate
+from valhalla.work.rules import SUSPECT
+from valhalla.work.tables import jobs
+
+_FIELDS: Final = Job.__struct_fields__
+_COLUMNS: Final = ", ".join(f"j.{name}" for name in _FIELDS)
+_ids: Final = sa.bindparam("ids", type_=ARRAY(sa.Text))
+_rows: Final = sa.bindparam("rows", type_=JSONB)
+
+_INSERT: Final = sa.text(
+    "INSERT INTO valhalla.jobs (id, name, queue, status, args, priority, dedup_key, correlation_id, timeout, run_at)"
+    " SELECT r.id, r.name, r.queue, 'queued', r.args, r.priority, r.dedup_key, r.correlation_id, r.timeout,"
+    " now() + make_interval(secs => r.delay)"
+    " FROM jsonb_to_recordset(:rows) AS r(id text, name text, queue text, args jsonb, priority int, dedup_key text,"
+    " correlation_id text, timeout float8, delay float8)"
+    " ON CONFLICT (name, dedup_key) WHERE dedup_key IS NOT NULL AND status IN ('queued', 'running', 'held') DO NOTHING"
+    " RETURNING id"
+).bindparams(_rows)
+_OPEN: Final = sa.text(
+    "SELECT id FROM valhalla.jobs WHERE name = :name AND dedup_key = :dedup_key"
+    " AND status IN ('queued', 'running', 'held')"
+)
+# who was running when its worker died is counted; a suspect waits for its turn, so that it is not blamed for another
+_BEGIN: Final = sa.text(
+    "UPDATE valhalla.jobs AS j SET generation = j.generation + 1, worker = :worker,"  # noqa: S608
+    " crashes = j.crashes + (j.status = 'running')::int,"
+    " started_at = clock_timestamp(),"
+    f" status = CASE WHEN j.crashes + (j.status = 'running')::int >= {SUSPECT} THEN 'queued' ELSE 'running' END"
+    f" WHERE j.id = ANY(:ids) AND j.status IN ('queued', 'running') RETURNING {_COLUMNS}"
+).bindparams(_ids, sa.bindparam("worker", type_=sa.Uuid()))
+_START: Final = sa.text(
+    "UPDATE valhalla.jobs SET status = 'running', started_at = clock_timestamp()"
+    " WHERE id = :id AND generation = :generation AND status = 'queued' RETURNING id"
+)
+# asked to end and failed: it is not tried again
+_SETTLE: Final = sa.text(
+    "UPDATE valhalla.jobs AS j SET"
+    " status = CASE WHEN r.status = 'queued' AND j.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE r.status END,"
+    " effect = CASE WHEN r.status = 'queued' AND j.cancel_requested_at IS NOT NULL THEN 'unknown' ELSE r.effect END,"
+    " result = r.result, error = r.error, progress = coalesce(r.progress, j.progress), worker = NULL,"
+    " attempts = j.attempts + r.failed::int,"
+    # what is in line again belongs to nobody: an outcome that is still under way must find the fence moved
+    " generation = j.generation + (r.status = 'queued')::int,"
+    " run_at = CASE WHEN r.status = 'queued' THEN now() + make_interval(secs => r.delay) ELSE j.run_at END,"
+    " finished_at = CASE WHEN r.status IN ('queued', 'held') AND j.cancel_requested_at IS NULL"
+    " THEN NULL ELSE clock_timestamp() END"
+    " FROM jsonb_to_recordset(:rows) AS r(id text, generation int, status text, result jsonb, error jsonb, effect text,"
+    " progress jsonb, failed bool, delay float8)"
+    " WHERE j.id = r.id AND j.generation = r.generation AND j.status IN ('queued', 'running')"
+    " RETURNING j.id, j.status, j.name, j.error, j.correlation_id"
+).bindparams(_rows)
+_PROGRESS: Final = sa.text(
+    "UPDATE valhalla.jobs AS j SET progress = r.progress"
+    " FROM jsonb_to_recordset(:rows) AS r(id text, generation int, progress jsonb)"
+    " WHERE j.id = r.id AND j.generation = r.generation AND j.status = 'running'"
+).bindparams(_rows)
+_ASKED: Final = sa.text(
+    "SELECT id FROM valhalla.jobs WHERE id = ANY(:ids) AND cancel_requested_at IS NOT NULL"
+).bindparams(_ids)
+_REPLAY: Final = sa.text(
+    "UPDATE valhalla.jobs AS j SET status = 'queued', attempts = 0, crashes = 0, generation = j.generation + 1,"  # noqa: S608
+    " error = NULL, effect = NULL, result = NULL, progress = NULL, finished_at = NULL, cancel_requested_at = NULL,"
+    " run_at = clock_timestamp()"
+    f" WHERE j.id = :id AND j.status IN ('dead', 'cancelled', 'held') RETURNING {_COLUMNS}"
+)
+_RELEASE: Final = sa.text(
+    "UPDATE valhalla.jobs SET status = 'queued', error = NULL, run_at = clock_timestamp()"
+    " WHERE status = 'held' AND name = ANY(:names) RETURNING id, queue, priority"
+).bindparams(sa.bindparam("names", type_=ARRAY(sa.Text)))
+_STARTS: Final = sa.text("SELECT starts FROM valhalla.job_starts WHERE queue = :queue FOR UPDATE SKIP LOCKED")
+_RECENT: Final = sa.text(
+    "SELECT count(*), extract(epoch FROM min(s) + make_interval(secs => :seconds) - clock_timestamp())::float8"
+    " FROM valhalla.job_starts, unnest(starts) AS s"
+    " WHERE queue = :queue AND s > clock_timestamp() - make_interval(secs => :seconds)"
+)
+_STARTED: Final = sa.text(
+    "UPDATE valhalla.job_starts SET starts = ("
+    "SELECT coalesce(array_agg(s), '{}') FROM unnest(starts) AS s"
+    " WHERE s > clock_timestamp() - make_interval(secs => :seconds))"
+    " || array_fill(clock_timestamp(), ARRAY[CAST(:count AS int)]) WHERE queue = :queue"
+)
+
+
+def insert(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Write new records; return the ids of those whose dedup key was free."""
+    return set(conn.scalars(_INSERT, {"rows": list(rows)}))
+
+
+def open_id(conn: Connection, name: str, dedup_key: str) -> str | None:
+    """Return the unfinished job that has the key."""
+    return conn.scalar(_OPEN, {"name": name, "dedup_key": dedup_key})
+
+
+def begin(conn: Connection, ids: Sequence[str], worker: UUID) -> list[Job]:
+    """Give claimed jobs to ``worker`` with a new generation; suspects stay ``queued`` until ``start``."""
+    return [_job(row) for row in conn.execute(_BEGIN, {"ids": list(ids), "worker": worker}).mappings()]
+
+
+def start(conn: Connection, job: Job) -> bool:
+    """Note that a suspect's function is about to be called; ``False``: it is no longer this worker's."""
+    return conn.scalar(_START, {"id": job.id, "generation": job.generation}) is not None
+
+
+def settle(conn: Connection, ended: Sequence[Ended]) -> list[RowMapping]:
+    """Write outcomes; return what was taken: an outcome of an older generation is refused."""
+    return list(conn.execute(_SETTLE, {"rows": msgspec.to_builtins(ended)}).mappings())
+
+
+def set_progress(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store progress, each a row of ``id``, ``generation`` and ``progress``."""
+    if rows:
+        conn.execute(_PROGRESS, {"rows": list(rows)})
+
+
+def asked_to_end(conn: Connection, ids: Sequence[str]) -> list[str]:
+    """Return which of the jobs were cancelled while they run."""
+    return list(conn.scalars(_ASKED, {"ids": list(ids)}))
+
+
+def get(conn: Connection, id: str, *, lock: bool = False) -> Job | None:  # noqa: A002
+    """Return one record."""
+    query = sa.select(*(jobs.c[name] for name in _FIELDS)).where(jobs.c.id == id)
+    row = conn.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    return None if row is None else _job(row)
+
+
+def find(conn: Connection, *, statuses: Iterable[str], name: str | None, after: str | None, limit: int) -> list[Job]:
+    """Return records by id, of some states (none: of every), after the id ``after``."""
+    query = sa.select(*(jobs.c[field] for field in _FIELDS)).order_by(jobs.c.id).limit(limit)
+    if statuses := list(statuses):
+        query = query.where(jobs.c.status.in_(statuses))
+    if name is not None:
+        query = query.where(jobs.c.name == name)
+    if after is not None:
+        query = query.where(jobs.c.id > after)
+    return [_job(row) for row in conn.execute(query).mappings()]
+
+
+def finish_unstarted(conn: Connection, job: Job) -> None:
+    """Cancel a job that waits."""
+    effect = "none" if job.attempts == job.crashes == 0 else "unknown"
+    conn.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job.id)
+        .values(status="cancelled", effect=effect, finished_at=sa.func.clock_timestamp())
+    )
+
+
+def ask_to_end(conn: Connection, id: str) -> None:  # noqa: A002
+    """Note that a running job should end."""
+    now = sa.func.coalesce(jobs.c.cancel_requested_at, sa.func.clock_timestamp())
+    conn.execute(sa.update(jobs).where(jobs.c.id == id).values(cancel_requested_at=now))
+
+
+def replay(conn: Connection, id: str) -> Job | None:  # noqa: A002
+    """Make a dead, cancelled or held job new again; ``None`` if it is none of these."""
+    row = conn.execute(_REPLAY, {"id": id}).mappings().one_or_none()
+    return None if row is None else _job(row)
+
+
+def release(conn: Connection, names: Sequence[str]) -> list[RowMapping]:
+    """Let jobs go on that were held because no worker knew their names."""
+    return list(conn.execute(_RELEASE, {"names": list(names)}).mappings())
+
+
+def allowance(conn: Connection, queue: str, rate: Rate) -> tuple[int, float | None]:
+    """Return how many jobs of a queue may begin now, and after how many seconds one more may if none can.
+
+    The queue stays locked until the transaction ends; while another worker has it, nothing is allowed here.
+    """
+    conn.execute(
+        sa.text("INSERT INTO valhalla.job_starts VALUES (:queue, '{}') ON CONFLICT DO NOTHING"), {"queue": queue}
+    )
+    if conn.execute(_STARTS, {"queue": queue}).one_or_none() is None:
+        return 0, 0.05
+    count, wait = conn.execute(_RECENT, {"queue": queue, "seconds": rate.seconds}).one()
+    return max(0, rate.count - count), wait
+
+
+def note_starts(conn: Connection, queue: str, rate: Rate, count: int) -> None:
+    """Count jobs that begin now against the queue's rate."""
+    conn.execute(_STARTED, {"queue": queue, "seconds": rate.seconds, "count": count})
+
+
+def prune(conn: Connection, older_than: timedelta, *, limit: int = 10_000) -> int:
+    """Remove jobs that finished longer ago than ``older_than`` (dead ones stay, somebody may replay them)."""
+    border = sa.func.clock_timestamp() - older_than
+    old = sa.select(jobs.c.id).where(jobs.c.finished_at < border, jobs.c.status != "dead").limit(limit)
+    engine.prune(conn)
+    return conn.execute(sa.delete(jobs).where(jobs.c.id.in_(old))).rowcount
+
+
+def _job(row: RowMapping) -> Job:
+    values = dict(row)
+    for name in ("created_at", "run_at", "started_at", "finished_at", "cancel_requested_at"):
+        if values[name] is not None:
+            values[name] = values[name].astimezone(UTC)
+    return Job(**values)

@@ -1,0 +1,140 @@
+"""What a caller does with jobs: functions ``f(conn, …)`` in the caller's transaction, so both commit or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy.exc
+from sqlalchemy.engine import Connection
+
+from valhalla.kernel.ids import new_id
+from valhalla.kit.log import correlation_id
+from valhalla.work import engine, store
+from valhalla.work.contracts import Job, Request, Submitted
+from valhalla.work.errors import BadArguments, NoSuchJob, NotReplayable
+from valhalla.work.registry import Jobs
+from valhalla.work.values import UnstorableError, plain
+
+_TRIES: Final = 5
+
+
+def submit(
+    conn: Connection,
+    jobs: Jobs,
+    name: str,
+    args: Mapping[str, Any] | None = None,
+    *,
+    priority: int = 0,
+    delay: float = 0.0,
+    timeout: float | None = None,
+    dedup_key: str | None = None,
+) -> Submitted:
+    """Submit one job; it becomes visible to workers when the caller's transaction commits. See ``Request``.
+
+    Raises:
+        UnknownJob: nothing is registered under ``name``.
+        BadArguments: ``args`` do not fit its parameters.
+    """
+    request = Request(name=name, args=args or {}, priority=priority, delay=delay, timeout=timeout, dedup_key=dedup_key)
+    return submit_many(conn, jobs, [request])[0]
+
+
+def submit_many(conn: Connection, jobs: Jobs, requests: Sequence[Request]) -> list[Submitted]:
+    """Submit several jobs, all or none, in two statements; return one answer for each, in order.
+
+    Raises:
+        UnknownJob: nothing is registered under a name.
+        BadArguments: arguments do not fit.
+    """
+    correlation = correlation_id()
+    rows = [_row(jobs, request, correlation) for request in requests]
+    answers: dict[int, Submitted] = {}
+    open_rows = dict(enumerate(rows))
+    # the job that had the key may finish between the two looks: then the key is free again
+    for _ in range(_TRIES):
+        if not open_rows:
+            break
+        made = store.insert(conn, list(open_rows.values()))
+        engine.put(conn, [row for row in open_rows.values() if row["id"] in made])
+        for index, row in list(open_rows.items()):
+            if row["id"] in made:
+                answers[index] = Submitted(row["id"], True)
+            elif (other := store.open_id(conn, row["name"], row["dedup_key"])) is not None:
+                answers[index] = Submitted(other, False)
+            else:
+                continue
+            del open_rows[index]
+    if open_rows:
+        raise RuntimeError("a dedup key was taken and freed again and again")
+    return [answers[index] for index in range(len(rows))]
+
+
+def cancel(conn: Connection, id: str) -> Job:  # noqa: A002
+    """Cancel a job and return its record; a finished one is left as it is.
+
+    One that waits never runs (``effect`` is ``none`` if it never did). A running one is asked to end: its context says
+    so within a second and an async one is interrupted at its next await; what it then did is ``unknown``. If it ends
+    by itself first, it has succeeded.
+
+    Raises:
+        NoSuchJob: the id is unknown.
+    """
+    engine.lock(conn, [id])
+    if (job := store.get(conn, id, lock=True)) is None:
+        raise NoSuchJob(f"there is no job {id}", id=id)
+    if job.status in ("queued", "held"):
+        engine.remove(conn, [id])
+        store.finish_unstarted(conn, job)
+    elif job.status == "running":
+        store.ask_to_end(conn, id)
+    return read(conn, id)
+
+
+def replay(conn: Connection, id: str) -> Job:  # noqa: A002
+    """Put a dead, cancelled or held job back into its queue with all its attempts.
+
+    Raises:
+        NoSuchJob: the id is unknown.
+        NotReplayable: its status is another, or a newer job has its dedup key.
+    """
+    engine.lock(conn, [id])
+    try:
+        with conn.begin_nested():
+            job = store.replay(conn, id)
+    except sqlalchemy.exc.IntegrityError as error:
+        raise NotReplayable("an unfinished job has its dedup key", id=id) from error
+    if job is None:
+        raise NotReplayable(f"it is {read(conn, id).status}", id=id)
+    engine.put(conn, [{"id": job.id, "queue": job.queue, "priority": job.priority, "delay": 0.0}])
+    return job
+
+
+def read(conn: Connection, id: str) -> Job:  # noqa: A002
+    """Return a job's record.
+
+    Raises:
+        NoSuchJob: the id is unknown.
+    """
+    if (job := store.get(conn, id)) is None:
+        raise NoSuchJob(f"there is no job {id}", id=id)
+    return job
+
+
+def _row(jobs: Jobs, request: Request, correlation: str | None) -> dict[str, Any]:
+    definition = jobs.known(request.name)
+    try:
+        args = plain(definition.plain(request.args))
+    except UnstorableError as error:
+        raise BadArguments(f"{request.name}: {error}", job=request.name) from error
+    return {
+        "id": new_id(),
+        "name": request.name,
+        "queue": definition.queue,
+        "args": args,
+        "priority": request.priority,
+        "dedup_key": request.dedup_key,
+        "correlation_id": correlation,
+        "timeout": request.timeout if request.timeout is not None else definition.timeout,
+        "delay": max(0.0, request.delay),
+    }

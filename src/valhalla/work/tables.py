@@ -1,0 +1,50 @@
+"""The tables of background work (created by migration 0008); the queue's own are known to ``engine`` alone."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+from valhalla.kit.db import metadata
+
+_instant = sa.DateTime(timezone=True)
+_open = sa.text("dedup_key IS NOT NULL AND status IN ('queued', 'running', 'held')")
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("args", JSONB, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("dedup_key", sa.Text),
+    sa.Column("correlation_id", sa.Text),
+    sa.Column("timeout", sa.Double),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("crashes", sa.Integer, nullable=False, server_default="0"),
+    # counts the times that somebody began it: who began it last is the only one whose outcome counts
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("worker", UUID(as_uuid=True)),
+    sa.Column("progress", JSONB),
+    sa.Column("result", JSONB),
+    sa.Column("error", JSONB),
+    sa.Column("effect", sa.Text),
+    sa.Column("created_at", _instant, nullable=False, server_default=sa.func.clock_timestamp()),
+    sa.Column("run_at", _instant, nullable=False),
+    sa.Column("started_at", _instant),
+    sa.Column("finished_at", _instant),
+    sa.Column("cancel_requested_at", _instant),
+    sa.Index("uq_jobs_dedup", "name", "dedup_key", unique=True, postgresql_where=_open),
+    sa.Index("ix_jobs_status", "status", "id"),
+    sa.Index("ix_jobs_worker", "worker", postgresql_where=sa.text("status = 'running'")),
+    sa.Index("ix_jobs_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
+)
+
+job_starts = sa.Table(
+    "job_starts",
+    metadata,
+    sa.Column("queue", sa.Text, primary_key=True),
+    sa.Column("starts", ARRAY(_instant), nullable=False),
+)

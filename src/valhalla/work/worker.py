@@ -1,0 +1,203 @@
+"""A worker: takes jobs, runs them side by side, and gives the outcomes back in batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+from valhalla.kernel.problems import Unavailable
+from valhalla.kit.db import Database, sqlstate
+from valhalla.kit.listening import listening
+from valhalla.kit.log import get_logger
+from valhalla.kit.waiting import Backoff, first_of
+from valhalla.work import engine, store, turn
+from valhalla.work.contracts import Ended, Job
+from valhalla.work.pulse import Pulse
+from valhalla.work.registry import Jobs
+from valhalla.work.rules import SUSPECT
+from valhalla.work.running import Attempt
+from valhalla.work.settling import Settling
+
+_log = get_logger("work")
+_SWEEP: Final = 5.0
+_PRUNE: Final = 3600.0
+
+
+class Worker:
+    """Runs the jobs of ``jobs``. Any number may live in any number of processes; the database decides who has what."""
+
+    def __init__(
+        self,
+        db: Database,
+        jobs: Jobs,
+        *,
+        concurrency: int = 32,
+        beat: float = 0.75,
+        stale: float = 3.0,
+        poll: float = 1.0,
+        grace: float = 10.0,
+        keep_for: timedelta = timedelta(days=7),
+    ) -> None:
+        """``concurrency`` jobs at most run here at once.
+
+        In seconds: a sign of life every ``beat``, a worker without one for ``stale`` is dead to others, ``poll`` bounds
+        what a missed wake-up costs, and at the end jobs have ``grace`` to finish. Finished jobs are forgotten after
+        ``keep_for``, dead ones never.
+        """
+        self.id = uuid4()
+        self._db = db
+        self._jobs = jobs
+        self._concurrency = concurrency
+        self._beat = beat
+        self._stale = stale
+        self._poll = poll
+        self._grace = grace
+        self._keep_for = keep_for
+        self._attempts: dict[str, Attempt] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._one_suspect = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._settling = Settling(db)
+        self.last_error: str | None = None
+
+    def status(self) -> dict[str, Any]:
+        """Describe the worker for ``/ready``."""
+        return {"id": str(self.id), "running": len(self._attempts), "error": self.last_error}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set; then let jobs finish or hand them back. A lost database is waited for."""
+        loop = asyncio.get_running_loop()
+        pulse = Pulse(
+            self._db,
+            self.id,
+            lambda: list(self._attempts.values()),
+            lambda ids: loop.call_soon_threadsafe(self._end, ids) and None,
+            every=self._beat,
+        )
+        pulse.start()
+        finished = asyncio.Event()
+        helpers = [
+            asyncio.create_task(self._listen(stop)),
+            asyncio.create_task(self._sweep(stop)),
+            asyncio.create_task(self._settling.run(finished)),
+        ]
+        try:
+            await self._serve(stop)
+            await self._drain()
+        finally:
+            finished.set()
+            # outcomes that are still to be written are worth waiting for, though not for ever
+            _, late = await asyncio.wait(helpers, timeout=self._grace)
+            for task in (*late, *self._tasks):
+                task.cancel()
+            await asyncio.gather(*helpers, *self._tasks, return_exceptions=True)
+            pulse.stop()
+
+    async def _serve(self, stop: asyncio.Event) -> None:
+        backoff = Backoff(0.2, 5.0)
+        while not stop.is_set():
+            free = self._concurrency - len(self._attempts)
+            if free <= 0:
+                await first_of(stop, self._settling.taken, seconds=self._poll)
+                self._settling.taken.clear()
+                continue
+            self._wake.clear()
+            try:
+                due = await self._take(free)
+                self.last_error = None
+                backoff.reset()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on and says so
+                self.last_error = error.detail if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
+                _log.warning("the worker cannot take jobs", error=self.last_error)
+                await first_of(stop, seconds=backoff.next())
+                continue
+            if due is None or due > 0:
+                await first_of(stop, self._wake, seconds=self._poll if due is None else min(due, self._poll))
+
+    async def _take(self, free: int) -> float | None:
+        """Take and begin jobs; return the seconds until more are due, 0 when there may be more at once."""
+        mine = frozenset(key for key, attempt in self._attempts.items() if not attempt.over)
+        try:
+            jobs, due = await self._db.run(turn.take, self._jobs, self.id, most=free, stale=self._stale, mine=mine)
+        except Exception as error:
+            if sqlstate(error) in engine.LOST_RACES:
+                return 0.05
+            raise
+        for job in jobs:
+            definition = self._jobs.known(job.name)
+            attempt = self._attempts[job.id] = Attempt(job, definition)
+            task = asyncio.create_task(self._attempt(attempt), name=f"job-{job.id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return 0.0 if len(jobs) == free else due
+
+    async def _attempt(self, attempt: Attempt) -> None:
+        ended: Ended | None = None
+        try:
+            if attempt.job.crashes >= SUSPECT:
+                async with self._one_suspect:
+                    if await self._db.run(store.start, attempt.job):
+                        ended = await attempt.run()
+            else:
+                ended = await attempt.run()
+        except Exception:  # noqa: BLE001 - not the job's fault: it goes to whom it is stale for
+            _log.exception("a job could not be run", job=attempt.job.id)
+        attempt.over = True
+        if ended is None:
+            self._forget(attempt.job)
+        else:
+            self._settling.add(ended, lambda: self._forget(attempt.job))
+
+    def _forget(self, job: Job) -> None:
+        current = self._attempts.get(job.id)
+        if current is not None and current.job.generation == job.generation:
+            del self._attempts[job.id]
+            self._settling.taken.set()
+
+    def _end(self, ids: Iterable[str]) -> None:
+        for key in ids:
+            if (attempt := self._attempts.get(key)) is not None:
+                attempt.end("cancelled")
+
+    async def _drain(self) -> None:
+        """Let what runs finish, then hand back what can be handed back."""
+        deadline = time.monotonic() + self._grace
+        while self._tasks and time.monotonic() < deadline:
+            await asyncio.wait(set(self._tasks), timeout=deadline - time.monotonic())
+        for attempt in list(self._attempts.values()):
+            attempt.end("stopping")
+        if self._tasks:
+            # a thread that does not look at its context ends with the process, and others take its job over
+            await asyncio.wait(set(self._tasks), timeout=2.0)
+
+    async def _listen(self, stop: asyncio.Event) -> None:
+        backoff = Backoff(0.2, 5.0)
+        while not stop.is_set():
+            try:
+                async with listening(self._db, engine.CHANNEL, lambda _: self._wake.set()) as link:
+                    backoff.reset()
+                    self._wake.set()
+                    while not await first_of(stop, link.lost, seconds=_SWEEP):
+                        await link.check()
+            except Unavailable as problem:
+                _log.warning("the worker hears of new jobs by asking only", error=problem.detail)
+            await first_of(stop, seconds=backoff.next())
+
+    async def _sweep(self, stop: asyncio.Event) -> None:
+        pruned = 0.0
+        while True:
+            try:
+                await self._db.run(turn.release_held, self._jobs)
+                if time.monotonic() - pruned > _PRUNE:
+                    await self._db.run(store.prune, self._keep_for)
+                    pruned = time.monotonic()
+            except Unavailable:
+                pass  # the loop that takes jobs says so
+            except Exception:  # noqa: BLE001 - the next sweep tries again
+                _log.exception("held jobs could not be looked at")
+            if await first_of(stop, seconds=_SWEEP):
+                return

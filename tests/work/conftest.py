@@ -1,0 +1,84 @@
+"""One Postgres per session, one migrated database per test that works in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import psycopg
+import pytest
+from tests.servers import Postgres, start_postgres
+
+from valhalla.kit.db import Database
+from valhalla.kit.migrate import upgrade_blocking
+from valhalla.work import Job, Jobs, Worker, read
+
+_numbers = itertools.count(1)
+DONE = ("succeeded", "cancelled", "dead", "held")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The session's cluster."""
+    server = start_postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres) -> str:
+    """The name of a migrated database to copy."""
+    with psycopg.connect(postgres.url, autocommit=True) as conn:
+        conn.execute("CREATE DATABASE migrated TEMPLATE template0")
+    upgrade_blocking(postgres.url.rsplit("/", 1)[0] + "/migrated")
+    return "migrated"
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, template: str) -> str:
+    """The URL of the test's own database."""
+    name = f"w{next(_numbers)}"
+    with psycopg.connect(postgres.url, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    return postgres.url.rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """The test's database."""
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@contextlib.asynccontextmanager
+async def working(db: Database, jobs: Jobs, **options: float) -> AsyncIterator[Worker]:
+    """A worker that runs inside the block."""
+    stop = asyncio.Event()
+    worker = Worker(db, jobs, **{"poll": 0.2, **options})  # type: ignore[arg-type]
+    task = asyncio.create_task(worker.run(stop))
+    try:
+        yield worker
+    finally:
+        stop.set()
+        await task
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        await asyncio.sleep(0.005)
+
+
+async def ended(db: Database, key: str, statuses: tuple[str, ...] = DONE, seconds: float = 30.0) -> Job:
+    """Wait until the job has one of the statuses."""
+    deadline = time.monotonic() + seconds
+    while (job := await db.run(read, key)).status not in statuses:
+        assert time.monotonic() < deadline, f"still {job.status}"
+        await asyncio.sleep(0.01)
+    return job
