@@ -11,6 +11,7 @@ from tests.guard.stores.valkey.conftest import Make
 
 from valhalla.guard import Governor
 from valhalla.guard.contracts import (
+    OPEN,
     Approval,
     BeginRequest,
     CasRequest,
@@ -85,11 +86,16 @@ def proposals(chance: random.Random, count: int) -> list[BeginRequest | CasReque
                 {"approvals": (Approval(0, "cy", "approve", b"\xff" * 16, 1.5, "fine"),), "policy": "p2"},
                 {"payload": b"\x00" * 300, "summary": "s" * 70_000, "quorum": (Step(1),), "fingerprint": b"\x82" * 16},
             ]
+            sources = frozenset(chance.sample(STATES, chance.choice([4, 12])))
+            to = chance.choice(STATES)
+            if to in OPEN:
+                # nothing opens what is not open
+                sources &= OPEN
             asked.append(
                 CasRequest(
-                    f"id{chance.randrange(number + 1):014}",
-                    frozenset(chance.sample(STATES, 6)),
-                    chance.choice(STATES),  # pyright: ignore[reportArgumentType]
+                    chance.choice([*[r.id for r in asked if isinstance(r, BeginRequest)][-8:], "nobody"]),
+                    sources,
+                    to,  # pyright: ignore[reportArgumentType]
                     chance.choice([None, "event"]),
                     "cy",
                     generation=chance.choice([None, None, 1, 2]),

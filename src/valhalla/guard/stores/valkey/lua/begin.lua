@@ -39,8 +39,8 @@ if met then
     return answer('replay', met)
   elseif state == 'denied' then
     return answer('denied', met)
-  elseif state == 'executing' and now < met[LEASE] then
-    return answer('in_progress', met, false, 0, math.min(1000000, met[LEASE] - now))
+  elseif state == 'executing' and (not met[LEASE] or now < met[LEASE]) then
+    return answer('in_progress', met, false, 0, met[LEASE] and math.min(1000000, met[LEASE] - now) or 1000000)
   elseif q[10] then
     id = met[ID]
   else

@@ -18,7 +18,7 @@ local function holds_still()
   local expires = row[EXPIRES]
   if q[9] == 'unexpired' then return not expires or now < expires end
   if q[9] == 'expired' then return expires and now >= expires end
-  return q[9] ~= 'lapsed' or not row[LEASE] or now >= row[LEASE]
+  return q[9] ~= 'lapsed' or (row[LEASE] and now >= row[LEASE])
 end
 
 if not holds_still() then return answer('missed', row) end

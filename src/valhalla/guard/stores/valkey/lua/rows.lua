@@ -77,7 +77,9 @@ end
 local function enter(row, to, event, who)
   local before = row[STATE]
   local answered = before ~= to and pointer(row)
-  if OPEN[before] and not OPEN[to] then redis.call('SREM', P .. 'h:' .. row[WHO], row[ID]) end
+  if OPEN[before] ~= OPEN[to] then
+    redis.call(OPEN[to] and 'SADD' or 'SREM', P .. 'h:' .. row[WHO], row[ID])
+  end
   row[VER] = row[VER] + 1
   row[CHANGED] = now
   row[STATE] = to

@@ -19,7 +19,7 @@ local function matches(row)
   if (q[4] and row[NAME] ~= q[4]) or (q[6] and row[WHO] ~= q[6]) then return false end
   if kind == 'approved' then return row[STATE] == 'approved' end
   if kind == 'overdue' then return row[EXPIRES] and row[EXPIRES] <= now end
-  return kind ~= 'lapsed' or row[LEASE] <= now
+  return kind ~= 'lapsed' or (row[LEASE] and row[LEASE] <= now)
 end
 
 -- so many rows are looked at in one step, while everybody else waits
