@@ -38,8 +38,7 @@ def plain(value: object) -> Any:
 
 def failure(error: BaseException) -> dict[str, str]:
     """Describe what a job raised; secrets are redacted."""
-    detail = text(str(error).replace("\0", "").encode(errors="replace").decode(), limit=4096)
-    return {"code": "job-failed", "type": type(error).__name__, "detail": detail}
+    return {"code": "job-failed", "type": type(error).__name__, "detail": text(str(error), limit=4096)}
 
 
 def _has_nul(value: Any) -> bool:
