@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "sandboxes", "pool", "scale", "peers", "simulate_cells", "guard", "governor")
+ALL = ("startup", "sandboxes", "pool", "scale", "peers", "simulate_cells", "guard", "guard_valkey", "governor")
 
 
 def main(names: list[str]) -> int:

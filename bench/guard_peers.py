@@ -16,8 +16,18 @@ os.environ.setdefault("POWERTOOLS_LOG_LEVEL", "CRITICAL")
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id")
 
 
-def composed(work: Callable[[str, int, str], dict[str, str]]) -> Callable[[str, int, str], Any]:
-    """Return ``work`` with a request id, a limit, dedup with payload check, retries and a JSON line."""
+def composed(
+    work: Callable[[str, int, str], dict[str, str]],
+    *,
+    storage: Any = None,
+    layer: Any = None,
+    note: Callable[[str], object] | None = None,
+) -> Callable[[str, int, str], Any]:
+    """Return ``work`` with a request id, a limit, dedup with payload check, retries and a JSON line.
+
+    ``storage`` and ``layer`` replace the limits' and the results' memory; then the payload is not checked, because
+    powertools refuses even the same one there. ``note`` takes the order for a ledger.
+    """
     import orjson
     import structlog
     from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, idempotent_function
@@ -26,7 +36,7 @@ def composed(work: Callable[[str, int, str], dict[str, str]]) -> Callable[[str, 
     from limits.strategies import FixedWindowRateLimiter
     from tenacity import retry, stop_after_attempt, wait_random_exponential
 
-    limiter = FixedWindowRateLimiter(MemoryStorage())
+    limiter = FixedWindowRateLimiter(storage or MemoryStorage())
     limit = RateLimitItemPerHour(10_000_000)
     log = structlog.wrap_logger(
         structlog.BytesLogger(Path(os.devnull).open("ab", buffering=0)),  # noqa: SIM115 - lives as long as the logger
@@ -41,8 +51,8 @@ def composed(work: Callable[[str, int, str], dict[str, str]]) -> Callable[[str, 
 
     @idempotent_function(
         data_keyword_argument="order",
-        persistence_store=_layer(),
-        config=IdempotencyConfig(event_key_jmespath="id", payload_validation_jmespath="amount"),
+        persistence_store=layer or _layer(),
+        config=IdempotencyConfig(event_key_jmespath="id", payload_validation_jmespath="" if layer else "amount"),
     )
     @retry(stop=stop_after_attempt(4), wait=wait_random_exponential(0.1, 30), reraise=True)
     def guarded(order: dict[str, Any]) -> dict[str, str]:
@@ -54,6 +64,8 @@ def composed(work: Callable[[str, int, str], dict[str, str]]) -> Callable[[str, 
             if not limiter.hit(limit, "payment"):
                 raise PermissionError
             value = guarded(order={"id": order, "amount": amount, "currency": currency})
+            if note is not None:
+                note(order)
             log.info("payment", order=order, state="succeeded", request_id=request_id.get())
             return value
         finally:

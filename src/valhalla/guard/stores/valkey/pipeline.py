@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from redis.asyncio import connection as redis_connection
@@ -30,10 +31,10 @@ class Pipeline:
         self._writer: asyncio.StreamWriter | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._queued: list[bytes] = []
-        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], float, Callable[[Any], object] | None]] = deque()
 
-    async def ask(self, command: bytes) -> Any:
-        """Return the reply to one command.
+    async def ask(self, command: bytes, orphan: Callable[[Any], object] | None = None) -> Any:
+        """Return the reply to one command; ``orphan`` gets it if the caller was cancelled meanwhile.
 
         Raises:
             Lost: there is no connection, or it broke.
@@ -41,14 +42,14 @@ class Pipeline:
         while self._writer is None:
             await self._connect()
         # no await between the look and the promise: the reader fails every promise of a connection that ends
-        return await self._promise(command)
+        return await self._promise(command, orphan)
 
-    def _promise(self, command: bytes) -> asyncio.Future[Any]:
+    def _promise(self, command: bytes, orphan: Callable[[Any], object] | None) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._queued:
             self._loop.call_soon(self._flush)
         self._queued.append(command)
-        self._waiting.append((future, self._loop.time()))
+        self._waiting.append((future, self._loop.time(), orphan))
         if len(self._queued) == _BATCH:
             # the server works on these while the loop goes on: in one lump the two would take turns
             self._flush()
@@ -90,9 +91,11 @@ class Pipeline:
             while data := await reader.read(_READ):
                 replies.feed(data)
                 while (reply := replies.take()) is not MISSING:
-                    future, _ = self._waiting.popleft()
+                    future, _, orphan = self._waiting.popleft()
                     if not future.done():
                         future.set_result(reply)
+                    elif orphan is not None:
+                        orphan(reply)
         except (OSError, ValueError, IndexError) as error:
             why = error
         finally:
@@ -115,7 +118,7 @@ class Pipeline:
                 part.cancel()
         self._queued = []
         waiting, self._waiting = self._waiting, deque()
-        for future, _ in waiting:
+        for future, _, _ in waiting:
             if not future.done():
                 future.set_exception(Lost(why, sent=True))
 

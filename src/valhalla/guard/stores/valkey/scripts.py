@@ -24,13 +24,13 @@ class Script(Struct, frozen=True):
     short: bytes
     full: bytes
 
-    def by_digest(self, request: bytes) -> bytes:
+    def by_digest(self, request: bytes, mark: bytes) -> bytes:
         """Return the command that costs the fewest bytes."""
-        return b"%b$%d\r\n%b\r\n" % (self.short, len(request), request)
+        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (self.short, len(request), request, len(mark), mark)
 
-    def by_text(self, request: bytes) -> bytes:
+    def by_text(self, request: bytes, mark: bytes) -> bytes:
         """Return the command that also teaches the server the script."""
-        return b"%b$%d\r\n%b\r\n" % (self.full, len(request), request)
+        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (self.full, len(request), request, len(mark), mark)
 
 
 def scripts(prefix: str) -> dict[Verb, Script]:
@@ -51,7 +51,7 @@ def command(*words: str) -> bytes:
 
 
 def _head(name: str, script: str, prefix: str) -> bytes:
-    return b"*5\r\n" + b"".join(_word(word) for word in (name, script, "1", prefix))
+    return b"*6\r\n" + b"".join(_word(word) for word in (name, script, "1", prefix))
 
 
 def _word(word: str) -> bytes:

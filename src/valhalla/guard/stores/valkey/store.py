@@ -6,6 +6,8 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
@@ -18,7 +20,7 @@ from valhalla.guard.stores.valkey.faults import Lost, problem, unavailable
 from valhalla.guard.stores.valkey.links import Links
 from valhalla.guard.stores.valkey.pipeline import Pipeline
 from valhalla.guard.stores.valkey.replies import ReplyError
-from valhalla.guard.stores.valkey.scripts import Script, Verb, scripts
+from valhalla.guard.stores.valkey.scripts import Verb, scripts
 from valhalla.kernel.problems import Invalid
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -80,13 +82,13 @@ class ValkeyStore:
         """Dedup, policy, limits, claim and ledger line as one step."""
         if request.effect is Effect.IRREVERSIBLE:
             self._vouch(self._check())
-        return wire.began(request, self._run("begin", wire.begin(request, self._mark(), self._ledger)))
+        return wire.began(request, self._run("begin", wire.begin(request, self._ledger)))
 
     def cas(self, request: CasRequest) -> CasResult:
         """Change one row if it still is what the request says."""
         objection = self._check() if _dispatches(request) else None
-        body = wire.cas(request, self._mark_of(request), self._ledger, durable=objection is None)
-        result = wire.swapped(request, self._run("cas", body))
+        body = wire.cas(request, self._ledger, durable=objection is None)
+        result = wire.swapped(request, self._run("cas", body, _mark_of(request, body)))
         if result is None:
             self._vouch(objection)
             raise AssertionError("the script refused what is durable")
@@ -104,20 +106,15 @@ class ValkeyStore:
         """Async twin of ``begin``."""
         if request.effect is Effect.IRREVERSIBLE:
             self._vouch(await self._acheck())
-        body = wire.begin(request, self._mark(), self._ledger)
-        step = asyncio.ensure_future(self._arun("begin", body))
-        try:
-            return wire.began(request, await asyncio.shield(step))
-        except asyncio.CancelledError:
-            # the claim may be made although nobody will run the effect: give it back when the answer comes
-            step.add_done_callback(lambda done: self._give_back(request, done))
-            raise
+        body = wire.begin(request, self._ledger)
+        # a caller that is cancelled may have claimed: nobody will run the effect, so the claim goes back
+        return wire.began(request, await self._arun("begin", body, orphan=partial(self._give_back, request)))
 
     async def acas(self, request: CasRequest) -> CasResult:
         """Async twin of ``cas``."""
         objection = await self._acheck() if _dispatches(request) else None
-        body = wire.cas(request, self._mark_of(request), self._ledger, durable=objection is None)
-        result = wire.swapped(request, await self._arun("cas", body))
+        body = wire.cas(request, self._ledger, durable=objection is None)
+        result = wire.swapped(request, await self._arun("cas", body, _mark_of(request, body)))
         if result is None:
             self._vouch(objection)
             raise AssertionError("the script refused what is durable")
@@ -139,11 +136,11 @@ class ValkeyStore:
 
     # -- exchanges -----------------------------------------------------------------------------------------------------
 
-    def _run(self, verb: Verb, request: bytes) -> Any:
-        script = self._scripts[verb]
-        reply = self._ask(script.by_digest(request))
+    def _run(self, verb: Verb, request: bytes, mark: bytes | None = None) -> Any:
+        script, mark = self._scripts[verb], mark or os.urandom(8)
+        reply = self._ask(script.by_digest(request, mark))
         if _forgotten(reply):
-            reply = self._ask(script.by_text(request))
+            reply = self._ask(script.by_text(request, mark))
         return _sound(reply)
 
     def _ask(self, command: bytes) -> Any:
@@ -158,35 +155,37 @@ class ValkeyStore:
         except Lost as lost:
             raise unavailable(lost) from lost
 
-    async def _arun(self, verb: Verb, request: bytes) -> Any:
-        script: Script = self._scripts[verb]
-        reply = await self._aask(script.by_digest(request))
+    async def _arun(
+        self, verb: Verb, request: bytes, mark: bytes | None = None, orphan: Callable[[Any], object] | None = None
+    ) -> Any:
+        script, mark = self._scripts[verb], mark or os.urandom(8)
+        reply = await self._aask(script.by_digest(request, mark), orphan)
         if _forgotten(reply):
-            reply = await self._aask(script.by_text(request))
+            reply = await self._aask(script.by_text(request, mark), orphan)
         return _sound(reply)
 
-    async def _aask(self, command: bytes) -> Any:
+    async def _aask(self, command: bytes, orphan: Callable[[Any], object] | None = None) -> Any:
         loop = asyncio.get_running_loop()
         pipeline = self._pipelines.get(loop)
         if pipeline is None:
             pipeline = self._pipelines[loop] = Pipeline(self._url, self._timeout)
         try:
             try:
-                return await pipeline.ask(command)
+                return await pipeline.ask(command, orphan)
             except Lost as lost:
                 self._asked_at = float("-inf")
                 if not _again(lost):
                     raise
-                return await pipeline.ask(command)
+                return await pipeline.ask(command, orphan)
         except Lost as lost:
             raise unavailable(lost) from lost
 
-    def _give_back(self, request: BeginRequest, done: asyncio.Future[Any]) -> None:
-        if done.cancelled() or done.exception() is not None:
+    def _give_back(self, request: BeginRequest, reply: Any) -> None:
+        if isinstance(reply, ReplyError):
             return
-        began = wire.began(request, done.result())
-        if began.kind is Began.EXECUTE and began.record is not None and (request.key is not None or request.track):
-            record = began.record
+        began = wire.began(request, reply)
+        record = began.record
+        if began.kind is Began.EXECUTE and record is not None and (request.key is not None or request.track):
             release = CasRequest(
                 record.id, _EXECUTING, "not_done", "finish", record.principal, generation=record.generation
             )
@@ -225,22 +224,17 @@ class ValkeyStore:
         if objection is not None:
             raise StoreRefuses(objection, help=durability.HELP)
 
-    # -- marks ---------------------------------------------------------------------------------------------------------
 
-    def _mark(self) -> bytes:
-        """Return a mark that no other verb has."""
-        return os.urandom(8)
+def _mark_of(request: CasRequest, body: bytes) -> bytes | None:
+    """Return the mark of ``request``; ``None`` asks for one that no other verb has.
 
-    def _mark_of(self, request: CasRequest) -> bytes:
-        """Return the mark of ``request``.
-
-        The end of an execution has the same mark each time it is sent: the guard repeats it while the store is away,
-        and one that came through unanswered is the same end, not another one. All that may lead to an effect, and
-        heartbeats, have a mark for this one time.
-        """
-        if request.generation is None or request.to == "executing":
-            return self._mark()
-        return blake2b(wire.cas(request, b"", 0, durable=False), digest_size=8).digest()
+    The end of an execution has the same mark each time it is sent: the guard repeats it while the store is away, and
+    one that came through unanswered is the same end, not another one. All that may lead to an effect, and heartbeats,
+    have a mark for this one time.
+    """
+    if request.generation is None or request.to == "executing":
+        return None
+    return blake2b(body, digest_size=8).digest()
 
 
 def _dispatches(request: CasRequest) -> bool:

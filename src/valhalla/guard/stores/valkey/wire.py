@@ -136,8 +136,8 @@ def micros(seconds: float) -> int:
     return min(_LONGEST, round(seconds * _MICRO)) if seconds < _LONGEST / _MICRO else _LONGEST
 
 
-def begin(request: BeginRequest, op: bytes, ledger: int) -> bytes:
-    """Return the request of ``begin``; ``op`` marks it, so that it can be sent twice."""
+def begin(request: BeginRequest, ledger: int) -> bytes:
+    """Return the request of ``begin``; ``ledger`` is how many lines are kept."""
     hold = request.hold if request.verdict is Verdict.HOLD else None
     key = False if request.key is None else request.key
     return packed(
@@ -145,7 +145,7 @@ def begin(request: BeginRequest, op: bytes, ledger: int) -> bytes:
             ledger, request.id, request.name, key, _raw(request.fingerprint), request.principal, request.effect.value,
             request.keep, request.verdict.value, request.on_lapse == "rerun", request.track, micros(request.lease),
             micros(request.ttl), micros(request.tombstone), _or_false(request.reason), request.policy,
-            _or_false(request.parent), _or_false(request.correlation), request.report, _raw(op),
+            _or_false(request.parent), _or_false(request.correlation), request.report,
             bool(request.takes) and takes_of(request.takes),
             hold is not None and _held(hold),
             key and redact.text(key), redact.text(request.principal),
@@ -165,7 +165,7 @@ def began(request: BeginRequest, reply: bytes) -> BeginResult:
     return BeginResult(kind, record, _seconds(answer.wait), answer.limit or None, _policies(answer.policies))  # pyright: ignore[reportArgumentType]
 
 
-def cas(request: CasRequest, op: bytes, ledger: int, *, durable: bool) -> bytes:
+def cas(request: CasRequest, ledger: int, *, durable: bool) -> bytes:
     """Return the request of ``cas``."""
     patch: list[Any] = []
     for field, value in request.patch.items():
@@ -177,7 +177,7 @@ def cas(request: CasRequest, op: bytes, ledger: int, *, durable: bool) -> bytes:
             ledger, request.id, tuple(request.sources), request.to, _or_false(request.event), request.actor,
             _or_false(request.generation), _or_false(request.version), _or_false(request.when),
             bool(request.takes) and takes_of(request.takes), _span(request.lease), _span(request.expires_in),
-            _span(request.ttl), _span(request.tombstone), patch, _raw(op), durable,
+            _span(request.ttl), _span(request.tombstone), patch, durable,
         )
     )  # fmt: skip
 

@@ -1,5 +1,5 @@
 -- cas: change one row if it still is what the request says. q is
--- { ledger, id, sources, to, event, who, generation, version, when, takes, lease, expires_in, ttl, tombstone, patch, op,
+-- { ledger, id, sources, to, event, who, generation, version, when, takes, lease, expires_in, ttl, tombstone, patch,
 --   durable? }; patch is { place, value, place, value, ... }
 local function answer(kind, row, wait, limit, policies)
   return cmsgpack.pack({ kind, now, wait or false, limit or false, policies or false, row or false })
@@ -8,7 +8,7 @@ end
 local row = load(q[2])
 if not row then return answer('absent') end
 -- the answer to this very request was lost on the way
-if row[OP] == q[16] then return answer('done', row) end
+if row[OP] == ARGV[2] then return answer('done', row) end
 
 local from = row[STATE]
 local function holds_still()
@@ -22,7 +22,7 @@ local function holds_still()
 end
 
 if not holds_still() then return answer('missed', row) end
-if q[4] == 'executing' and from ~= 'executing' and row[EFFECT] == 'irreversible' and not q[17] then
+if q[4] == 'executing' and from ~= 'executing' and row[EFFECT] == 'irreversible' and not q[16] then
   return answer('volatile', row)
 end
 local policies = false
@@ -36,7 +36,7 @@ if q[12] then row[EXPIRES] = now + q[12] end
 if q[13] then row[TTL] = q[13] end
 if q[14] then row[TOMB] = q[14] end
 if q[11] then row[LEASE] = now + q[11] end
-row[OP] = q[16]
+row[OP] = ARGV[2]
 enter(row, q[4], q[5], q[6])
 -- who sent a result needs no copy of it
 for i = 1, #q[15], 2 do

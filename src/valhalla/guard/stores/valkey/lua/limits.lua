@@ -76,7 +76,7 @@ end
 
 local function write_gcra(found, spec)
   redis.call('SET', found.key, string.format('%.0f %.0f', found.tat, spec[INTERVAL]), 'PX',
-    string.format('%.0f', math.ceil((found.tat - now) / 1000) + 1))
+    math.ceil((found.tat - now) / 1000) + 1)
 end
 
 local function write_exact(found, spec)
@@ -84,14 +84,14 @@ local function write_exact(found, spec)
   -- stamps never descend, also when the server's clock went back: what is looked at is the oldest
   local newest = found.size > 0 and tonumber(redis.call('LINDEX', found.key, -1)) or 0
   if spare > 0 then redis.call('LTRIM', found.key, spare, -1) end
-  local stamp, left = string.format('%.0f', math.max(now, newest)), found.taken
+  local stamp, left = math.max(now, newest), found.taken
   while left > 0 do
     local some = {}
     for i = 1, math.min(left, 1000) do some[i] = stamp end
     redis.call('RPUSH', found.key, unpack(some))
     left = left - #some
   end
-  redis.call('PEXPIRE', found.key, string.format('%.0f', math.ceil(math.max(spec[WINDOW], newest + spec[WINDOW] - now) / 1000)))
+  redis.call('PEXPIRE', found.key, math.ceil((stamp + spec[WINDOW] - now) / 1000))
 end
 
 -- Charge all takes or none. Return whether, and of a refusal the microseconds to wait and the limit's name; then what

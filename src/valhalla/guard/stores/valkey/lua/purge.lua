@@ -1,2 +1,2 @@
--- purge: drop what is over. q is { ledger, limit }.
+-- purge: drop results that are over; rows go by themselves. q is { ledger, limit }.
 return sweep(q[2])

@@ -14,7 +14,6 @@ if kind == 'id' or kind == 'key' then
   return cmsgpack.pack({ now, { row or nil }, {}, false })
 end
 
-local WHERE = { open = 'open', approved = 'open', overdue = 'open', lapsed = 'run', indeterminate = 'unknown', all = 'all' }
 local function matches(row)
   if (q[4] and row[NAME] ~= q[4]) or (q[6] and row[WHO] ~= q[6]) then return false end
   if kind == 'approved' then return row[STATE] == 'approved' end
@@ -23,15 +22,35 @@ local function matches(row)
 end
 
 -- so many rows are looked at in one step, while everybody else waits
-local most, seen, found, place = 2000, 0, {}, q[7] and '(' .. string.format('%.0f', q[7]) or '-inf'
+local most, seen, found, place = 2000, 0, {}, q[7] or 0
+local WHERE = { open = 'open', approved = 'open', overdue = 'open', lapsed = 'run', indeterminate = 'unknown' }
+
+-- Each turn gives the next ids with their places. All rows are those that the ledger still tells of: no index of all is
+-- kept, which every call would pay for.
+local function next_ids()
+  local ids = {}
+  if kind ~= 'all' then
+    local pairs_ = redis.call('ZRANGE', P .. 'x:' .. WHERE[kind], '(' .. string.format('%.0f', place), '+inf', 'BYSCORE',
+      'LIMIT', 0, 100, 'WITHSCORES')
+    for i = 1, #pairs_, 2 do ids[#ids + 1] = { pairs_[i], tonumber(pairs_[i + 1]) } end
+    return ids
+  end
+  for _, entry in ipairs(redis.call('XRANGE', P .. 'ledger', '(0-' .. place, '+', 'COUNT', 100)) do
+    local told = cmsgpack.unpack(entry[2][2])
+    ids[#ids + 1] = { told[4], tonumber(string.sub(entry[1], 3)), told[1] }
+  end
+  return ids
+end
+
 while seen < most and #found < limit do
-  local ids = redis.call('ZRANGE', P .. 'x:' .. WHERE[kind], place, '+inf', 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
-  for i = 1, #ids, 2 do
-    local row = load(ids[i])
-    place, seen = '(' .. ids[i + 1], seen + 1
-    if row and matches(row) then found[#found + 1] = row end
+  local ids = next_ids()
+  for _, entry in ipairs(ids) do
+    local row = load(entry[1])
+    place, seen = entry[2], seen + 1
+    -- of several lines about a row the one of its beginning counts
+    if row and matches(row) and (kind ~= 'all' or row[MADE] == entry[3]) then found[#found + 1] = row end
     if #found == limit then break end
   end
   if #ids == 0 then return cmsgpack.pack({ now, found, {}, false }) end
 end
-return cmsgpack.pack({ now, found, {}, tonumber(string.sub(place, 2)) })
+return cmsgpack.pack({ now, found, {}, place })
