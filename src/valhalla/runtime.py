@@ -48,6 +48,7 @@ from valhalla.sandbox.snapshots import SnapshotService
 from valhalla.sandbox.teardown import Timing
 from valhalla.sandbox.templates import Snapshots, Templates
 from valhalla.sandbox.upkeep import Upkeep
+from valhalla.work import Jobs, Worker
 
 _log = get_logger("runtime")
 CONTROL_ROLE = "valhalla"
@@ -143,6 +144,9 @@ class Runtime:
         )
         self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
         self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream)], load=self.load)
+        # what runs here is the control plane's own; a program's jobs run in 'valhalla worker'
+        self.jobs = Jobs()
+        self.worker = Worker(self.db, self.jobs, concurrency=settings.worker_jobs)
         self.http_metrics = HttpMetrics()
         self.metrics = CollectorRegistry()
         self.metrics.register(self.http_metrics)
@@ -224,6 +228,8 @@ class Runtime:
             ("housekeeping", self._keep_house()),
         ):
             self.tasks.append(asyncio.create_task(work, name=name))
+        if self.settings.worker_jobs:
+            self.tasks.append(asyncio.create_task(self.worker.run(self._stop), name="worker"))
 
     async def stop(self) -> None:
         """Finish what is under way, then close every connection. Safe to call after a failed start."""

@@ -158,6 +158,19 @@ def _cell(settings: Settings) -> CellKey:
     return CellKey.load_or_create(files.prepare(settings.data_dir) / "cell.key")
 
 
+def running_url(options: ServeOptions) -> str:
+    """Return the database's URL, external or of the control plane that runs on the data directory.
+
+    Raises:
+        Unavailable: it is embedded and no control plane runs.
+    """
+    settings = _settings(options)
+    if settings.database_url is None and files.running(files.prepare(settings.data_dir)) is None:
+        raise Unavailable("postgres", f"no control plane runs on {settings.data_dir}, and no database_url is set")
+    with _database(options) as url:
+        return url
+
+
 @contextlib.contextmanager
 def _database(options: ServeOptions) -> Generator[str]:
     """Lend the database's URL: the external one, the running control plane's, or one started for this."""

@@ -13,17 +13,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
 import sqlalchemy as sa
-from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
-from pgqueuer.domain.settings import DBSettings, Durability
-from pgqueuer.domain.types import Channel, QueueEntrypoint, QueueManagerId
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Connection
 
 from valhalla.kit.db import SCHEMA
+
+if TYPE_CHECKING:
+    from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 
 CHANNEL: Final = "ch_pgqueuer"
 """Hears a NOTIFY whenever a job was put in or taken out."""
@@ -66,6 +66,11 @@ _PRUNE: Final = sa.text(f"DELETE FROM {SCHEMA}.pgqueuer_log WHERE created < now(
 
 @lru_cache(maxsize=1)
 def _builder() -> QueryQueueBuilder:
+    # 0.14 s that only a process with a worker pays
+    from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
+    from pgqueuer.domain.settings import DBSettings, Durability
+    from pgqueuer.domain.types import Channel
+
     # every name is given: the class would read what is missing from the environment (even from a bare $CHANNEL)
     names = DBSettings(
         prefix="",
@@ -84,6 +89,11 @@ def _builder() -> QueryQueueBuilder:
     return QueryQueueBuilder(names)
 
 
+def warm() -> None:
+    """Load pgqueuer, so that the first claim does not."""
+    _builder()
+
+
 def put(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Line up jobs, each a row of ``id``, ``queue``, ``priority``, ``delay`` (seconds); workers wake at the commit."""
     if rows:
@@ -98,9 +108,9 @@ def claim(conn: Connection, queues: Mapping[str, int], worker: UUID, *, most: in
     """
     query = _builder().build_dequeue_query(
         batch_size=most,
-        entrypoints=[QueueEntrypoint(name) for name in queues],
+        entrypoints=cast("list[Any]", list(queues)),
         concurrency_limits=list(queues.values()),
-        queue_manager_id=QueueManagerId(worker),
+        queue_manager_id=cast("Any", worker),
         global_concurrency_limit=None,
         heartbeat_timeout=timedelta(seconds=stale),
     )

@@ -68,9 +68,15 @@ class Worker:
         """Describe the worker for ``/ready``."""
         return {"id": str(self.id), "running": len(self._attempts), "error": self.last_error}
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job's function is under way here."""
+        return not self._attempts
+
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then let jobs finish or hand them back. A lost database is waited for."""
         loop = asyncio.get_running_loop()
+        await asyncio.to_thread(engine.warm)
         pulse = Pulse(
             self._db,
             self.id,
