@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 from tests.guard.stores.places import MemoryPlace, PostgresPlace, SqlitePlace, Verbs
+from tests.guard.stores.valkey.place import ValkeyPlace
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "valkey"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "postgres":
         made: Any = PostgresPlace(request.getfixturevalue("servers").superuser_url)
     elif request.param == "sqlite":
         made = SqlitePlace(tmp_path / "guard.db")
+    elif request.param == "valkey":
+        made = ValkeyPlace(request.getfixturevalue("servers").endpoints.valkey_url)
     else:
         made = MemoryPlace()
     yield made

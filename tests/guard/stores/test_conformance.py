@@ -446,7 +446,7 @@ def test_purge_drops_results_then_rows_and_nothing_else(verbs: Verbs) -> None:
     assert verbs.purge() == 0
     assert verbs.begin(key="done").kind is Began.REPLAY
     verbs.place.age(40 * DAY)
-    assert verbs.purge() == 1
+    assert verbs.purge() == int(getattr(verbs.place, "purges_rows", True))
     assert {record.key for record in verbs.scan("all").records} == {"unknown", "held"}
 
 

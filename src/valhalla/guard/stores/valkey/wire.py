@@ -169,6 +169,7 @@ def cas(request: CasRequest, ledger: int, *, durable: bool) -> bytes:
     """Return the request of ``cas``."""
     patch: list[Any] = []
     for field, value in request.patch.items():
+        value = _storable(value)
         kept = _pack(value) if field in _BLOBS and value is not None else _or_false(value)
         kept = _raw(kept) if isinstance(kept, bytes) else kept
         patch += (_PLACES[field], kept)
@@ -319,6 +320,13 @@ def _bytes(raw: Raw) -> bytes | None:
     if head < 0xC0:
         return data[1:]
     return None if head == 0xC2 else data[{0xD9: 2, 0xDA: 3, 0xDB: 5}[head] :]
+
+
+def _storable(value: Any) -> Any:
+    """Return a text or failure without what has no UTF-8 form: an end is kept, whatever it says."""
+    if isinstance(value, str):
+        return redact.storable(value)
+    return Failure(redact.storable(value.kind), redact.storable(value.text)) if isinstance(value, Failure) else value
 
 
 def _held(hold: Hold) -> tuple[Any, ...]:

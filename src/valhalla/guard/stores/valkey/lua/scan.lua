@@ -37,7 +37,7 @@ local function next_ids()
   end
   for _, entry in ipairs(redis.call('XRANGE', P .. 'ledger', '(0-' .. place, '+', 'COUNT', 100)) do
     local told = cmsgpack.unpack(entry[2][2])
-    ids[#ids + 1] = { told[4], tonumber(string.sub(entry[1], 3)), told[1] }
+    ids[#ids + 1] = { told[4], tonumber(string.sub(entry[1], 3)), (told[2] == 'begin' or told[2] == 'held') and told[9] }
   end
   return ids
 end
@@ -47,8 +47,8 @@ while seen < most and #found < limit do
   for _, entry in ipairs(ids) do
     local row = load(entry[1])
     place, seen = entry[2], seen + 1
-    -- of several lines about a row the one of its beginning counts
-    if row and matches(row) and (kind ~= 'all' or row[MADE] == entry[3]) then found[#found + 1] = row end
+    -- of several lines about a row the one of its present beginning counts
+    if row and matches(row) and (kind ~= 'all' or row[GEN] == entry[3]) then found[#found + 1] = row end
     if #found == limit then break end
   end
   if #ids == 0 then return cmsgpack.pack({ now, found, {}, false }) end
