@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
 from valhalla.guard.contracts import BeginRequest, CasRequest, Scan
+from valhalla.guard.errors import NotDone
 
 if TYPE_CHECKING:
     from valhalla.guard.stores import Store
@@ -73,7 +74,7 @@ def _answer(command: Command, store: Store, stop: threading.Event) -> Any:  # no
     if isinstance(command, Scan):
         return store.scan(command)
     if isinstance(command, Invoke):
-        return command.function(*command.args, **(command.kwargs or {}))
+        return _call(command)
     if isinstance(command, On):
         request = command.request
         return command.store.begin(request) if isinstance(request, BeginRequest) else command.store.cas(request)
@@ -81,6 +82,19 @@ def _answer(command: Command, store: Store, stop: threading.Event) -> Any:  # no
     if command.id is not None and wait is not None:
         return wait(command.id, command.seconds)
     return stop.wait(command.seconds)
+
+
+def _call(command: Invoke) -> Any:
+    result = command.function(*command.args, **(command.kwargs or {}))
+    if not inspect.iscoroutine(result):
+        return result
+    # an async action that a worker dispatches from a thread: a coroutine that nobody awaits has done nothing
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_within(result, command.timeout))
+    result.close()
+    raise NotDone("an async action cannot run here: this thread's event loop is running; use the async call")
 
 
 async def arun(steps: Steps[T], store: Store, stop: threading.Event) -> T:
@@ -126,9 +140,9 @@ async def _aanswer(command: Command, store: Store) -> Any:  # noqa: PLR0911 - on
 
 async def _invoke(command: Invoke) -> Any:
     result = command.function(*command.args, **(command.kwargs or {}))
-    if not inspect.isawaitable(result):
-        return result
-    if command.timeout is None:
-        return await result
-    async with asyncio.timeout(command.timeout):
+    return await _within(result, command.timeout) if inspect.isawaitable(result) else result
+
+
+async def _within(result: Awaitable[Any], seconds: float | None) -> Any:
+    async with asyncio.timeout(seconds):
         return await result
