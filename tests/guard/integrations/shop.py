@@ -54,7 +54,12 @@ class Shop:
             """Give a little money."""
             return self._pay(to, cents)
 
-        self.refund, self.gift, self.grant, self.tip = refund, gift, grant, tip
+        @self.guard.action("lot", limit="2/second")
+        def lot(to: str, cents: int) -> str:
+            """Give a little money, seldom."""
+            return self._pay(to, cents)
+
+        self.refund, self.gift, self.grant, self.tip, self.lot = refund, gift, grant, tip, lot
 
     def paid(self) -> list[tuple[str, int]]:
         """Return the payments that the bank has made, whoever asked for them."""
