@@ -11,8 +11,15 @@ PRINT = bytes(range(128, 144))
 
 
 def beginning(key: str | None = "k", **options: Any) -> BeginRequest:
-    given = {"id": new_id(), "name": "pay", "effect": Effect.IRREVERSIBLE, "key": key, "fingerprint": PRINT}
-    return BeginRequest(**given | {"principal": "ada", "tombstone": 60.0} | options)
+    given: dict[str, Any] = {
+        "id": new_id(),
+        "name": "pay",
+        "effect": Effect.IRREVERSIBLE,
+        "key": key,
+        "fingerprint": PRINT,
+    }
+    given |= {"principal": "ada", "tombstone": 60.0} | options
+    return BeginRequest(**given | {"effect": Effect(given["effect"])})
 
 
 def ending(id_: str, to: Any = "succeeded", **options: Any) -> CasRequest:

@@ -168,8 +168,8 @@ def began(request: BeginRequest, reply: bytes) -> BeginResult:
 def cas(request: CasRequest, ledger: int, *, durable: bool) -> bytes:
     """Return the request of ``cas``."""
     patch: list[Any] = []
-    for field, value in request.patch.items():
-        value = _storable(value)
+    for field, given in request.patch.items():
+        value = _storable(given)
         kept = _pack(value) if field in _BLOBS and value is not None else _or_false(value)
         kept = _raw(kept) if isinstance(kept, bytes) else kept
         patch += (_PLACES[field], kept)
