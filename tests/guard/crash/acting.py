@@ -12,6 +12,7 @@ from typing import Any
 from valhalla.guard import Guard
 from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.guard.stores.sqlite import SqliteStore
+from valhalla.guard.stores.valkey import ValkeyStore
 
 BOUNDARIES = ("before begin", "after begin", "in the effect", "after the effect", "after finish")
 # how often the effect happened, and what the next call must be told, if the process died there
@@ -32,6 +33,9 @@ FORKS.set_forkserver_preload(["tests.guard.crash.acting"])
 
 def store_of(kind: str, where: str) -> Any:
     """Return the store of this kind."""
+    if kind == "valkey":
+        url, _, tenant = where.partition("#")
+        return ValkeyStore(url, tenant=tenant)
     return SqliteStore(where) if kind == "sqlite" else PostgresStore(where, schema=SCHEMA)
 
 

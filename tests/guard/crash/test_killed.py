@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 from tests.guard.crash.acting import (
     BOUNDARIES,
     EXPECTED,
@@ -30,7 +31,7 @@ from valhalla.guard.contracts import Scan
 from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.kernel.ids import new_id
 
-KINDS = ("sqlite", "postgres")
+KINDS = ("sqlite", "postgres", "valkey")
 
 
 @pytest.fixture(params=KINDS)
@@ -42,6 +43,12 @@ def kind(request: pytest.FixtureRequest) -> str:
 def where(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     if kind == "sqlite":
         return str(tmp_path / "guard.db")
+    if kind == "valkey":
+        url = request.getfixturevalue("servers").endpoints.valkey_url
+        # the one server of all tests, which stays durable from here on
+        with Redis.from_url(url) as server:
+            server.config_set("appendfsync", "always")
+        return f"{url}#{new_id()}"
     url = request.getfixturevalue("servers").superuser_url
     PostgresStore(url, schema=SCHEMA).setup()
     return url
