@@ -26,7 +26,8 @@ LIFECYCLE: Final = Lifecycle(
         "executing": frozenset({"succeeded", "failed", "not_done", "indeterminate"}),
         # again under a new generation: only an idempotent action, or one that its reconcile found not done
         "indeterminate": frozenset({"succeeded", "failed", "not_done", "executing"}),
-        "not_done": frozenset({"executing"}),
+        # the key is free: the same call begins anew, and needs its people anew
+        "not_done": frozenset({"executing", "held"}),
         "succeeded": frozenset(),
         "failed": frozenset(),
     },
