@@ -105,36 +105,41 @@ class Loop:
     async def _write(self, batch: list[Request]) -> list[Result]:
         again = False
         for attempt in range(failing.TRIES):
-            stale = bool(self._idle)
             try:
                 async with self.connection() as conn:
                     return ops.decode(batch, await conn.fetchval(self._perform, ops.encode(batch, again=again)))
             except _ERRORS as error:
                 if failing.may_repeat(error) and attempt < failing.TRIES - 1:
                     continue
-                if failing.is_lost(error) and stale and not again:
+                if failing.is_lost(error) and not again:
                     again = True
                     continue
                 raise failing.problem(error, self._schema) or error from error
         raise AssertionError("the last attempt returns or raises")
 
     async def query(self, statement: str, *params: Any) -> list[Any]:
-        """Run one statement."""
-        while True:
-            stale = bool(self._idle)
+        """Run one statement that may be repeated; once more on a new connection if the old one broke."""
+        for last in (False, True):
             try:
                 async with self.connection() as conn:
                     return await conn.fetch(statement, *params)
             except _ERRORS as error:
-                if not (failing.is_lost(error) and stale):
+                if last or not failing.is_lost(error):
                     raise failing.problem(error, self._schema) or error from error
+        raise AssertionError("the last attempt returns or raises")
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """Lend a connection; one that broke takes all idle ones with it, for they are as old."""
         if self._closed:
             raise Unavailable("postgres", "the store is closed")
-        conn = self._idle.pop() if self._idle else await self._connect()
+        if self._idle:
+            conn = self._idle.pop()
+        else:
+            try:
+                conn = await self._connect()
+            except _ERRORS as error:
+                raise failing.problem(error, self._schema) or error from error
         try:
             yield conn
         except BaseException as error:
@@ -153,7 +158,9 @@ class Loop:
             # a loop that ends closes its generators, and this one closes the connections
             self._keeper = self._keep()
             await anext(self._keeper)
-        conn = await asyncpg.connect(self._url, timeout=5, server_settings={"application_name": "valhalla-guard"})
+        conn = await asyncpg.connect(
+            self._url, timeout=5, command_timeout=35, server_settings={"application_name": "valhalla-guard"}
+        )
         await conn.execute(SESSION)
         self._open.add(conn)
         return conn

@@ -31,16 +31,14 @@ class Threads:
     def _write(self, batch: Sequence[Request]) -> list[Result]:
         again = False
         for attempt in range(failing.TRIES):
-            stale = bool(self._idle)
             try:
                 with self.connection() as conn:
                     row = conn.execute(self._perform, (ops.encode(batch, again=again),), prepare=True).fetchone()
             except psycopg.Error as error:
                 if failing.may_repeat(error) and attempt < failing.TRIES - 1:
                     continue
-                # the server was restarted while the connection was idle: a new one will do, and the row tells
-                # whether the first try was done
-                if failing.is_lost(error) and stale and not again:
+                # the server was restarted, or its answer was lost: the row tells whether the first try was done
+                if failing.is_lost(error) and not again:
                     again = True
                     continue
                 raise self._problem(error) from error
@@ -52,15 +50,15 @@ class Threads:
         return failing.problem(error, self._schema) or error
 
     def query(self, statement: str, params: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement on a connection of its own turn; it is tried again on a new one if the old was stale."""
-        while True:
-            stale = bool(self._idle)
+        """Run one statement that may be repeated; once more on a new connection if the old one broke."""
+        for last in (False, True):
             try:
                 with self.connection() as conn:
                     return conn.execute(statement.encode(), params).fetchall()
             except psycopg.Error as error:
-                if not (failing.is_lost(error) and stale):
+                if last or not failing.is_lost(error):
                     raise self._problem(error) from error
+        raise AssertionError("the last attempt returns or raises")
 
     @contextlib.contextmanager
     def connection(self) -> Generator[psycopg.Connection[Any]]:
@@ -70,7 +68,10 @@ class Threads:
         try:
             conn = self._idle.pop()
         except IndexError:
-            conn = self._connect()
+            try:
+                conn = self._connect()
+            except psycopg.Error as error:
+                raise self._problem(error) from error
         try:
             yield conn
         except BaseException as error:
@@ -85,7 +86,15 @@ class Threads:
 
     def _connect(self) -> psycopg.Connection[Any]:
         conn: psycopg.Connection[Any] = psycopg.connect(
-            self._url, autocommit=True, application_name="valhalla-guard", connect_timeout=5
+            self._url,
+            autocommit=True,
+            application_name="valhalla-guard",
+            connect_timeout=5,
+            # a host that has gone without a word is noticed in half a minute, not in two hours
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=30_000,
         )
         conn.execute(SESSION)
         return conn
