@@ -152,6 +152,21 @@ def test_a_server_that_comes_back_while_the_end_is_offered(face: Face, servers: 
     assert face.ran == ["1"]
 
 
+def test_a_silent_server_is_not_waited_for_for_ever(place: PostgresPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("valhalla.guard.stores.postgres.threads.SILENCE", 0.5)
+    store = place.make()
+    ran: list[str] = []
+    act = Guard(store, patience=0.0).action("act", key="object")(ran.append)
+    act("1")
+    with psycopg.connect(place.url) as conn:
+        # silence as a client sees it: the statement waits for this transaction
+        conn.execute("LOCK TABLE conformance.lines IN ACCESS EXCLUSIVE MODE")
+        # the second try finds that the first one still has the key
+        with pytest.raises((Unavailable, InProgress)):
+            act("2")
+    assert ran == ["1"]
+
+
 def test_rows_that_others_lock_for_too_long_are_unavailable(
     place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,4 +61,6 @@ class Wire:
                 if deaf.is_set():
                     break
                 near.sendall(data)
+        # also after a reset: who waits must hear that nobody answers any more
+        with suppress(OSError):
             near.shutdown(socket.SHUT_RDWR)

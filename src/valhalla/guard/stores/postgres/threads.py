@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -14,6 +15,30 @@ from valhalla.guard.stores.postgres.ops import Request, Result
 from valhalla.kernel.problems import Unavailable
 
 SESSION = "SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'"
+
+# longer than the server lets any statement take; who is silent for so long does not answer any more
+SILENCE = 35.0
+
+
+class Bounded(psycopg.Connection[Any]):
+    """A connection that does not wait for ever for a server that is there and says nothing."""
+
+    def wait(self, gen: Any, interval: float = 0.5, timeout: float | None = None) -> Any:
+        """Wait for what ``gen`` does, at most ``SILENCE`` seconds; only newer drivers know ``timeout``."""
+        return super().wait(_bounded(gen), interval)
+
+
+def _bounded(gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    until = time.monotonic() + SILENCE
+    try:
+        wanted = next(gen)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > until:
+                raise psycopg.OperationalError("the server does not answer in time")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        return end.value
 
 
 class Threads:
@@ -85,7 +110,7 @@ class Threads:
             conn.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
-        conn: psycopg.Connection[Any] = psycopg.connect(
+        conn = Bounded.connect(
             self._url,
             autocommit=True,
             application_name="valhalla-guard",
