@@ -35,3 +35,19 @@ class NotReplayable(Conflict):
     code = "job-not-replayable"
     title = "This job cannot be replayed"
     help = "A queued or running job goes on by itself; submit a new one to do succeeded work again."
+
+
+class NoSuchSchedule(NotFound):
+    """There is no schedule with this name."""
+
+    code = "no-such-schedule"
+    title = "There is no such schedule"
+    help = "Check the name."
+
+
+class BadTiming(Invalid):
+    """The schedule would never run, or its timing cannot be read."""
+
+    code = "bad-schedule"
+    title = "The schedule's timing is not valid"
+    help = "Write five cron fields and a time zone, an interval in seconds, or an instant with its offset."
