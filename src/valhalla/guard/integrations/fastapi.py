@@ -20,11 +20,12 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from valhalla.guard import holds
 from valhalla.guard.errors import Held, HoldNotFound, LimitExceeded
 from valhalla.guard.governor import Decision, headers
+from valhalla.guard.integrations.errors import KeyMissing
 from valhalla.guard.integrations.outer import Outer
 from valhalla.guard.names import check_key
 from valhalla.guard.outcome import Outcome
 from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import Invalid, Problem
+from valhalla.kernel.problems import Problem
 from valhalla.kit.http import PROBLEM_JSON
 from valhalla.kit.json import dumps
 from valhalla.kit.log import correlation_id
@@ -36,15 +37,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Who = Callable[..., "str | Principal | Coroutine[Any, Any, str | Principal]"]
 _HOLDS: Final = "/holds/{id}"
-
-
-class KeyMissing(Invalid):
-    """The route demands an ``Idempotency-Key`` and none was sent."""
-
-    code = "idempotency-key-missing"
-    status = 400
-    title = "This request needs an Idempotency-Key"
-    help = "Send 'Idempotency-Key' with a value of its own for each intended effect; repeat it to retry."
 
 
 class Caller:
