@@ -63,13 +63,13 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 @pytest.mark.usefixtures("worker")
 def test_a_task_that_is_delivered_again_has_one_effect(shop: Shop, tasks: dict[str, Any]) -> None:
     first = tasks["tip"].apply_async(("di", 1), task_id="one")
-    assert first.get(timeout=30) == "receipt-1"
+    assert first.get(timeout=30, interval=0.02) == "receipt-1"
     # the same message once more, with a mark to know when it was worked on
     first.forget()
     again = tasks["tip"].apply_async(("di", 1), task_id="one")
-    assert again.get(timeout=30) == "receipt-1"
+    assert again.get(timeout=30, interval=0.02) == "receipt-1"
     other = tasks["tip"].apply_async(("di", 1), task_id="two")
-    assert other.get(timeout=30) == "receipt-2"
+    assert other.get(timeout=30, interval=0.02) == "receipt-2"
     assert len(shop.paid()) == 2
 
 
@@ -85,7 +85,7 @@ def test_a_held_task_says_so_and_is_done_once_after_its_approval(shop: Shop, tas
         shop.guard.approve(id_, by="ana")
     # a worker of the guard comes in between
     shop.guard.dispatch()
-    assert all(result.get(timeout=30).startswith("receipt-") for result in results)
+    assert all(result.get(timeout=30, interval=0.02).startswith("receipt-") for result in results)
     assert sorted(shop.paid()) == [("B-1", 900), ("di", 900)]
 
 
@@ -104,7 +104,7 @@ def test_a_task_that_people_refuse_fails(
     until(lambda: result.state == HELD)
     end(shop, result.info["hold"])
     with pytest.raises(Exception, match=words):
-        result.get(timeout=30)
+        result.get(timeout=30, interval=0.02)
     assert result.state == states.FAILURE
     # nobody is asked again
     assert shop.guard.waiting() == ()
@@ -113,7 +113,11 @@ def test_a_task_that_people_refuse_fails(
 @pytest.mark.usefixtures("worker")
 def test_a_limited_task_comes_back_when_the_limit_lets_it(shop: Shop, tasks: dict[str, Any]) -> None:
     results = [tasks["lot"].delay(str(i), 1) for i in range(3)]
-    assert sorted(result.get(timeout=30) for result in results) == ["receipt-1", "receipt-2", "receipt-3"]
+    assert sorted(result.get(timeout=30, interval=0.02) for result in results) == [
+        "receipt-1",
+        "receipt-2",
+        "receipt-3",
+    ]
     assert len(shop.paid()) == 3
 
 
@@ -121,10 +125,10 @@ def test_a_limited_task_comes_back_when_the_limit_lets_it(shop: Shop, tasks: dic
 def test_an_end_that_nobody_knows_is_not_repeated(shop: Shop, tasks: dict[str, Any]) -> None:
     shop.mood = "silent"
     with pytest.raises(TimeoutError):
-        tasks["refund"].delay("B-2", 5).get(timeout=30)
+        tasks["refund"].delay("B-2", 5).get(timeout=30, interval=0.02)
     shop.mood = "well"
     with pytest.raises(Exception, match="is unknown"):
-        tasks["refund"].delay("B-2", 5).get(timeout=30)
+        tasks["refund"].delay("B-2", 5).get(timeout=30, interval=0.02)
     assert shop.paid() == [("B-2", 5)]
 
 
