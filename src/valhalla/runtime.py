@@ -15,7 +15,7 @@ from valhalla.embedded import Endpoints
 from valhalla.features.operations.clients import ApiClient, ClientService, IssuedKey, client_registry
 from valhalla.gate import HttpMetrics
 from valhalla.kernel.clock import Clock
-from valhalla.kernel.problems import Misconfigured, Unavailable
+from valhalla.kernel.problems import Misconfigured
 from valhalla.kit import migrate, natsauth
 from valhalla.kit.bus import EventBus
 from valhalla.kit.cellkey import CellKey
@@ -26,7 +26,6 @@ from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
 from valhalla.kit.outbox import Dispatcher, NatsSink, prune
 from valhalla.kit.settings import Settings
-from valhalla.kit.waiting import first_of
 from valhalla.sandbox.arenas import ArenaKeeper
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import Limits
@@ -48,10 +47,12 @@ from valhalla.sandbox.snapshots import SnapshotService
 from valhalla.sandbox.teardown import Timing
 from valhalla.sandbox.templates import Snapshots, Templates
 from valhalla.sandbox.upkeep import Upkeep
-from valhalla.work import Jobs, Worker
+from valhalla.work import Jobs, Worker, schedules
+from valhalla.work.schedules import Cron, Schedule, Ticker
 
 _log = get_logger("runtime")
 CONTROL_ROLE = "valhalla"
+_PRUNING = Schedule(name="valhalla.prune-events", job="valhalla.prune-events", timing=Cron("7 * * * *"), jitter=60.0)
 
 
 def embedded_url(cell: CellKey, endpoints: Endpoints) -> str:
@@ -146,7 +147,9 @@ class Runtime:
         self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream)], load=self.load)
         # what runs here is the control plane's own; a program's jobs run in 'valhalla worker'
         self.jobs = Jobs()
-        self.worker = Worker(self.db, self.jobs, concurrency=settings.worker_jobs)
+        self.jobs.job("valhalla.prune-events", queue="valhalla")(self._prune_events)
+        self.ticker = Ticker(self.db, self.jobs)
+        self.worker = Worker(self.db, self.jobs, concurrency=settings.worker_jobs, grace=2.0)
         self.http_metrics = HttpMetrics()
         self.metrics = CollectorRegistry()
         self.metrics.register(self.http_metrics)
@@ -219,13 +222,14 @@ class Runtime:
         await self.reaper.restore_users()
         self.first_admin = await self.clients.first_admin(keep_admin_key)
         await self.feed.refresh()
+        await self.db.run(schedules.put, self.jobs, _PRUNING)
         for name, work in (
             ("reaper", self.reaper.run(self._stop)),
             ("valkey", self.backends.valkey.watch.run(self._stop, self.reaper.restore_users)),
             ("filler", self.sandboxes.filler.run(self._stop)),
             ("sealer", Sealer(self.db, self.ledger).run(self._stop)),
             ("dispatcher", self.dispatcher.run(self._stop)),
-            ("housekeeping", self._keep_house()),
+            ("ticker", self.ticker.run(self._stop)),
         ):
             self.tasks.append(asyncio.create_task(work, name=name))
         if self.settings.worker_jobs:
@@ -244,13 +248,9 @@ class Runtime:
         for part in (self.bus, self.backends.nats, self.backends.valkey, self.backends.postgres, self.db):
             await part.close()
 
-    async def _keep_house(self) -> None:
-        """Remove delivered events once an hour; the ledger keeps what happened."""
-        while not await first_of(self._stop, seconds=3600):
-            try:
-                await self.db.run(prune, timedelta(days=7))
-            except Unavailable as problem:
-                _log.warning("delivered events are pruned later", error=problem.detail)
+    async def _prune_events(self) -> int:
+        """Remove delivered events; the ledger keeps what happened."""
+        return await self.db.run(prune, timedelta(days=7))
 
     def clients_by_id(self) -> Mapping[str, ApiClient]:
         """Return the API clients of the current snapshot."""
