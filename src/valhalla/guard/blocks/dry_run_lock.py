@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar, Final
 
 from valhalla.guard.blocks.journal import Journal, shown
@@ -82,7 +84,8 @@ class DryRunLock:
     def execute(self, action_name: str, action: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call ``action`` and return its value; in a dry run only if it is reversible.
 
-        What is held answers ``{"dry_run": True, "action": name, "result": None}``.
+        What is held answers ``{"dry_run": True, "action": name, "result": None}``. An async action that may run
+        gives an awaitable.
 
         Raises:
             PermissionError: held, in strict mode.
@@ -98,14 +101,25 @@ class DryRunLock:
             if self.strict_mode:
                 raise PermissionError(f"'{log}' is held: this is a dry run, and nobody declared it reversible")
             return {"dry_run": True, "action": action_name, "result": None}
+        if inspect.iscoroutinefunction(action):
+            return self._arun(functools.partial(action, *args, **kwargs), log, action_name, dry_run)
+        with self._running(log, action_name, dry_run):
+            return action(*args, **kwargs)
+
+    async def _arun(self, action: Callable[[], Any], log: str, action_name: object, dry_run: bool) -> Any:
+        # its body runs here, so here is where the lock must be on
+        with self._running(log, action_name, dry_run):
+            return await action()
+
+    @contextmanager
+    def _running(self, log: str, action_name: object, dry_run: bool) -> Generator[None]:
         try:
             with self._mode(dry_run):
-                result = action(*args, **kwargs)
+                yield
         except BaseException as error:
             self._journal.add(log, status="error", action=str(action_name), error=shown(str(error)))
             raise
         self._journal.add(log, status="executed", action=str(action_name), result="success")
-        return result
 
     def _mode(self, dry_run: bool) -> AbstractContextManager[Any]:
         # a reversible action that calls an irreversible one of the guard must not get it past the lock

@@ -20,11 +20,16 @@ class GovernorEnforcer:
     def __init__(self, *, unknown: Literal["deny", "allow"] = "deny", clock: Callable[[], float] | None = None) -> None:
         """``unknown`` says what becomes of a resource that has no limit; ``clock`` returns seconds."""
         self.governor = Governor(unknown=unknown) if clock is None else Governor(unknown=unknown, clock=clock)
-        self.violation_log: deque[dict[str, Any]] = deque(maxlen=_VIOLATIONS)
-        """The newest denials."""
+        self._violations: deque[dict[str, Any]] = deque(maxlen=_VIOLATIONS)
         self._limits: dict[str, Limit] = {}
         self._denied: Counter[str] = Counter()
         self._lock = threading.Lock()
+
+    @property
+    def violation_log(self) -> list[dict[str, Any]]:
+        """The newest denials, oldest first, as a copy."""
+        with self._lock:
+            return [dict(violation) for violation in self._violations]
 
     def set_limit(self, resource: str, max_actions: int, window_seconds: float = 3600) -> None:
         """Allow ``max_actions`` in any ``window_seconds``; what was used and denied before still counts.
@@ -48,7 +53,7 @@ class GovernorEnforcer:
         with self._lock:
             # a name that nobody configured is counted as one: callers can make up any number of them
             self._denied[resource if limit is not None else ""] += 1
-            self.violation_log.append(
+            self._violations.append(
                 {
                     "timestamp": isoformat(datetime.now(UTC)),
                     "resource": resource[:100],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -33,15 +34,16 @@ class IdempotencyManager:
     def process_idempotent(self, key: str, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return the key's result; call ``func`` if there is none. Callers at the same moment wait for the first.
 
+        An async ``func`` gives an awaitable of the result.
+
         Raises:
             KeyReuse: the key was used with other arguments.
             BadKey, BadArguments: they cannot be told from others.
             InProgress: the first call takes longer than the guard's patience.
             Exception: what ``func`` raised.
         """
-        return self._guard.run(
-            _NAME, func, *args, kwargs=kwargs, key=key, effect="idempotent", ttl=self.ttl_seconds, tombstone=0.0
-        )
+        run = self._guard.arun if inspect.iscoroutinefunction(func) else self._guard.run
+        return run(_NAME, func, *args, kwargs=kwargs, key=key, effect="idempotent", ttl=self.ttl_seconds, tombstone=0.0)
 
     def is_duplicate(self, key: str) -> bool:
         """Say whether the key has a result."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from tenacity import wait_exponential, wait_random_exponential
@@ -46,7 +48,7 @@ class RetryBackoffManager:
         deadline: float | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Call ``func`` up to ``max_retries`` + 1 times and return its value.
+        """Call ``func`` up to ``max_retries`` + 1 times and return its value (an awaitable of it, if it is async).
 
         ``retry_on`` names the errors after which another attempt is made; without it any but a programming error.
         ``deadline`` is the most seconds that all attempts and pauses may take. Repeating is safe for what can be done
@@ -60,23 +62,36 @@ class RetryBackoffManager:
         _check(retries, self.base_delay, self.max_delay, backoff_multiplier)
         attempts = 0
 
-        def attempt() -> Any:
+        @contextmanager
+        def noted() -> Generator[list[Any]]:
             nonlocal attempts
             attempts += 1
+            results: list[Any] = []
             try:
-                result = func(*args, **kwargs)
+                yield results
             except BaseException as error:
                 name = type(error).__name__
                 self._journal.add(task_name, attempt=attempts, status="failed", error=shown(str(error)), kind=name)
                 raise
-            self._journal.add(task_name, attempt=attempts, status="success", result=shown(result)[:100])
-            return result
+            self._journal.add(task_name, attempt=attempts, status="success", result=shown(results[0])[:100])
+
+        def attempt() -> Any:
+            with noted() as results:
+                results.append(func(*args, **kwargs))
+            return results[0]
+
+        async def aattempt() -> Any:
+            with noted() as results:
+                results.append(await func(*args, **kwargs))
+            return results[0]
 
         strategy = wait_random_exponential if jitter else wait_exponential
         wait = strategy(multiplier=self.base_delay, max=self.max_delay, exp_base=backoff_multiplier)
-        return self._guard.run(
+        is_async = inspect.iscoroutinefunction(func)
+        run = self._guard.arun if is_async else self._guard.run
+        return run(
             "retry",
-            attempt,
+            aattempt if is_async else attempt,
             effect="idempotent",
             heartbeat=False,
             retries=Retry(retries, base=self.base_delay, cap=self.max_delay, wait=wait, budget=_NO_BUDGET),
