@@ -5,7 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-ALL = ("startup", "sandboxes", "pool", "scale", "peers", "simulate_cells", "guard", "guard_valkey", "governor")
+ALL = (
+    "startup",
+    "sandboxes",
+    "pool",
+    "scale",
+    "peers",
+    "simulate_cells",
+    "guard",
+    "guard_stores",
+    "guard_valkey",
+    "governor",
+)
 
 
 def main(names: list[str]) -> int:

@@ -43,18 +43,10 @@ BEGIN
     END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION {schema}.enter(a {schema}.actions) RETURNS void LANGUAGE sql AS $$
-    UPDATE {schema}.actions SET state = a.state, fingerprint = a.fingerprint, version = a.version,
-        shown_reason = a.shown_reason, updated_at = a.updated_at, ttl = a.ttl, tombstone = a.tombstone,
-        lease_until = a.lease_until, expires_at = a.expires_at, value_until = a.value_until,
-        keep_until = a.keep_until, value = a.value, cold = a.cold
-    WHERE id = a.id
-$$;
-
 CREATE OR REPLACE FUNCTION {schema}.begin_one(op jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     met {schema}.actions; a {schema}.actions; told record; taken jsonb; at float8; again boolean := false;
-    wanted text := op->>'key';
+    alone boolean; wanted text := op->>'key';
     lock bigint := hashtextextended('{name}' || chr(31) || (op->>'name') || chr(31) || wanted, 0);
 BEGIN
     a.id := op->>'id'; a.name := op->>'name'; a.key := wanted; a.shown_key := op->>'shown_key';
@@ -73,24 +65,31 @@ BEGIN
         END IF;
     END IF;
     IF wanted IS NOT NULL THEN
+        alone := pg_try_advisory_xact_lock(lock);
         SELECT * INTO met FROM {schema}.actions x WHERE x.name = a.name AND x.key = wanted AND x.answers;
         IF FOUND THEN SELECT * INTO told FROM {schema}.look(met, op, at); END IF;
-        IF NOT FOUND OR told.kind IS NULL OR told.moves IS NOT NULL THEN
+        IF NOT alone AND (told.kind IS NULL OR told.moves IS NOT NULL) THEN
             -- one caller at a time changes what answers a key. The others are not queued behind it, because it may be
             -- in a transaction of its own that takes its time: they come back, as behind an execution
-            IF NOT pg_try_advisory_xact_lock(lock) THEN
-                a.created_at := at; a.updated_at := at; a.lease_until := at + 1;
-                RETURN jsonb_build_object('kind', 'in_progress', 'retry_after', 1.0, 'record', {schema}.record(a, at));
+            a.created_at := at; a.updated_at := at; a.lease_until := at + 1;
+            RETURN jsonb_build_object('kind', 'in_progress', 'retry_after', 1.0, 'record', {schema}.record(a, at));
+        END IF;
+        IF met.id IS NOT NULL AND (told.kind IS NULL OR told.moves IS NOT NULL) THEN
+            -- the row is changed, so nobody may finish it meanwhile; a mere answer needs no lock and no commit
+            SELECT * INTO met FROM {schema}.actions x WHERE x.id = met.id FOR UPDATE;
+            -- it may just have been purged
+            IF FOUND THEN
+                at := {schema}.now();
+                SELECT * INTO told FROM {schema}.look(met, op, at);
             END IF;
-            SELECT * INTO met FROM {schema}.actions x WHERE x.name = a.name AND x.key = wanted AND x.answers FOR UPDATE;
-            at := {schema}.now();
-            IF FOUND THEN SELECT * INTO told FROM {schema}.look(met, op, at); END IF;
         END IF;
         IF met.id IS NOT NULL THEN
             IF told.moves IS NOT NULL THEN
                 met.state := told.moves; met.version := met.version + 1; met.updated_at := at;
                 met := {schema}.ends(met);
-                PERFORM {schema}.enter(met), {schema}.line(met, at, told.event, met.principal);
+                UPDATE {schema}.actions x SET state = met.state, version = met.version, updated_at = at,
+                    value_until = met.value_until, keep_until = met.keep_until WHERE x.id = met.id;
+                PERFORM {schema}.line(met, at, told.event, met.principal);
             END IF;
             IF told.kind IS NOT NULL THEN
                 RETURN jsonb_build_object('kind', told.kind, 'retry_after', told.retry,
@@ -181,7 +180,11 @@ BEGIN
     a.ttl := coalesce((op->>'ttl')::float8, a.ttl);
     a.tombstone := coalesce((op->>'tombstone')::float8, a.tombstone);
     a := {schema}.ends(a);
-    PERFORM {schema}.enter(a);
+    UPDATE {schema}.actions x SET state = a.state, fingerprint = a.fingerprint, version = a.version,
+        shown_reason = a.shown_reason, updated_at = a.updated_at, ttl = a.ttl, tombstone = a.tombstone,
+        lease_until = a.lease_until, expires_at = a.expires_at, value_until = a.value_until,
+        keep_until = a.keep_until, value = a.value, cold = a.cold
+    WHERE x.id = a.id;
     IF op->>'event' IS NOT NULL THEN PERFORM {schema}.line(a, at, op->>'event', op->>'actor'); END IF;
     RETURN jsonb_build_object('kind', 'done', 'record', {schema}.record(a, at),
         'policies', coalesce(taken->'policies', '[]'));
@@ -207,10 +210,12 @@ DECLARE
     at float8 := {schema}.now(); touched bigint; n bigint;
 BEGIN
     DELETE FROM {schema}.actions WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {schema}.actions WHERE keep_until <= at LIMIT most FOR UPDATE SKIP LOCKED));
+        SELECT ctid FROM {schema}.actions WHERE keep_until <= at AND coalesce(value_until, keep_until) <= at
+        LIMIT most FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS touched = ROW_COUNT;
     UPDATE {schema}.actions SET value = NULL WHERE ctid = ANY(ARRAY(
-        SELECT ctid FROM {schema}.actions WHERE value IS NOT NULL AND value_until <= at
+        SELECT ctid FROM {schema}.actions WHERE keep_until IS NOT NULL AND coalesce(value_until, keep_until) <= at
+        AND value IS NOT NULL AND value_until <= at
         LIMIT most FOR UPDATE SKIP LOCKED));
     GET DIAGNOSTICS n = ROW_COUNT;
     WITH over AS (
