@@ -18,6 +18,7 @@ from tests.guard.stores.valkey.cutting import Wire
 from valhalla.embedded import Stack
 from valhalla.guard import Guard
 from valhalla.guard.contracts import Began, Scan
+from valhalla.guard.errors import InProgress
 from valhalla.kernel.problems import Unavailable
 
 
@@ -114,7 +115,7 @@ async def test_a_server_that_does_not_answer_in_time_runs_no_effect(make: Make, 
 
 
 def test_connections_that_are_killed_all_the_time_repeat_no_effect(make: Make, server: Redis) -> None:
-    guard, ran, stop = Guard(make()), list[str](), threading.Event()
+    guard, ran, stop = Guard(make(), patience=0.2), list[str](), threading.Event()
 
     @guard.action("pay", key="order")
     def pay(order: str) -> str:
@@ -131,6 +132,9 @@ def test_connections_that_are_killed_all_the_time_repeat_no_effect(make: Make, s
                 return pay(order)
             except Unavailable:
                 time.sleep(0.01)
+            except InProgress:
+                # the claim was made, and its answer lost twice: nobody runs it, the lease will tell
+                return None
         return None
 
     killer = threading.Thread(target=kill)
@@ -138,14 +142,17 @@ def test_connections_that_are_killed_all_the_time_repeat_no_effect(make: Make, s
     try:
         orders = [f"o-{number}" for number in range(1000)]
         with ThreadPoolExecutor(4) as pool:
-            assert list(pool.map(one, orders)) == orders
+            answers = list(pool.map(one, orders))
     finally:
         stop.set()
         killer.join()
-    assert sorted(ran) == sorted(orders)
+    assert len(ran) == len(set(ran))
+    assert {answer for answer in answers if answer} <= set(ran)
+    # it got through, and was not only cut off
+    assert len(ran) > 500
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("kind", ["sync", pytest.param("async", marks=pytest.mark.slow)])
 def test_a_server_killed_in_the_middle_of_a_call_loses_no_claim(stack: Stack, make: Make, url: str, kind: str) -> None:
     """What was acknowledged is there again after SIGKILL; the effect that ran is not run again."""
     ran: list[str] = []

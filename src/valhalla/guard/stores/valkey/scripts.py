@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha1
 from importlib.resources import files
 from typing import Final, Literal
@@ -16,6 +17,11 @@ _PARTS: Final[dict[Verb, tuple[str, ...]]] = {
     "scan": ("rows", "scan"),
     "purge": ("rows", "purge"),
 }
+
+
+_CONSTANTS: Final = re.compile(r"^local ([A-Z, ]+) =\s+([0-9, ]+)$", re.MULTILINE)
+# a word in capitals that is no string: 'LIMIT' is a command's, LIMIT a place
+_WORD: Final = re.compile(r"(?<!['\w])[A-Z]+(?!['\w])")
 
 
 class Script(Struct, frozen=True):
@@ -38,11 +44,19 @@ def scripts(prefix: str) -> dict[Verb, Script]:
     folder = files(__package__ or "") / "lua"
     made: dict[Verb, Script] = {}
     for verb, parts in _PARTS.items():
-        text = "".join((folder / f"{part}.lua").read_text("utf-8") for part in parts)
+        text = _inlined("".join((folder / f"{part}.lua").read_text("utf-8") for part in parts))
         # the protocol asks for SHA-1; nothing is protected by it
         digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
         made[verb] = Script(_head("EVALSHA", digest, prefix), _head("EVAL", text, prefix))
     return made
+
+
+def _inlined(text: str) -> str:
+    """Put the numbers of places where their names are: a name that functions share costs each of them in every call."""
+    numbers: dict[str, str] = {}
+    for found in _CONSTANTS.finditer(text):
+        numbers |= dict(zip(found[1].replace(" ", "").split(","), found[2].replace(" ", "").split(","), strict=True))
+    return _WORD.sub(lambda word: numbers.get(word[0], word[0]), _CONSTANTS.sub("", text))
 
 
 def command(*words: str) -> bytes:

@@ -39,7 +39,8 @@ class ValkeyStore:
     always``, no eviction).
 
     A connection that breaks in the middle of a verb is made anew and the verb sent once more: each is marked, so the
-    server does it once. If that fails too, the verb raises ``Unavailable``; an effect whose ``begin`` did is not run.
+    server does it once. If that fails too, the verb raises ``Unavailable``, and an effect whose ``begin`` did is not
+    run; a claim that the server made nevertheless lapses with its lease and is then told as indeterminate.
     """
 
     durable = True
