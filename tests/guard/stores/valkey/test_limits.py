@@ -128,3 +128,12 @@ def test_a_clock_that_goes_back_admits_nothing_more(counter: Counter) -> None:
         for back in (1, 100, 900, 5000):
             assert not counter.take(START - back * SECOND, Take("r", limits=(limit,)))[0]
         assert given == limit.most
+
+
+@pytest.mark.parametrize("kind", ["exact", "gcra"])
+def test_takes_of_one_bucket_in_one_call_see_each_other(counter: Counter, kind: Any) -> None:
+    limit = Limit(capacity=6, window=W, name="n", kind=kind, burst=3 if kind == "gcra" else None)
+    take = Take("r", cost=limit.most // 3, limits=(limit,))
+    assert not counter.take(START, *[take] * 4)[0]
+    assert counter.take(START, *[take] * 3)[0]
+    assert not counter.take(START, take)[0]
