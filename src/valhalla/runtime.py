@@ -47,8 +47,9 @@ from valhalla.sandbox.snapshots import SnapshotService
 from valhalla.sandbox.teardown import Timing
 from valhalla.sandbox.templates import Snapshots, Templates
 from valhalla.sandbox.upkeep import Upkeep
-from valhalla.work import Jobs, Worker, schedules
-from valhalla.work.schedules import Cron, Schedule, Ticker
+from valhalla.work import Jobs, schedules
+from valhalla.work.background import Background
+from valhalla.work.schedules import Cron, Schedule
 
 _log = get_logger("runtime")
 CONTROL_ROLE = "valhalla"
@@ -148,8 +149,7 @@ class Runtime:
         # what runs here is the control plane's own; a program's jobs run in 'valhalla worker'
         self.jobs = Jobs()
         self.jobs.job("valhalla.prune-events", queue="valhalla")(self._prune_events)
-        self.ticker = Ticker(self.db, self.jobs)
-        self.worker = Worker(self.db, self.jobs, concurrency=settings.worker_jobs, grace=2.0)
+        self.work = Background(self.db, self.jobs, concurrency=settings.worker_jobs, clock=self.clock)
         self.http_metrics = HttpMetrics()
         self.metrics = CollectorRegistry()
         self.metrics.register(self.http_metrics)
@@ -229,11 +229,9 @@ class Runtime:
             ("filler", self.sandboxes.filler.run(self._stop)),
             ("sealer", Sealer(self.db, self.ledger).run(self._stop)),
             ("dispatcher", self.dispatcher.run(self._stop)),
-            ("ticker", self.ticker.run(self._stop)),
         ):
             self.tasks.append(asyncio.create_task(work, name=name))
-        if self.settings.worker_jobs:
-            self.tasks.append(asyncio.create_task(self.worker.run(self._stop), name="worker"))
+        self.tasks += self.work.start(self._stop)
 
     async def stop(self) -> None:
         """Finish what is under way, then close every connection. Safe to call after a failed start."""

@@ -7,7 +7,10 @@ import time
 
 from tests.server.plane import Plane
 
-from valhalla.work import read, schedules
+from valhalla.server.readiness import readiness
+from valhalla.work import heartbeats, read, schedules
+from valhalla.work.background import host_label
+from valhalla.work.heartbeats import expect, forget
 
 
 async def test_the_schedule_of_the_control_plane_is_run_by_its_worker(plane: Plane) -> None:
@@ -21,3 +24,23 @@ async def test_the_schedule_of_the_control_plane_is_run_by_its_worker(plane: Pla
         assert time.monotonic() < deadline, job
         await asyncio.sleep(0.02)
     assert isinstance(job.result, int)
+
+
+async def test_readiness_names_who_is_silent(plane: Plane) -> None:
+    """Worker and ticker beat by themselves; what is expected and was never heard of is not healthy."""
+    runtime = plane.runtime
+
+    async def told(wanted: str | None) -> None:
+        deadline = time.monotonic() + 20
+        while (check := (await readiness(runtime))["checks"]["heartbeats"])["reason"] != wanted:
+            assert time.monotonic() < deadline, check
+            await asyncio.sleep(0.05)
+        assert check["ok"] is (wanted is None)
+
+    await told(None)
+    await runtime.db.run(expect, "backup.nightly", interval=60, timeout=3600)
+    await told("backup.nightly was never heard of")
+    await runtime.db.run(forget, "backup.nightly")
+    await told(None)
+    beating = await runtime.db.run(heartbeats.every)
+    assert [one.name for one in beating] == [f"ticker.{host_label()}", f"worker.{host_label()}"]

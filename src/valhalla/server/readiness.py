@@ -21,6 +21,7 @@ _HELP: Final = {
     "changes": "The change feed has lost its connection; it catches up by itself when Postgres is back.",
     "pool": "Creations build in line, which takes longer; the filler tries again by itself.",
     "disk": "The disk of the data directory is nearly full: free some space; what failed can be repeated then.",
+    "heartbeats": "What is named does not say that it is alive: look at its log, or start it again.",
     "reaper": "The reaper's last run failed; the reason is in 'reason'. It tries again by itself.",
 }
 
@@ -41,6 +42,7 @@ class Readiness:
         essential = all(check["ok"] for check in checks.values())
         reaper = runtime.reaper.last_error
         checks["changes"] = _document("changes", _changes(runtime))
+        checks["heartbeats"] = _document("heartbeats", _heartbeats(runtime))
         checks["reaper"] = _document("reaper", Probe(reaper is None, 0.0, reaper))
         filler = runtime.sandboxes.filler
         if filler.enabled:
@@ -88,6 +90,14 @@ def _changes(runtime: Runtime) -> Probe:
     faults = [f"{name}: {detail}" for name, detail in feed["faults"].items()]
     faults += [f"{name}: a view keeps its old value" for name in feed["failed_views"]]
     return Probe(not faults, 0.0, "; ".join(faults) or None)
+
+
+def _heartbeats(runtime: Runtime) -> Probe:
+    heart = runtime.work.heart
+    silent = [f"{name} {how}" for name, how in sorted(heart.unhealthy.items())]
+    if heart.last_error is not None:
+        silent.append(f"nobody can look: {heart.last_error}")
+    return Probe(not silent, 0.0, "; ".join(silent) or None)
 
 
 def _document(name: str, probe: Probe) -> dict[str, Any]:

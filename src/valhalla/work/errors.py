@@ -51,3 +51,11 @@ class BadTiming(Invalid):
     code = "bad-schedule"
     title = "The schedule's timing is not valid"
     help = "Write five cron fields and a time zone, an interval in seconds, or an instant with its offset."
+
+
+class NoSuchHeartbeat(NotFound):
+    """Nobody expects a heartbeat with this name."""
+
+    code = "no-such-heartbeat"
+    title = "There is no such heartbeat"
+    help = "Expect it first, with its interval and timeout."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final
 from uuid import uuid4
@@ -41,12 +41,13 @@ class Worker:
         poll: float = 1.0,
         grace: float = 10.0,
         keep_for: timedelta = timedelta(days=7),
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         """``concurrency`` jobs at most run here at once.
 
         In seconds: a sign of life every ``beat``, a worker without one for ``stale`` is dead to others, ``poll`` bounds
         what a missed wake-up costs, and at the end jobs have ``grace`` to finish. Finished jobs are forgotten after
-        ``keep_for``, dead ones never.
+        ``keep_for``, dead ones never. ``alive`` is called about every ``poll`` while it can take jobs or is full.
         """
         self.id = uuid4()
         self._db = db
@@ -57,6 +58,7 @@ class Worker:
         self._poll = poll
         self._grace = grace
         self._keep_for = keep_for
+        self._alive = alive
         self._attempts: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._one_suspect = asyncio.Lock()
@@ -108,6 +110,7 @@ class Worker:
         while not stop.is_set():
             free = self._concurrency - len(self._attempts)
             if free <= 0:
+                self._alive()
                 await first_of(stop, self._settling.taken, seconds=self._poll)
                 self._settling.taken.clear()
                 continue
@@ -115,6 +118,7 @@ class Worker:
             try:
                 due = await self._take(free)
                 self.last_error = None
+                self._alive()
                 backoff.reset()
             except Exception as error:  # noqa: BLE001 - whatever it is, the worker goes on and says so
                 self.last_error = error.detail if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"

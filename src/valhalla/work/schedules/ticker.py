@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
@@ -17,8 +18,11 @@ _log = get_logger("work")
 class Ticker:
     """Submits the jobs of due schedules, as long as they are registered in ``jobs``."""
 
-    def __init__(self, db: Database, jobs: Jobs, *, every: float = 1.0) -> None:
-        """``every`` in seconds is how late a run may begin."""
+    def __init__(
+        self, db: Database, jobs: Jobs, *, every: float = 1.0, beat: Callable[[], None] = lambda: None
+    ) -> None:
+        """``every`` in seconds is how late a run may begin; ``beat`` is called at each tick that worked."""
+        self._beat = beat
         self._db = db
         self._jobs = jobs
         self._every = every
@@ -37,5 +41,6 @@ class Ticker:
                 pause = backoff.next()
             else:
                 self.last_error = None
+                self._beat()
                 backoff.reset()
                 pause = self._every

@@ -1,0 +1,120 @@
+"""Every SQL statement about heartbeats, and what a caller does with them. All time is the database's clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Connection, RowMapping
+
+from valhalla.kernel.problems import Invalid
+from valhalla.kit.outbox import emit_many
+from valhalla.work.errors import NoSuchHeartbeat
+from valhalla.work.heartbeats.contracts import Heartbeat
+from valhalla.work.heartbeats.tables import heartbeats
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(?:\.[a-z0-9_-]{1,63}){0,7}")
+
+# a source that is expected again keeps its state, and has its whole timeout to say something after a restart
+_EXPECT: Final = sa.text(
+    "INSERT INTO valhalla.heartbeats AS h (name, interval, timeout, status, expected_since, changed_at)"
+    " VALUES (:name, :interval, :timeout, 'waiting', clock_timestamp(), clock_timestamp())"
+    " ON CONFLICT (name) DO UPDATE SET interval = excluded.interval, timeout = excluded.timeout,"
+    " expected_since = excluded.expected_since"
+)
+# the lock shows which status was left; `old` is read before the update of the same statement
+_BEAT: Final = sa.text(
+    "WITH old AS (SELECT h.name, h.status, r.age FROM valhalla.heartbeats AS h"
+    " JOIN jsonb_to_recordset(:rows) AS r(name text, age float8) USING (name) ORDER BY h.name FOR UPDATE OF h)"
+    " UPDATE valhalla.heartbeats AS h SET"
+    " last_beat_at = greatest(h.last_beat_at, clock_timestamp() - make_interval(secs => old.age)), status = 'alive',"
+    " changed_at = CASE WHEN h.status = 'alive' THEN h.changed_at ELSE clock_timestamp() END"
+    " FROM old WHERE h.name = old.name RETURNING h.name, old.status AS before,"
+    " extract(epoch FROM clock_timestamp() - h.last_beat_at)::float8 AS silent"
+).bindparams(sa.bindparam("rows", type_=JSONB))
+# guarded by its condition: of many watchers one finds a row that it may change
+_MISS: Final = sa.text(
+    "WITH late AS (SELECT name, status FROM valhalla.heartbeats WHERE status <> 'missed'"
+    " AND greatest(last_beat_at, expected_since) + make_interval(secs => timeout) < clock_timestamp()"
+    " ORDER BY name FOR UPDATE SKIP LOCKED)"
+    " UPDATE valhalla.heartbeats AS h SET status = 'missed', changed_at = clock_timestamp()"
+    " FROM late WHERE h.name = late.name RETURNING h.name, h.timeout, h.last_beat_at IS NULL AS never"
+)
+
+
+def expect(conn: Connection, name: str, *, interval: float, timeout: float) -> None:
+    """Expect a source to beat every ``interval`` seconds; silent for ``timeout`` seconds, from now on, it is missed.
+
+    Raises:
+        Invalid: the name is not dotted tokens of ``a-z0-9_-``, or the times make no sense.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise Invalid(f"{name!r} is no name of a heartbeat: dotted tokens of a-z, 0-9, _ and -", name=name)
+    if not 0 < interval < timeout < 10 * 365 * 86_400:
+        raise Invalid("the timeout must be longer than the interval, and both positive", name=name)
+    conn.execute(_EXPECT, {"name": name, "interval": interval, "timeout": timeout})
+
+
+def beat(conn: Connection, name: str) -> None:
+    """Note that a source is alive.
+
+    Raises:
+        NoSuchHeartbeat: nobody expects it.
+    """
+    if not beat_many(conn, {name: 0.0}):
+        raise NoSuchHeartbeat(f"no heartbeat is called {name!r}", name=name)
+
+
+def beat_many(conn: Connection, ages: Mapping[str, float]) -> Sequence[str]:
+    """Note that sources were alive so many seconds ago; return those that are expected. A recovery is an event."""
+    rows = [{"name": name, "age": age} for name, age in ages.items()]
+    known = list(conn.execute(_BEAT, {"rows": rows}).mappings()) if rows else []
+    _tell(conn, "heartbeat.recovered", [{"name": row["name"]} for row in known if row["before"] == "missed"])
+    return [row["name"] for row in known]
+
+
+def miss(conn: Connection) -> list[str]:
+    """Note who is silent for too long; each time it begins it is one event, however many processes look."""
+    rows = conn.execute(_MISS).mappings().all()
+    _tell(conn, "heartbeat.missed", rows)
+    return [row["name"] for row in rows]
+
+
+def forget(conn: Connection, name: str) -> None:
+    """Expect a source no longer.
+
+    Raises:
+        NoSuchHeartbeat: nobody did.
+    """
+    if conn.execute(sa.delete(heartbeats).where(heartbeats.c.name == name)).rowcount == 0:
+        raise NoSuchHeartbeat(f"no heartbeat is called {name!r}", name=name)
+
+
+def forget_all(conn: Connection, names: Sequence[str]) -> None:
+    """Expect several sources no longer, whether anybody did or not."""
+    conn.execute(sa.delete(heartbeats).where(heartbeats.c.name.in_(names)))
+
+
+def every(conn: Connection) -> list[Heartbeat]:
+    """Return all sources by name."""
+    rows = conn.execute(sa.select(heartbeats).order_by(heartbeats.c.name)).mappings()
+    return [_heartbeat(row) for row in rows]
+
+
+def _tell(conn: Connection, kind: str, rows: Sequence[Mapping[str, object]] | Sequence[RowMapping]) -> None:
+    emit_many(
+        conn,
+        [{"subject": f"heartbeat.{row['name']}", "type": kind, "data": dict(row)} for row in rows],
+    )
+
+
+def _heartbeat(row: RowMapping) -> Heartbeat:
+    values = dict(row)
+    for name in ("expected_since", "last_beat_at", "changed_at"):
+        if values[name] is not None:
+            values[name] = values[name].astimezone(UTC)
+    return Heartbeat(**values)

@@ -1,0 +1,22 @@
+"""The table of heartbeats (created by migration 0010)."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from valhalla.kit.db import metadata
+
+_instant = sa.DateTime(timezone=True)
+
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    # what the source promised when it was first expected
+    sa.Column("interval", sa.Double, nullable=False),
+    sa.Column("timeout", sa.Double, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("expected_since", _instant, nullable=False),
+    sa.Column("last_beat_at", _instant),
+    sa.Column("changed_at", _instant, nullable=False),
+)
