@@ -8,7 +8,7 @@ from typing import Final
 from valhalla.kit.sql import identifier, literal
 
 SCHEMA: Final = "valhalla_guard"
-_FILES: Final = ("schema.sql", "limits.sql", "verbs.sql")
+_FILES: Final = ("schema.sql", "limits.sql", "verbs.sql", "batches.sql")
 
 
 def ddl(schema: str = SCHEMA) -> str:

@@ -190,21 +190,6 @@ BEGIN
         'policies', coalesce(taken->'policies', '[]'));
 END $$;
 
--- many callers' requests as one statement and one commit
-CREATE OR REPLACE FUNCTION {schema}.perform(ops jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
-DECLARE
-    op jsonb; answers jsonb[] := '{}';
-BEGIN
-    -- a claim that a crash of the server could forget would let its effect happen twice
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
-    FOR op IN SELECT * FROM jsonb_array_elements(ops) LOOP
-        answers := answers || CASE op->>'do' WHEN 'begin' THEN {schema}.begin_one(op) ELSE {schema}.cas_one(op) END;
-    END LOOP;
-    RETURN to_jsonb(answers);
-END $$;
-
 CREATE OR REPLACE FUNCTION {schema}.purge(most integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     at float8 := {schema}.now(); touched bigint; n bigint;
