@@ -17,6 +17,8 @@ from valhalla.kit.cellkey import CellKey
 
 # who starts the tests in the background leaves SIGINT ignored, and every child would inherit that Ctrl-C does nothing
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# and nohup leaves SIGHUP ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @dataclass

@@ -70,11 +70,14 @@ def test_a_sandbox_that_does_not_exist(process: Process) -> None:
 def test_signals_reach_the_program(number: signal.Signals) -> None:
     script = "trap 'echo caught; exit 42' INT TERM HUP USR1; echo up; while :; do sleep 0.02; done"
     with subprocess.Popen([*PROGRAM, *RUN, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as ours:
-        assert ours.stdout is not None
-        assert ours.stdout.readline() == "up\n"
-        ours.send_signal(number)
-        assert ours.stdout.read() == "caught\n"
-        assert ours.wait(10) == 42
+        try:
+            assert ours.stdout is not None
+            assert ours.stdout.readline() == "up\n"
+            ours.send_signal(number)
+            assert ours.wait(10) == 42
+            assert ours.stdout.read() == "caught\n"
+        finally:
+            ours.kill()
 
 
 def test_a_program_that_a_signal_ends_through_us() -> None:
