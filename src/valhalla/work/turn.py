@@ -25,7 +25,8 @@ def take(
     queues = {name: jobs.queues[name] for name in jobs.used_queues}
     free = {name: queue.concurrency for name, queue in queues.items() if queue.rate is None}
     claimed = engine.claim(conn, free, worker, most=most, stale=stale) if free else []
-    due = engine.next_due(conn, list(queues)) if len(claimed) < most else 0.0
+    # what was found begins at once; the next turn, which finds nothing, asks when to come again
+    due = 0.0 if claimed else engine.next_due(conn, list(queues))
     for name, queue in queues.items():
         if queue.rate is None or len(claimed) >= most:
             continue
