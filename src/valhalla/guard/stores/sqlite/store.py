@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from asyncio import get_running_loop
 from collections.abc import Callable, Generator, Sequence
@@ -157,13 +158,19 @@ class SqliteStore:
             if new:
                 # made before SQLite does, so that it never is readable by others; its side files take the same mode
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-            db = sqlite3.connect(self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
-            if db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'units'").fetchone()[0] == 0:
-                script = files("valhalla.guard.stores.sqlite").joinpath("schema.sql").read_text()
-                db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
-            return db
+            until = time.monotonic() + self._timeout
+            while True:
+                db = sqlite3.connect(self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+                try:
+                    _prepare(db)
+                except sqlite3.OperationalError:
+                    # SQLite does not wait for a lock where several processes make one file at once
+                    db.close()
+                    if time.monotonic() >= until:
+                        raise
+                    time.sleep(0.01)
+                else:
+                    return db
 
     @contextlib.contextmanager
     def _translated(self) -> Generator[None]:
@@ -193,6 +200,14 @@ class SqliteStore:
         self._full = False
         self._combiner = Combiner(self._write, executor=self._threads)
         self._opening, self._reading = threading.RLock(), threading.Lock()
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    if db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'units'").fetchone()[0] == 0:
+        script = files("valhalla.guard.stores.sqlite").joinpath("schema.sql").read_text()
+        db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
 
 
 @contextlib.contextmanager
