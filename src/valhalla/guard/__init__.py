@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from valhalla.guard.reconcile import Done, Finding
     from valhalla.guard.retry import Retry
     from valhalla.guard.stores.memory import MemoryStore
+    from valhalla.guard.stores.postgres import PostgresStore
+    from valhalla.guard.stores.sqlite import SqliteStore
 
     _guard: Guard = Guard()
     action, run, arun, dry_run = _guard.action, _guard.run, _guard.arun, _guard.dry_run
@@ -82,6 +84,8 @@ _FROM: Final = {
     "Finding": "reconcile",
     "Retry": "retry",
     "MemoryStore": "stores.memory",
+    "PostgresStore": "stores.postgres",
+    "SqliteStore": "stores.sqlite",
 }
 _DEFAULTS: Final = (
     "aapply",
@@ -142,10 +146,12 @@ __all__ = [
     "NotDone",
     "Outcome",
     "Plan",
+    "PostgresStore",
     "Proposal",
     "Record",
     "ResultForgotten",
     "Retry",
+    "SqliteStore",
     "StalePlan",
     "StoreRefuses",
     "TooManyHolds",
