@@ -114,6 +114,7 @@ async def test_a_server_that_does_not_answer_in_time_runs_no_effect(make: Make, 
     assert ran == []
 
 
+@pytest.mark.slow
 def test_connections_that_are_killed_all_the_time_repeat_no_effect(make: Make, server: Redis) -> None:
     guard, ran, stop = Guard(make(), patience=0.2), list[str](), threading.Event()
 
