@@ -78,11 +78,11 @@ async def test_jobs_of_a_killed_worker_are_taken_over(db: Database, tmp_path: Pa
 
 async def test_a_frozen_workers_late_outcome_is_refused(db: Database, tmp_path: Path, spawn: Spawn) -> None:
     """It wakes up, finishes, and finds that the job is another's."""
-    first = spawn()
+    first = spawn(stale=1.0)
     made = await db.run(submit, catalogue(tmp_path), "slow", {"seconds": 0.5})
     await until(lambda: len(lines(tmp_path)) == 1)
     first.send_signal(signal.SIGSTOP)
-    second = spawn()
+    second = spawn(stale=1.0)
     job = await ended(db, made.id)
     assert (job.status, job.result) == ("succeeded", second.pid)
     first.send_signal(signal.SIGCONT)
