@@ -248,6 +248,8 @@ def test_a_forged_report_is_left_out(tmp_path: Path) -> None:
     assert [one.what for one in read(path)] == ["POST"]
 
 
+# nobody must be able to read this tree and its interpreter, which is not so everywhere
+@pytest.mark.slow
 @pytest.mark.usefixtures("namespaces")
 def test_without_privileges_a_namespace_of_users_does_it(web: Web) -> None:
     """Root becomes nobody first; who is not root already is in that case."""
@@ -269,7 +271,8 @@ except CannotSeal as error:
 else:
     print(json.dumps({{"code": code, "tried": [a.where for a in confined.attempts]}}))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
     *said, last = done.stdout.splitlines()
     told = json.loads(last)
     if "refused" in told:
