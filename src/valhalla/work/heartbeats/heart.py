@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -17,6 +18,8 @@ from valhalla.kit.waiting import Backoff, first_of
 from valhalla.work.heartbeats import store
 
 _log = get_logger("work")
+_BEGINNING: Final = 5.0
+_SOON: Final = 0.05
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -46,6 +49,7 @@ class Heart:
     async def run(self, stop: asyncio.Event, *, every: float = 1.0) -> None:
         """Work until ``stop`` is set; then nobody expects these sources any more. A lost database is waited for."""
         backoff = Backoff(0.5, 5.0)
+        started = self._clock.monotonic()
         while not stop.is_set():
             try:
                 await self.look()
@@ -55,7 +59,9 @@ class Heart:
                 await first_of(stop, seconds=backoff.next())
             else:
                 backoff.reset()
-                await first_of(stop, seconds=every)
+                # who asks right after the start should hear of those that have begun
+                beginning = bool(self.unhealthy) and self._clock.monotonic() - started < _BEGINNING
+                await first_of(stop, seconds=min(every, _SOON) if beginning else every)
         # a control plane that was stopped is not a failure; one that died never comes here
         with contextlib.suppress(Unavailable):
             await self._db.run(store.forget_all, sorted(self._sources))
