@@ -81,6 +81,41 @@ async def test_what_does_not_fit_is_refused_at_submit(db: Database) -> None:
     assert await rows(db) == 0
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"priority": 2**40},
+        {"delay": float("inf")},
+        {"delay": float("nan")},
+        {"timeout": -1},
+        {"timeout": float("nan")},
+        {"dedup_key": ""},
+        {"dedup_key": "a\x00b"},
+        {"dedup_key": "k" * 513},
+    ],
+    ids=str,
+)
+async def test_what_no_queue_can_hold_is_refused_at_submit(db: Database, wrong: dict[str, Any]) -> None:
+    jobs = Jobs()
+    jobs.job("noop")(lambda: None)
+    with pytest.raises(BadArguments):
+        await db.run(submit, jobs, "noop", **wrong)
+    assert await rows(db) == 0
+
+
+async def test_batches_with_the_same_keys_in_another_order_do_not_deadlock(db: Database) -> None:
+    jobs = Jobs()
+    jobs.job("noop")(lambda: None)
+    forth = [Request(name="noop", dedup_key=f"key-{number}", delay=3600) for number in range(300)]
+
+    async def batches(requests: list[Request]) -> None:
+        for _ in range(5):
+            await db.run(submit_many, jobs, requests)
+
+    await asyncio.gather(batches(forth), batches(forth[::-1]))
+    assert await rows(db) == 300
+
+
 async def test_a_job_exists_when_its_transaction_committed_and_not_otherwise(db: Database) -> None:
     """The caller's rollback takes the job back; its commit makes both visible."""
     jobs = Jobs()

@@ -26,8 +26,11 @@ _INSERT: Final = sa.text(
     "INSERT INTO valhalla.jobs (id, name, queue, status, args, priority, dedup_key, correlation_id, timeout, run_at)"
     " SELECT r.id, r.name, r.queue, 'queued', r.args, r.priority, r.dedup_key, r.correlation_id, r.timeout,"
     " now() + make_interval(secs => r.delay)"
-    " FROM jsonb_to_recordset(:rows) AS r(id text, name text, queue text, args jsonb, priority int, dedup_key text,"
-    " correlation_id text, timeout float8, delay float8)"
+    " FROM ROWS FROM (jsonb_to_recordset(:rows) AS (id text, name text, queue text, args jsonb, priority int,"
+    " dedup_key text, correlation_id text, timeout float8, delay float8)) WITH ORDINALITY"
+    " AS r(id, name, queue, args, priority, dedup_key, correlation_id, timeout, delay, place)"
+    # one order for all, so that two batches with the same keys wait for each other and not in a circle
+    " ORDER BY r.name, r.dedup_key, r.place"
     " ON CONFLICT (name, dedup_key) WHERE dedup_key IS NOT NULL AND status IN ('queued', 'running', 'held') DO NOTHING"
     " RETURNING id"
 ).bindparams(_rows)

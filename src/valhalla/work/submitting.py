@@ -17,6 +17,8 @@ from valhalla.work.registry import Jobs
 from valhalla.work.values import UnstorableError, plain
 
 _TRIES: Final = 5
+_LONGEST: Final = 10 * 365 * 86_400.0
+_MAX_KEY: Final = 512
 
 
 def submit(
@@ -68,6 +70,19 @@ def submit_many(conn: Connection, jobs: Jobs, requests: Sequence[Request]) -> li
     if open_rows:
         raise RuntimeError("a dedup key was taken and freed again and again")
     return [answers[index] for index in range(len(rows))]
+
+
+def _check(request: Request) -> None:
+    """Refuse what no queue could hold, before the database does so in its own words."""
+    if not -(2**31) <= request.priority < 2**31:
+        raise BadArguments("a priority is a whole number of 32 bits", job=request.name)
+    if not -_LONGEST <= request.delay <= _LONGEST:
+        raise BadArguments("a delay is a number of seconds, ten years at most", job=request.name)
+    if request.timeout is not None and not 0 < request.timeout <= _LONGEST:
+        raise BadArguments("a timeout is more than 0 and at most ten years, in seconds", job=request.name)
+    key = request.dedup_key
+    if key is not None and not (0 < len(key) <= _MAX_KEY and key.isprintable()):
+        raise BadArguments(f"a dedup key is 1 to {_MAX_KEY} printable characters", job=request.name)
 
 
 def cancel(conn: Connection, id: str) -> Job:  # noqa: A002
@@ -123,6 +138,7 @@ def read(conn: Connection, id: str) -> Job:  # noqa: A002
 
 def _row(jobs: Jobs, request: Request, correlation: str | None) -> dict[str, Any]:
     definition = jobs.known(request.name)
+    _check(request)
     try:
         args = plain(definition.plain(request.args))
     except UnstorableError as error:
