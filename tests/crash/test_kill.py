@@ -30,13 +30,13 @@ CREATE = [
     "create.claimed",
     pytest.param("create.postgres", marks=slow),
     pytest.param("create.valkey", marks=slow),
-    "create.nats",
+    pytest.param("create.nats", marks=slow),
     pytest.param("create.provisioned", marks=slow),
 ]
 DESTROY = [
     pytest.param("destroy.marked", marks=slow),
     pytest.param("cut.postgres", marks=slow),
-    "cut.valkey",
+    pytest.param("cut.valkey", marks=slow),
     pytest.param("cut.nats", marks=slow),
     pytest.param("destroy.cut", marks=slow),
     pytest.param("drop.postgres", marks=slow),

@@ -72,7 +72,12 @@ async def test_create(plane: ControlPlane, point: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "point", [pytest.param("cut.postgres", marks=slow), "drop.postgres", pytest.param("drop.sqlite", marks=slow)]
+    "point",
+    [
+        pytest.param("cut.postgres", marks=slow),
+        pytest.param("drop.postgres", marks=slow),
+        pytest.param("drop.sqlite", marks=slow),
+    ],
 )
 async def test_destroy(plane: ControlPlane, point: str) -> None:
     plane.start(VALHALLA_CRASH_AT=point)

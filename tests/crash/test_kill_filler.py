@@ -20,7 +20,11 @@ from valhalla.kit.cellkey import CellKey
 from valhalla.runtime import embedded_url
 
 # each needs a larger pool than the one before, or there would be nothing to fill
-POINTS = [("fill.inserted", 4), ("fill.built", 8), pytest.param("fill.ready", 12, marks=pytest.mark.slow)]
+POINTS = [
+    pytest.param("fill.inserted", 4, marks=pytest.mark.slow),
+    ("fill.built", 8),
+    pytest.param("fill.ready", 12, marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module")

@@ -222,6 +222,7 @@ async def test_a_restarted_server_loses_nothing(own_server: Postgres, ledger: Le
     await db.close()
 
 
+@pytest.mark.slow
 async def test_a_half_open_connection_is_noticed(db: Database, flags: Registry[Flag], database_url: str) -> None:
     """A connection whose other side went silent gives no error; the sign of life is missing."""
     host, port = database_url.split("@")[1].split("/", maxsplit=1)[0].split(":")

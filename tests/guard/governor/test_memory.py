@@ -35,6 +35,7 @@ def test_a_live_bucket_is_never_evicted(kind: Kind, clock: VirtualClock) -> None
             assert not check("victim").allowed
 
 
+@pytest.mark.slow
 @KINDS
 def test_memory_follows_the_live_buckets_while_others_come(kind: Kind, clock: VirtualClock) -> None:
     """400,000 subjects pass by, about 10,000 of them live at any time."""
