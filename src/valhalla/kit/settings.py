@@ -111,7 +111,10 @@ class Settings(BaseSettings):
         description="how long something without a sandbox is left alone",
     )
     worker_jobs: int = Field(
-        8, ge=0, le=1000, description="jobs that its own worker runs at once; 0: no worker, another control plane does its work"
+        8,
+        ge=0,
+        le=1000,
+        description="jobs that its own worker runs at once; 0: no worker, another control plane does its work",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, le=2**31, description="largest request body")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
