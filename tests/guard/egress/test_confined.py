@@ -231,6 +231,29 @@ def test_the_name_of_an_endpoint_is_answered_without_a_resolver(web: Web, monkey
 
 
 @pytest.mark.usefixtures("namespaces")
+def test_connections_that_the_program_leaves_open_end_quietly(web: Web) -> None:
+    """Their ends here were destroyed with the loop, loudly."""
+    lines = (
+        "import os, sys\n"
+        "from valhalla.cli.child import Child\n"
+        "from valhalla.guard.egress.child import Confined\n"
+        f"address = '127.0.0.1:{web.port}'\n"
+        f"program = \"import os, socket; s = socket.create_connection(('127.0.0.1', {web.port})); os._exit(3)\"\n"
+        "with Child() as child, Confined([address]) as confined:\n"
+        "    sys.exit(child.run([sys.executable, '-c', program], confined.environment(os.environ), confined))\n"
+    )
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", lines],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.usefixtures("namespaces")
 def test_signals_reach_it() -> None:
     with Child() as child, Confined([]) as confined:
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM))

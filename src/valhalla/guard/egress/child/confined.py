@@ -190,10 +190,16 @@ class _Server:
         try:
             self._loop.run_until_complete(self._serve())
         finally:
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
+            self._loop.run_until_complete(self._end())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+
+    async def _end(self) -> None:
+        """End the connections that the program left open."""
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _serve(self) -> None:
         servers: list[Any] = [await doors.serve(door, target) for door, target in self._pairs]

@@ -21,7 +21,9 @@ async def serve(door: socket.socket, target: Address) -> asyncio.Server:
             writer.transport.abort()
             return
         try:
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            # cancelled when the program has ended; the stream server would report that as an error
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
         finally:
             far_writer.close()
             writer.close()
