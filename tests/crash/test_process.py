@@ -143,6 +143,7 @@ def test_a_second_one_on_the_same_directory_is_refused(plane: ControlPlane) -> N
     assert plane.http.get("/api/sandboxes").status_code == 200
 
 
+@pytest.mark.slow
 async def test_a_killed_server_is_told_and_nothing_hangs(plane: ControlPlane) -> None:
     """One child dies under a running control plane: the answers say which, and Ctrl-C still ends it all."""
     plane.start()

@@ -209,7 +209,7 @@ async def test_cut_and_drop(field: Field) -> None:
     session = await field.postgres.login(names)
     await session.execute("BEGIN; LOCK TABLE t")
     await field.postgres.cut(names)
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
         await session.fetchval("SELECT 1")
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
         await field.postgres.login(names)

@@ -281,7 +281,7 @@ async def test_cut_ends_live_sessions_and_logins(field: Field) -> None:
     connection = await field.postgres.login(names)
     await field.postgres.cut(names)
     await asyncio.sleep(0.1)
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
         await connection.fetchval("SELECT 1")
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError):
         await field.postgres.login(names)

@@ -106,6 +106,7 @@ def test_it(sandbox, valhalla_client):
     assert code == 0, out
 
 
+@pytest.mark.slow
 def test_the_plane_ends_with_a_supervisor_that_is_killed(project: Path) -> None:
     (project / "b-go").touch()
     first = start(project, environment(RUN="a", TESTS="1"))

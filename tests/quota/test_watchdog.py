@@ -44,7 +44,7 @@ async def test_too_many_objects(small: Runtime, team: Team, servers: Servers) ->
     await run(modest.connection, TABLES.format(100))
     async with opened(greedy.connection) as session:
         report = await small.reaper.once()
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
             await session.sql.fetchval("SELECT 1")
     assert list(report.over_quota) == [greedy.sandbox.id]
     ended = await team.get(greedy.sandbox.id)

@@ -212,7 +212,7 @@ class TestDatabase:
         assert report.orphans == []
         held = await asyncpg.connect(url)
         await team.destroy(sandbox.id)
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
             await held.fetchval("SELECT 1")
         assert await left(sandbox.id) == []
 

@@ -76,6 +76,7 @@ async def test_jobs_of_a_killed_worker_are_taken_over(db: Database, tmp_path: Pa
     assert {(job.status, job.result, job.crashes, job.generation) for job in done} == {("succeeded", second.pid, 1, 2)}
 
 
+@pytest.mark.slow
 async def test_a_frozen_workers_late_outcome_is_refused(db: Database, tmp_path: Path, spawn: Spawn) -> None:
     """It wakes up, finishes, and finds that the job is another's."""
     first = spawn(stale=1.0)
@@ -149,6 +150,7 @@ async def test_random_kills_lose_nothing(
     print(f"{len(made)} jobs, {kills} kills, {sum(begun.values()) - len(made)} begun again")
 
 
+@pytest.mark.slow
 async def test_a_restart_of_postgres_loses_nothing(db: Database, tmp_path: Path, spawn: Spawn) -> None:
     """Every connection is cut while jobs run and outcomes are written; all jobs end all the same."""
     spawn()

@@ -126,7 +126,13 @@ class SnapshotService:
                         await connection.close(timeout=2)
         except TimeoutError as error:
             raise SnapshotFailed(f"it took longer than {_PATIENCE:g} s") from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            ValueError,
+        ) as error:
             if is_away(error):
                 raise Unavailable("postgres", "the sandboxes' Postgres cannot be reached") from error
             raise SnapshotFailed(str(error)[:500]) from error

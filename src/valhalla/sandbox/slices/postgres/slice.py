@@ -206,7 +206,13 @@ class PostgresSlice:
                 await connection.close(timeout=1)
         except asyncpg.TooManyConnectionsError:
             return Probe(True, _since(started), "all of the sandbox's connections are in use")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            TimeoutError,
+        ) as error:
             return Probe(False, _since(started), f"cannot log in as the sandbox: {plain(error)}")
         return Probe(bool(ok), _since(started), None if ok else f"schema {names.schema} is missing")
 
