@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,16 @@ import asyncpg
 from prometheus_client import CollectorRegistry
 
 from valhalla.embedded import Endpoints
-from valhalla.features.operations.clients import ApiClient, ClientService, IssuedKey, client_registry
+from valhalla.features.catalogue import Catalogue
+from valhalla.features.contracts import Platform
+from valhalla.features.operations.clients import IssuedKey
 from valhalla.gate import HttpMetrics
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit import migrate, natsauth
 from valhalla.kit.bus import EventBus
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.changes import Feed, Snapshot
+from valhalla.kit.changes import Feed
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger, Sealer
 from valhalla.kit.load import Load
@@ -90,10 +92,13 @@ class Runtime:
         # nothing that it is asked takes a second: one that went silent is not waited for longer than a caller would
         self.db = Database(self._database_url(), statement_timeout=10.0)
         self.ledger = Ledger(cell)
-        self.registry = client_registry(self.ledger)
-        self.feed = Feed(self.db, [self.registry])
-        self._view = self.feed.view(self.registry.name, _by_id)
-        self.clients = ClientService(self.db, self.registry, clock=self.clock)
+        self.feed = Feed(self.db)
+        # what runs here is the control plane's own; a program's jobs run in 'valhalla worker'
+        self.jobs = Jobs()
+        self.jobs.job("valhalla.prune-events", queue="valhalla")(self._prune_events)
+        self.features = Catalogue.build(
+            Platform(settings, cell, self.clock, self.db, self.ledger, self.feed, self.jobs, self._beat)
+        )
         self.backends = self._backends()
         self.load = Load()
         timing = Timing(settings.lease, settings.orphan_grace)
@@ -145,14 +150,15 @@ class Runtime:
             upkeep=self.upkeep,
         )
         self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
-        self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream)], load=self.load)
-        # what runs here is the control plane's own; a program's jobs run in 'valhalla worker'
-        self.jobs = Jobs()
-        self.jobs.job("valhalla.prune-events", queue="valhalla")(self._prune_events)
+        sinks = [sink for feature in self.features for sink in feature.sinks()]
+        self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream), *sinks], load=self.load)
         self.work = Background(self.db, self.jobs, concurrency=settings.worker_jobs, clock=self.clock)
         self.http_metrics = HttpMetrics()
         self.metrics = CollectorRegistry()
         self.metrics.register(self.http_metrics)
+        for feature in self.features:
+            for collector in feature.collectors():
+                self.metrics.register(collector)
         self.findings: list[str] = []
         self.first_admin: IssuedKey | None = None
         self._stop = asyncio.Event()
@@ -220,17 +226,22 @@ class Runtime:
         if self.settings.nats_url is not None:
             await self.backends.nats.push_control_account()
         await self.reaper.restore_users()
-        self.first_admin = await self.clients.first_admin(keep_admin_key)
+        self.first_admin = await self.features.clients.service.first_admin(keep_admin_key)
         await self.feed.refresh()
-        await self.db.run(schedules.put, self.jobs, _PRUNING)
+        for feature in self.features:
+            await feature.start()
+        for schedule in (_PRUNING, *(one for feature in self.features for one in feature.schedules())):
+            await self.db.run(schedules.put, self.jobs, schedule)
         for name, work in (
             ("reaper", self.reaper.run(self._stop)),
             ("valkey", self.backends.valkey.watch.run(self._stop, self.reaper.restore_users)),
             ("filler", self.sandboxes.filler.run(self._stop)),
             ("sealer", Sealer(self.db, self.ledger).run(self._stop)),
             ("dispatcher", self.dispatcher.run(self._stop)),
+            *((name, run(self._stop)) for feature in self.features for name, run in feature.background().items()),
         ):
-            self.tasks.append(asyncio.create_task(work, name=name))
+            self.tasks.append(asyncio.ensure_future(work))
+            self.tasks[-1].set_name(name)
         self.tasks += self.work.start(self._stop)
 
     async def stop(self) -> None:
@@ -242,6 +253,8 @@ class Runtime:
             for task in late:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
+        for feature in reversed(list(self.features)):
+            await feature.stop()
         await self.feed.stop()
         for part in (self.bus, self.backends.nats, self.backends.valkey, self.backends.postgres, self.db):
             await part.close()
@@ -250,9 +263,8 @@ class Runtime:
         """Remove delivered events; the ledger keeps what happened."""
         return await self.db.run(prune, timedelta(days=7))
 
-    def clients_by_id(self) -> Mapping[str, ApiClient]:
-        """Return the API clients of the current snapshot."""
-        return self._view.value
+    def _beat(self, name: str) -> None:
+        self.work.heart.beat(name)
 
     def services(self) -> dict[str, Any]:
         """Say where each backend is, without credentials."""
@@ -263,10 +275,6 @@ class Runtime:
             "valkey": {"mode": _mode(settings.valkey_url), "address": self.backends.valkey.address},
             "nats": {"mode": _mode(settings.nats_url), "address": settings.nats_url or endpoints.nats_url},
         }
-
-
-def _by_id(snapshot: Snapshot[ApiClient]) -> Mapping[str, ApiClient]:
-    return {key: record.value for key, record in snapshot.records.items()}
 
 
 def _mode(external: object) -> str:

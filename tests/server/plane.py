@@ -65,7 +65,7 @@ class Plane:
         return client
 
     async def admin_key(self) -> str:
-        issued = await self.runtime.clients.issue(SYSTEM, owner="admin", scopes=["admin"])
+        issued = await self.runtime.features.clients.service.issue(SYSTEM, owner="admin", scopes=["admin"])
         await self.runtime.feed.refresh()
         return issued.key
 

@@ -79,11 +79,11 @@ async def test_a_revoked_key_ends_in_every_process_at_once(
         for _ in range(5):
             one = await issue("http-r", "sandbox:read")
             async with asyncio.timeout(2):
-                while one["id"] not in other.runtime.clients_by_id():
+                while one["id"] not in other.runtime.features.clients.by_id():
                     await asyncio.sleep(0.001)
             assert (await admin.delete(f"{KEYS}/{one['id']}")).status_code == 204
             started = time.monotonic()
-            while one["id"] in other.runtime.clients_by_id():
+            while one["id"] in other.runtime.features.clients.by_id():
                 assert time.monotonic() - started < 2
                 await asyncio.sleep(0.001)
             late.append(time.monotonic() - started)
@@ -164,12 +164,12 @@ async def test_only_an_admin_governs_keys(admin: httpx.AsyncClient, team_a: http
     ids=lambda body: json.dumps(body)[:50],
 )
 async def test_a_key_that_cannot_be_issued(plane: Plane, admin: httpx.AsyncClient, body: dict[str, Any]) -> None:
-    before = dict(plane.runtime.clients_by_id())
+    before = dict(plane.runtime.features.clients.by_id())
 
     refused(await admin.post(KEYS, json=body), 422, "invalid-request")
 
     await plane.runtime.feed.refresh()
-    assert plane.runtime.clients_by_id() == before
+    assert plane.runtime.features.clients.by_id() == before
 
 
 async def test_another_owners_sandbox_does_not_exist(

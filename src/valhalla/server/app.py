@@ -11,11 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from valhalla.features.operations.clients.api import router as clients_router
-from valhalla.features.operations.clients.rules import authenticate
 from valhalla.gate import Gate
 from valhalla.gate.accesslog import access_line
-from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid, MethodNotAllowed, NotFound, PayloadTooLarge, Problem
 from valhalla.kit.http import problem_response, validation_problem
 from valhalla.runtime import Runtime
@@ -30,12 +27,9 @@ from valhalla.version import VERSION
 def build(runtime: Runtime) -> ASGIApp:
     """Return the whole application: the gate around the routes."""
 
-    def principal(key: str) -> Principal | None:
-        return authenticate(key, runtime.clients_by_id(), runtime.clock.now)
-
     return Gate(
         Express(application(runtime), runtime.sandboxes),
-        authenticate=principal,
+        authenticate=runtime.features.clients.authenticate,
         metrics=runtime.http_metrics,
         log=access_line if runtime.settings.access_log else None,
         max_body=runtime.settings.max_body_bytes,
@@ -58,7 +52,7 @@ def application(runtime: Runtime) -> FastAPI:
     routers = (
         sandbox_router(runtime.sandboxes, runtime.reaper),
         snapshot_router(runtime.snapshots, runtime.sandboxes.templates),
-        clients_router(runtime.clients, runtime.feed.refresh),
+        *(router for feature in runtime.features for router in feature.routers()),
         system_router(runtime),
     )
     for router in routers:

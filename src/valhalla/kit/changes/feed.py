@@ -34,14 +34,14 @@ class Feed:
     When the connection is lost the last snapshots stay and ``stale_for`` counts; then it catches up by revision.
     """
 
-    def __init__(self, db: Database, registries: Sequence[Registry[Any]], *, poll: float = 5.0) -> None:
+    def __init__(self, db: Database, registries: Sequence[Registry[Any]] = (), *, poll: float = 5.0) -> None:
         """``poll`` in seconds: how often it looks without having been told, and asks for a sign of life."""
         self._db = db
         self._poll = poll
-        self._registries = {registry.name: registry for registry in registries}
-        self._snapshots: dict[str, Snapshot[Any]] = {name: Snapshot(name) for name in self._registries}
-        self._views: dict[str, list[View[Any]]] = {name: [] for name in self._registries}
-        self._listeners: dict[str, list[Listener]] = {name: [] for name in self._registries}
+        self._registries: dict[str, Registry[Any]] = {}
+        self._snapshots: dict[str, Snapshot[Any]] = {}
+        self._views: dict[str, list[View[Any]]] = {}
+        self._listeners: dict[str, list[Listener]] = {}
         self._told: set[str] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -52,6 +52,21 @@ class Feed:
         self._reconnects = 0
         self._error: str | None = None
         self._faults: dict[str, str] = {}
+        for registry in registries:
+            self.add(registry)
+
+    def add(self, registry: Registry[Any]) -> None:
+        """Follow one more registry; before ``start``.
+
+        Raises:
+            ValueError: another one has its name.
+        """
+        if registry.name in self._registries:
+            raise ValueError(f"two registries are called '{registry.name}'")
+        self._registries[registry.name] = registry
+        self._snapshots[registry.name] = Snapshot(registry.name)
+        self._views[registry.name] = []
+        self._listeners[registry.name] = []
 
     async def start(self) -> None:
         """Load full snapshots and begin to follow; returns when changes are being heard.

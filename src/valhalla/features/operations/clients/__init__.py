@@ -1,6 +1,7 @@
 """API clients and their keys: shown once, stored as a hash, verified from a snapshot."""
 
 from valhalla.features.operations.clients.contracts import ApiClient, IssuedKey
-from valhalla.features.operations.clients.service import ClientService, client_registry
+from valhalla.features.operations.clients.feature import Clients
+from valhalla.features.operations.clients.service import ClientService
 
-__all__ = ["ApiClient", "ClientService", "IssuedKey", "client_registry"]
+__all__ = ["ApiClient", "ClientService", "Clients", "IssuedKey"]

@@ -1,0 +1,26 @@
+"""Every feature, in the order in which they start: the one place that lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from valhalla.features.contracts import Feature, Platform
+from valhalla.features.operations.clients import Clients
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The features of one control plane, typed for who composes them further (the gate needs some of them)."""
+
+    clients: Clients
+
+    @classmethod
+    def build(cls, platform: Platform) -> Catalogue:
+        """Build every feature over the platform; nothing is connected yet."""
+        return cls(clients=Clients(platform))
+
+    def __iter__(self) -> Iterator[Feature]:
+        """Go through all of them in the order in which they start."""
+        for field in fields(self):
+            yield getattr(self, field.name)
