@@ -1,4 +1,4 @@
-"""The tables of background work (created by migration 0008); the queue's own are known to ``engine`` alone."""
+"""The tables of background work (migrations 0008 and 0011); the queue's own are known to ``engine`` alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ jobs = sa.Table(
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("queue", sa.Text, nullable=False),
+    # where it waits in the engine; jobs from before there were lanes have none and wait under their queue's name
+    sa.Column("lane", sa.Text),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("args", JSONB, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),
@@ -38,7 +40,6 @@ jobs = sa.Table(
     sa.Column("cancel_requested_at", _instant),
     sa.Index("uq_jobs_dedup", "name", "dedup_key", unique=True, postgresql_where=_open),
     sa.Index("ix_jobs_status", "status", "id"),
-    sa.Index("ix_jobs_worker", "worker", postgresql_where=sa.text("status = 'running'")),
     sa.Index("ix_jobs_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
 )
 
@@ -47,4 +48,16 @@ job_starts = sa.Table(
     metadata,
     sa.Column("queue", sa.Text, primary_key=True),
     sa.Column("starts", ARRAY(_instant), nullable=False),
+)
+
+job_kinds = sa.Table(
+    "job_kinds",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("lane", sa.Text, nullable=False),
+    sa.Column("timeout", sa.Double),
+    sa.Column("parameters", JSONB, nullable=False),
+    # when a live worker last said that it knows the job
+    sa.Column("seen_at", _instant, nullable=False),
 )

@@ -2,6 +2,6 @@
 
 from valhalla.work.heartbeats.contracts import Heartbeat
 from valhalla.work.heartbeats.heart import Heart, Times
-from valhalla.work.heartbeats.store import beat, every, expect, forget, miss
+from valhalla.work.heartbeats.store import beat, every, expect, fail, forget, miss, read, start
 
-__all__ = ["Heart", "Heartbeat", "Times", "beat", "every", "expect", "forget", "miss"]
+__all__ = ["Heart", "Heartbeat", "Times", "beat", "every", "expect", "fail", "forget", "miss", "read", "start"]

@@ -89,7 +89,7 @@ def _look(conn: Connection, ages: Mapping[str, float], sources: Mapping[str, Tim
     store.beat_many(conn, ages)
     store.miss(conn)
     return {
-        one.name: "was never heard of" if one.last_beat_at is None else "is silent"
+        one.name: one.reason or ("was never heard of" if one.last_beat_at is None else "is silent")
         for one in store.every(conn)
         if one.status != "alive"
     }

@@ -1,4 +1,4 @@
-"""The table of heartbeats (created by migration 0010)."""
+"""The table of heartbeats (migrations 0010 and 0011)."""
 
 from __future__ import annotations
 
@@ -19,4 +19,9 @@ heartbeats = sa.Table(
     sa.Column("expected_since", _instant, nullable=False),
     sa.Column("last_beat_at", _instant),
     sa.Column("changed_at", _instant, nullable=False),
+    # a run that says when it begins must end within `grace` seconds; what the last one took, or why it failed
+    sa.Column("grace", sa.Double),
+    sa.Column("started_at", _instant),
+    sa.Column("took", sa.Double),
+    sa.Column("reason", sa.Text),
 )
