@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from valhalla.blocks.worker_process import WorkerProcess
     from valhalla.guard.blocks.dry_run_lock import DryRunLock
     from valhalla.guard.blocks.governor_enforcer import GovernorEnforcer
     from valhalla.guard.blocks.idempotency_manager import IdempotencyManager
@@ -33,6 +34,7 @@ __all__ = [
     "Sandbox",
     "Unreachable",
     "ValhallaError",
+    "WorkerProcess",
 ]
 
 _FROM: Final = {
@@ -48,6 +50,7 @@ _FROM: Final = {
     "Sandbox": "valhalla.sdk.models",
     "Unreachable": "valhalla.sdk.errors",
     "ValhallaError": "valhalla.sdk.errors",
+    "WorkerProcess": "valhalla.blocks.worker_process",
 }
 
 
