@@ -15,6 +15,7 @@ from valhalla.guard import (
     BadArguments,
     BadDeclaration,
     Denied,
+    Done,
     Guard,
     Held,
     HoldGone,
@@ -325,3 +326,42 @@ def test_two_people_who_decide_at_once_both_count(guard: Guard) -> None:
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda by, id_=id_: guard.approve(id_, by=by), ["ana", "bo"]))
         assert guard.get(id_).state == "approved"
+
+
+def test_holds_that_cannot_run_here_do_not_hide_the_others(guard: Guard) -> None:
+    ran: list[int] = []
+    for name in ("elsewhere", "limited"):
+        guard.governor.set_limit(name, "1/hour")
+        guard.governor.take(name)
+        for n in range(3):
+            guard.run(
+                name, ran.append, n, kwargs={}, key=f"{name}{n}", approval="1 of anyone", limit=name, outcome=True
+            )
+    guard.action("limited", approval="1 of anyone", limit="limited")(lambda n: ran.append(n))
+    guard.action("last", approval="1 of anyone")(lambda n: ran.append(n)).outcome(9)
+    for record in guard.waiting():
+        guard.approve(record.id, by="ana")
+    outcomes = guard.dispatch(1)
+    assert [outcome.status for outcome in outcomes] == ["limited"] * 3 + ["succeeded"]
+    assert ran == [9]
+
+
+def test_a_hold_whose_arguments_no_longer_fit_becomes_stale(guard: Guard) -> None:
+    held = guard.run("act", lambda a, b: None, 1, 2, approval="1 of anyone", outcome=True)
+    guard.approve(held.id, by="ana")
+    guard.action("act", approval="1 of anyone")(lambda a: None)
+    assert guard.dispatch() == []
+    assert guard.get(held.id).state == "stale"
+
+
+def test_a_sweep_asks_about_rows_behind_those_that_nobody_can_settle(face: Face) -> None:
+    def unknown(k: str) -> None:
+        raise OSError(k)
+
+    plain = face.action("plain", unknown, key="k")
+    asked = face.action("asked", unknown, key="k", reconcile=lambda record: Done("found"))
+    for n in range(3):
+        face.outcome(plain, str(n))
+    face.outcome(asked, "last")
+    assert face.do("sweep", 1).reconciled == 1
+    assert face.outcome(asked, "last").value == "found"

@@ -17,6 +17,7 @@ from valhalla.guard.planning import Planning
 
 if TYPE_CHECKING:
     from valhalla.guard.governor import Decision, Governor
+    from valhalla.guard.governor.plan import Terms
     from valhalla.guard.guard import Guard
 
 P = ParamSpec("P")
@@ -186,8 +187,12 @@ class Actions(Planning):
         return self.governor.bind(declared.resource)
 
     def definitions(self, declared: Declaration) -> tuple[Any, ...]:
-        """Return the limits themselves, for stores that count by themselves."""
+        """Return the limits that a call meets."""
         return self.governor.limits_of(declared.resource) if declared.limited else ()
+
+    def terms(self, declared: Declaration) -> Terms | None:
+        """Return the limits in the form for stores that count by themselves; ``None`` if the action has none."""
+        return self.governor.terms_of(declared.resource) if declared.limited else None
 
     def limit_names(self, declared: Declaration) -> tuple[str, ...]:
         """Return the names of the limits that a call would be charged."""

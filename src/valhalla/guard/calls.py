@@ -28,7 +28,7 @@ def asked(key: str | None, wait: float | None, deadline: float | None) -> Asked:
 class Call(Struct):
     """``until`` is when the caller stops waiting for a duplicate, ``approval_until`` for people (``time.monotonic``).
 
-    ``row`` says that the store has a row of it; ``report`` that the caller
+    ``terms`` are the limits it meets; ``row`` says that the store has a row of it; ``report`` that the caller
     wants to know the limits' state; ``grants`` are those of a plan that this call applies.
     """
 
@@ -43,7 +43,7 @@ class Call(Struct):
     parent: str | None
     until: float
     approval_until: float
-    limits: tuple[Any, ...] = ()
+    terms: Any = None
     reason: str | None = None
     row: bool = True
     report: bool = False

@@ -39,13 +39,19 @@ class Approval(Struct, frozen=True):
 
 
 class Take(Struct, frozen=True):
-    """What one call asks of the governor. ``limits`` are the definitions, for stores that count by themselves."""
+    """What one call asks of the governor.
+
+    The rest is for stores that count by themselves: ``limits`` are the resource's own, ``every`` those of all resources
+    together, and ``free`` says that a resource without any is known: nothing is counted, and the call goes through.
+    """
 
     resource: str
     subject: str = ""
     cost: int = 1
     names: tuple[str, ...] | None = None
     limits: tuple[Limit, ...] = ()
+    every: tuple[Limit, ...] = ()
+    free: bool = False
 
 
 class Hold(Struct, frozen=True):
@@ -102,6 +108,7 @@ class Record(Struct, frozen=True):
 
     ``version`` grows with every change, ``generation`` with every new execution. ``value`` is what the store's codec
     made of the result; ``None`` means that no result is kept (the encoded form of a result ``None`` is not ``None``).
+    ``attempt`` tells who began the present execution, by the id of its request; ``None``: by the row's own id.
     """
 
     id: str
@@ -131,6 +138,7 @@ class Record(Struct, frozen=True):
     summary: str | None = None
     parent: str | None = None
     correlation: str | None = None
+    attempt: str | None = None
 
 
 Policies = tuple[tuple[str, int, float], ...]
@@ -149,7 +157,17 @@ class BeginResult(Struct, frozen=True):
 
 Condition = Literal["unexpired", "expired", "lapsed"]
 Field = Literal[
-    "value", "failure", "reason", "evidence", "approvals", "policy", "quorum", "payload", "fingerprint", "summary"
+    "value",
+    "failure",
+    "reason",
+    "evidence",
+    "approvals",
+    "policy",
+    "quorum",
+    "payload",
+    "fingerprint",
+    "summary",
+    "attempt",
 ]
 
 

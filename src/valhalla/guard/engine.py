@@ -47,14 +47,27 @@ def perform(guard: Guard, call: Call) -> Steps[Outcome[Any]]:  # noqa: PLR0911, 
     store = guard.store_of(call)
     pause = _PAUSE
     while True:
-        began: BeginResult = yield request if store is None else On(store, request)
+        try:
+            began: BeginResult = yield request if store is None else On(store, request)
+        except BaseException:
+            # a claim inside a transaction is undone with it
+            if store is None:
+                guard.unanswered.begun(request)
+            raise
         record = began.record
         if record is None:
             return rules.refuse(began, call)
         match began.kind:
             case Began.EXECUTE:
                 ended = yield from execute(guard, call, record.id, record.generation, recorder=children, store=store)
+                if guard.unanswered:
+                    yield from guard.unanswered.release()
                 return replace(ended, policies=began.policies) if began.policies else ended
+            case Began.IN_PROGRESS | Began.INDETERMINATE if guard.unanswered and (
+                yield from guard.unanswered.release(record)
+            ):
+                # it was a claim of ours that nobody ran
+                continue
             case Began.IN_PROGRESS:
                 left = call.until - time.monotonic()
                 # an action that calls itself under the same key would wait for itself
@@ -118,17 +131,23 @@ def dispatch(guard: Guard, call: Call, record: Record) -> Steps[Outcome[Any] | N
             patch={"reason": stale},
         )  # fmt: skip
         return None
-    result = yield CasRequest(
-        record.id,
-        _APPROVED,
-        "executing",
-        "dispatch",
-        call.scope.principal,
-        version=record.version,
-        when="unexpired",
-        takes=rules.takes(call),
-        lease=rules.lease(call.declaration, durable=guard.store.durable),
-    )
+    attempt, actor = next(guard.ids), call.scope.principal
+    try:
+        result = yield CasRequest(
+            record.id,
+            _APPROVED,
+            "executing",
+            "dispatch",
+            actor,
+            version=record.version,
+            when="unexpired",
+            takes=rules.takes(call),
+            lease=rules.lease(call.declaration, durable=guard.store.durable),
+            patch={"attempt": attempt},
+        )
+    except BaseException:
+        guard.unanswered.dispatched(record, attempt, actor)
+        raise
     if result.kind == "limited":
         return rules.refuse(BeginResult(Began.LIMITED, None, result.retry_after, result.limit, result.policies), call)
     if not result.done:

@@ -27,6 +27,7 @@ from valhalla.guard.outcome import Outcome, refusal
 from valhalla.guard.people import People, Roles
 from valhalla.guard.quorum import Quorum, parse
 from valhalla.guard.stores.memory import MemoryStore
+from valhalla.guard.unanswered import Unanswered
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid, NotFound
 
@@ -81,6 +82,7 @@ class Guard(Actions, Calling, Judging, People):
         self.ids = Ids()
         self.stop = threading.Event()
         self.roles = roles
+        self.unanswered = Unanswered()
         self._heart = Heart(self.store) if self.store.durable else NoHeart()
         super().__init__()
 
@@ -112,7 +114,7 @@ class Guard(Actions, Calling, Judging, People):
             parent=outer.id,
             until=now + self.patience if scope.deadline is None else scope.deadline,
             approval_until=now + (asked.wait or 0.0),
-            limits=self.definitions(declared),
+            terms=self.terms(declared),
         )
 
     def prepare_blocking(
@@ -172,7 +174,7 @@ class Guard(Actions, Calling, Judging, People):
             parent=record.parent,
             until=0.0,
             approval_until=0.0,
-            limits=self.definitions(declared),
+            terms=self.terms(declared),
         )
 
     # -- what a call needs of the guard --------------------------------------------------------------------------------

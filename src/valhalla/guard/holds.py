@@ -1,18 +1,14 @@
-"""What people and workers do with rows: decide, cancel, settle, dispatch, sweep. Procedures for both drivers."""
+"""What people do with rows: decide, cancel, settle, list. Procedures for both drivers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from valhalla.guard import rules
 from valhalla.guard.contracts import CasRequest, CasResult, Field, Page, Record, Scan, ScanKind, State
-from valhalla.guard.engine import dispatch
-from valhalla.guard.errors import HoldGone, HoldNotFound, UnknownAction
+from valhalla.guard.errors import HoldGone, HoldNotFound
 from valhalla.guard.lifecycle import LIFECYCLE
-from valhalla.guard.outcome import Outcome
 from valhalla.guard.quorum import vote
-from valhalla.guard.reconcile import reconcile
 from valhalla.guard.steps import Steps
 
 if TYPE_CHECKING:
@@ -20,18 +16,9 @@ if TYPE_CHECKING:
 
 _HELD: Final = frozenset({"held"})
 _OPEN: Final = frozenset({"held", "approved"})
+_EXECUTING: Final = frozenset({"executing"})
 _OVER: Final = frozenset({"expired", "cancelled", "superseded", "stale"})
 Settled = Literal["succeeded", "failed", "not_done"]
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What one sweep changed."""
-
-    expired: int = 0
-    lapsed: int = 0
-    reconciled: int = 0
-    purged: int = 0
 
 
 def find(id_: str) -> Steps[Record]:
@@ -116,7 +103,7 @@ def settle(guard: Guard, id_: str, to: Settled, by: str, evidence: str, value: A
     if record.state == "executing":
         # it may have crashed: the store's clock says whether its lease is over
         lapsed: CasResult = yield CasRequest(
-            id_, frozenset({"executing"}), "indeterminate", "lapsed", by, version=record.version, when="lapsed"
+            id_, _EXECUTING, "indeterminate", "lapsed", by, version=record.version, when="lapsed"
         )
         record = lapsed.record or record
     if record.state != "indeterminate":
@@ -135,57 +122,6 @@ def _changed(result: CasResult, to: State) -> Record:
         LIFECYCLE.check(result.record.state, to)
         raise HoldGone(f"the action is {result.record.state}", id=result.record.id)
     return result.record
-
-
-def run_approved(guard: Guard, limit: int, *, strict: bool) -> Steps[list[Outcome[Any]]]:
-    """Execute approved holds from the registry, each once whoever else tries; return their outcomes.
-
-    Raises:
-        UnknownAction: with ``strict``, a hold's action is not registered in this process.
-    """
-    page: Page = yield Scan("approved", limit=limit)
-    outcomes: list[Outcome[Any]] = []
-    for record in page.records:
-        action = guard.find_action(record.name)
-        if action is None:
-            if strict:
-                raise UnknownAction(f"no action {record.name!r} is registered here", id=record.id)
-            continue
-        call = guard.recall(action, record)
-        outcome = yield from dispatch(guard, call, record)
-        if outcome is not None:
-            outcomes.append(outcome)
-    return outcomes
-
-
-def sweep(guard: Guard, limit: int) -> Steps[Swept]:
-    """Let overdue holds expire and lapsed executions be known as such, and ask ``reconcile=`` about them."""
-    expired = lapsed = reconciled = 0
-    page: Page = yield Scan("overdue", limit=limit)
-    for record in page.records:
-        result: CasResult = yield CasRequest(record.id, _OPEN, "expired", "expired", "sweeper", when="expired")
-        expired += result.done
-    page = yield Scan("lapsed", limit=limit)
-    for record in page.records:
-        # who may run again is free to; of the rest nobody knows
-        to: State = "not_done" if record.effect.repeatable else "indeterminate"
-        result = yield CasRequest(
-            record.id,
-            frozenset({"executing"}),
-            to,
-            "lapsed",
-            "sweeper",
-            generation=record.generation,
-            when="lapsed",
-        )
-        lapsed += result.done
-    page = yield Scan("indeterminate", limit=limit)
-    for record in page.records:
-        action = guard.find_action(record.name)
-        if action is not None and action.reconcile is not None:
-            outcome = yield from reconcile(guard, action, record)
-            reconciled += outcome is None or outcome.status != "indeterminate"
-    return Swept(expired, lapsed, reconciled)
 
 
 def listing(kind: ScanKind, name: str | None, principal: str | None, limit: int) -> Steps[tuple[Record, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from valhalla.guard import holds
+from valhalla.guard import holds, working
 from valhalla.guard.contracts import Record, ScanKind
 from valhalla.guard.outcome import Outcome
 from valhalla.guard.steps import Steps, arun, run
@@ -111,19 +111,19 @@ class People:
 
     def dispatch(self, limit: int = 100, *, strict: bool = False) -> list[Outcome[Any]]:
         """Execute approved holds from the registry, each once whoever else tries; a worker calls this in a loop."""
-        return self.drive(holds.run_approved(self._me, limit, strict=strict))
+        return self.drive(working.run_approved(self._me, limit, strict=strict))
 
     async def adispatch(self, limit: int = 100, *, strict: bool = False) -> list[Outcome[Any]]:
         """Async twin of ``dispatch``; sync and async actions."""
-        return await self.adrive(holds.run_approved(self._me, limit, strict=strict))
+        return await self.adrive(working.run_approved(self._me, limit, strict=strict))
 
-    def sweep(self, limit: int = 1000) -> holds.Swept:
+    def sweep(self, limit: int = 1000) -> working.Swept:
         """Expire overdue holds, mark lapsed executions, ask ``reconcile=`` about them."""
-        return self.drive(holds.sweep(self._me, limit))
+        return self.drive(working.sweep(self._me, limit))
 
-    async def asweep(self, limit: int = 1000) -> holds.Swept:
+    async def asweep(self, limit: int = 1000) -> working.Swept:
         """Async twin of ``sweep``."""
-        return await self.adrive(holds.sweep(self._me, limit))
+        return await self.adrive(working.sweep(self._me, limit))
 
     def clear_expired(self, limit: int = 1000) -> int:
         """Drop results and rows that nobody may ask for any more; return how many were touched."""

@@ -40,6 +40,7 @@ from valhalla.kit import redact
 
 if TYPE_CHECKING:
     from valhalla.guard.calls import Call
+    from valhalla.guard.governor.plan import Terms
     from valhalla.guard.stores import Codec
 
 FOREVER: Final = float("inf")
@@ -100,7 +101,8 @@ def takes(call: Call) -> tuple[Take, ...]:
         return ()
     subject = declared.subject_of(call.values, call.args, call.kwargs)
     cost = declared.cost_of(call.values, call.args, call.kwargs)
-    return (Take(declared.resource, subject, cost, declared.names, call.limits),)
+    terms: Terms = call.terms
+    return (Take(declared.resource, subject, cost, declared.names, terms.own, terms.every, terms.known),)
 
 
 def refuse(result: BeginResult, call: Call) -> Outcome[Any]:

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from tests.guard.crash.wire import Wire
 from tests.guard.faces import Face
-from tests.guard.stores.places import PostgresPlace, Verbs
+from tests.guard.stores.places import SCHEMA, PostgresPlace, Verbs
 
-from valhalla.guard import Guard, Indeterminate, InProgress, Unrecorded
+from valhalla.guard import Guard, Indeterminate, InProgress, Unrecorded, rules
 from valhalla.guard.contracts import Began, Scan
 from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.guard.stores.sqlite import SqliteStore
@@ -81,14 +81,38 @@ def test_a_begin_that_gets_no_answer_runs_nothing(face: Face, wire: Wire, place:
     with pytest.raises(Unavailable):
         face.call(act, "1")
     assert face.ran == []
+    # who asked knows that it ran nothing: its claim, if there is one, is given back and made anew
+    assert face.call(act, "1") == "1"
+    assert face.ran == ["1"]
+    assert face.outcome(act, "1").status == "replayed"
+
+
+def test_a_claim_whose_asker_died_unanswered_is_told_as_unknown(place: PostgresPlace, wire: Wire) -> None:
+    ran: list[str] = []
+    dead, alive = Guard(PostgresStore(wire.url, schema=SCHEMA)), Guard(place.make(), patience=0.0)
+    wire.lose_replies = 2
+    with pytest.raises(Unavailable):
+        dead.run("act", ran.append, "1", key="1")
+    dead.close()
     place.age(61)
-    if lost == "lose_requests":
-        assert face.call(act, "1") == "1"
-    else:
-        # it was claimed, and nobody but the dead connection knew that nothing came of it
-        with pytest.raises(Indeterminate):
-            face.call(act, "1")
-    assert face.ran == (["1"] if lost == "lose_requests" else [])
+    with pytest.raises(Indeterminate):
+        alive.run("act", ran.append, "1", key="1")
+    assert ran == []
+
+
+def test_a_dispatch_that_gets_no_answer_is_given_back(
+    face: Face, wire: Wire, place: PostgresPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act = face.action("act", lambda k: face.ran.append(k) or k, key="k", approval="1 of anyone")
+    face.do("approve", face.outcome(act, "1").id, by="ana")
+    monkeypatch.setattr(rules, "takes", lambda call: setattr(wire, "lose_replies", 2) or ())
+    with pytest.raises(Unavailable):
+        face.do("dispatch")
+    monkeypatch.undo()
+    assert face.guard.waiting(kind="all")[0].state == "executing"
+    face.do("sweep")
+    assert face.outcome(act, "1").status == "held", "nothing ran, and what was approved is asked for again"
+    assert face.ran == []
 
 
 @pytest.mark.parametrize("lost", ["lose_requests", "lose_replies"])

@@ -172,10 +172,14 @@ class Verbs:
     def _limit(self, takes: Any) -> None:
         # the memory store has a governor of its own, the others count what the request tells
         if isinstance(self.store, MemoryStore):
+            governor: Any = self.store.governor
             for take in takes:
-                governor: Any = self.store.governor
-                if take.limits and governor.limits_of(take.resource) != take.limits:
+                if take.every and governor.terms_of("*").own != take.every:
+                    governor.set_limit("*", take.every)
+                if (take.limits or take.free) and governor.terms_of(take.resource).own != take.limits:
                     governor.set_limit(take.resource, take.limits)
+                elif take.free and not governor.terms_of(take.resource).known:
+                    governor.set_limit(take.resource, ())
 
     def row(self, state: str, **fields: Any) -> Any:
         """Make a row in ``state`` and return its record."""

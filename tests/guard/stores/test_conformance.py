@@ -24,6 +24,10 @@ def take(*limits: Limit, resource: str = "payment", **fields: Any) -> tuple[Take
     return (Take(resource, limits=limits, **fields),)
 
 
+def left(began: Any) -> dict[str, int]:
+    return {name: units for name, units, _ in began.policies}
+
+
 # -- dedup -------------------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +263,26 @@ def test_only_the_named_limits_are_charged(verbs: Verbs) -> None:
 def test_what_nobody_limited_is_refused(verbs: Verbs) -> None:
     refused = verbs.begin(takes=take(resource="unheard-of"))
     assert (refused.kind, refused.retry_after, refused.limit) == (Began.LIMITED, None, None)
+
+
+def test_what_is_known_to_have_no_limit_goes_through(verbs: Verbs) -> None:
+    for n in range(3):
+        assert verbs.begin(key=f"k{n}", takes=take(resource="free", free=True), report=True).policies == ()
+
+
+def test_limits_of_all_resources_count_them_together(verbs: Verbs) -> None:
+    every = (limit("3/hour", name="all"),)
+    mine = limit("2/hour", name="mine")
+    mail, sms = take(mine, resource="mail", every=every), take(resource="sms", every=every, free=True)
+    assert left(verbs.begin(key="a", takes=mail, report=True)) == {"mine": 1, "all": 2}
+    assert left(verbs.begin(key="b", takes=sms, report=True)) == {"all": 1}
+    assert verbs.begin(key="c", takes=mail).kind is Began.EXECUTE
+    assert verbs.begin(key="d", takes=sms).limit == "all"
+    # another subject has units of its own, here and there
+    both = take(mine, resource="mail", every=every, subject="u2")
+    assert left(verbs.begin(key="e", takes=both, report=True)) == {"mine": 1, "all": 2}
+    only = take(mine, resource="mail", every=every, subject="u2", names=("all",))
+    assert left(verbs.begin(key="f", takes=only, report=True)) == {"all": 1}
 
 
 def test_a_replay_is_not_charged(verbs: Verbs) -> None:

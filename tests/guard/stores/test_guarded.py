@@ -16,18 +16,22 @@ import psycopg
 import pytest
 from tests.guard.faces import ROLES, Face
 from tests.guard.stores.places import SCHEMA, PostgresPlace, SqlitePlace
+from tests.guard.stores.valkey.place import ValkeyPlace
 
-from valhalla.guard import DoneFailed, Guard, KeyReuse, NotDone, StoreRefuses
+from valhalla.guard import DoneFailed, Governor, Guard, KeyReuse, NotDone, StoreRefuses
 from valhalla.guard.contracts import Scan
 from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.guard.stores.sqlite import SqliteStore
+from valhalla.guard.stores.valkey import ValkeyStore
 from valhalla.kernel.problems import Unavailable
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "valkey"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "postgres":
         made: Any = PostgresPlace(request.getfixturevalue("servers").superuser_url)
+    elif request.param == "valkey":
+        made = ValkeyPlace(request.getfixturevalue("servers").endpoints.valkey_url)
     else:
         made = SqlitePlace(tmp_path / "guard.db")
     yield made
@@ -90,8 +94,32 @@ def test_another_process_sees_holds_and_dispatches_them(place: Any, face: Face) 
         face.call(pay, "A-1", 501)
 
 
-def _crowd(kind: str, where: str, log: str, start: Any) -> None:
-    store: Any = SqliteStore(where) if kind == "sqlite" else PostgresStore(where, schema=SCHEMA)
+def test_limits_of_all_resources_and_those_without_any_hold_as_in_memory(place: Any) -> None:
+    governor = Governor({"*": "3/hour", "mail": "2/hour"}, unknown="allow")
+    guard = Guard(place.make(), governor=governor)
+    assert [guard.run("mail", int, n, limit="mail", outcome=True).status for n in range(3)] == [
+        "succeeded", "succeeded", "limited",
+    ]  # fmt: skip
+    assert [guard.run("other", int, n, limit="unheard-of", outcome=True).status for n in range(2)] == [
+        "succeeded", "limited",
+    ]  # fmt: skip
+    guard.close()
+
+
+def _place_of(place: Any) -> tuple[str, str, str]:
+    if isinstance(place, SqlitePlace):
+        return "sqlite", str(place.path), ""
+    return ("valkey", place.url, place.tenant) if isinstance(place, ValkeyPlace) else ("postgres", place.url, "")
+
+
+def _store_at(kind: str, where: str, tenant: str) -> Any:
+    if kind == "valkey":
+        return ValkeyStore(where, tenant=tenant)
+    return SqliteStore(where) if kind == "sqlite" else PostgresStore(where, schema=SCHEMA)
+
+
+def _crowd(kind: str, where: str, tenant: str, log: str, start: Any) -> None:
+    store = _store_at(kind, where, tenant)
     guard = Guard(store, patience=60.0)
 
     @guard.action("act", key="k")
@@ -110,9 +138,8 @@ def _crowd(kind: str, where: str, log: str, start: Any) -> None:
 def test_four_processes_of_threads_run_an_effect_once(place: Any, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(4)
-    kind, where = ("sqlite", str(place.path)) if isinstance(place, SqlitePlace) else ("postgres", place.url)
     log = tmp_path / "log"
-    processes = [context.Process(target=_crowd, args=(kind, where, str(log), start)) for _ in range(4)]
+    processes = [context.Process(target=_crowd, args=(*_place_of(place), str(log), start)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:

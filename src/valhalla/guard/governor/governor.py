@@ -11,12 +11,9 @@ from typing import Literal, Protocol
 from valhalla.guard.governor.clock import steady
 from valhalla.guard.governor.decision import Decision
 from valhalla.guard.governor.errors import BadLimit
-from valhalla.guard.governor.limits import Limit, Limits, as_limits
-from valhalla.guard.governor.plan import AnyTable, Plan, table_of
+from valhalla.guard.governor.limits import EVERY, Limit, Limits, as_limits
+from valhalla.guard.governor.plan import AnyTable, Plan, Terms, table_of
 from valhalla.guard.governor.shards import LINES_ARE_ATOMIC
-
-EVERY = "*"
-"""The resource whose limits apply to all resources, counted together."""
 
 
 class Check(Protocol):
@@ -129,8 +126,11 @@ class Governor:
 
     def limits_of(self, resource: str) -> tuple[Limit, ...]:
         """Return the limits that a take of the resource meets, in order; none for an unknown one."""
-        plan = self._plans.get(resource)
-        return () if plan is None else tuple(table.limit for table in plan.tables)
+        return self.terms_of(resource).limits
+
+    def terms_of(self, resource: str) -> Terms:
+        """Return the same for whoever counts by itself: which are shared by all resources, and what no limit means."""
+        return self._plan(resource).terms
 
     def shadowed(self) -> dict[tuple[str, str], int]:
         """Return how often each shadow limit would have refused, by resource and name."""
@@ -155,7 +155,12 @@ class Governor:
         tables = own if resource == EVERY else (*own, *every)
         lock = self._together if every else threading.RLock() if len(own) > 1 or not LINES_ARE_ATOMIC else None
         return Plan(
-            tables, lock, self._clock, lambda name: self._count(resource, name), known=known or self._unknown == "allow"
+            tables,
+            lock,
+            self._clock,
+            lambda name: self._count(resource, name),
+            known=known or self._unknown == "allow",
+            own=len(own),
         )
 
     def _count(self, resource: str, name: str) -> None:

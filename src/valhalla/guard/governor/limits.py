@@ -13,6 +13,9 @@ from valhalla.guard.governor.errors import BadLimit
 Kind = Literal["exact", "gcra"]
 Scope = Literal["subject", "all"]
 
+EVERY: Final = "*"
+"""The resource whose limits apply to all resources, counted together."""
+
 MAX_CAPACITY: Final = 1_000_000_000
 # eight bytes for each: beyond this a key that is used to the full weighs more than 8 MB
 MAX_EXACT: Final = 1_000_000

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from valhalla.guard.governor.decision import Decision, Policies
 from valhalla.guard.governor.errors import BadTake, UnknownLimit
 from valhalla.guard.governor.gcra import GcraTable
@@ -14,6 +16,19 @@ from valhalla.guard.governor.ring import RingTable
 from valhalla.guard.governor.shards import LINES_ARE_ATOMIC, check_subject
 
 AnyTable = GcraTable | RingTable
+
+
+class Terms(Struct, frozen=True):
+    """What a take of one resource meets: its own limits, those of all resources, and whether it is known at all."""
+
+    own: tuple[Limit, ...] = ()
+    every: tuple[Limit, ...] = ()
+    known: bool = False
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All limits, in the order in which they are taken."""
+        return (*self.own, *self.every)
 
 
 def table_of(limit: Limit, now: float) -> AnyTable:
@@ -35,9 +50,12 @@ class Plan:
         shadowed: Callable[[str], None],
         *,
         known: bool,
+        own: int | None = None,
     ) -> None:
-        """``lock`` is ``None`` for a table that is alone and in no other plan."""
+        """``lock`` is ``None`` for a table that is alone and in no other plan; ``own`` tables are the resource's."""
         self.tables: Final = tuple(tables)
+        limits = tuple(table.limit for table in self.tables)
+        self.terms: Final = Terms(limits[:own], () if own is None else limits[own:], True) if known else Terms()
         self._lock = lock
         self._clock = clock
         self._shadowed = shadowed

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from valhalla.guard.contracts import CasResult, Policies, Take
 from valhalla.guard.governor.errors import BadTake, UnknownLimit
+from valhalla.guard.governor.limits import EVERY, Limit
 from valhalla.guard.governor.rules import interval_of
 from valhalla.guard.governor.shards import check_subject
 from valhalla.kit.redact import storable
@@ -51,16 +52,17 @@ def charges_of(takes: tuple[Take, ...]) -> tuple[Charge, ...] | None:
         check_subject(take.subject)
         if type(take.cost) is not int or take.cost < 1:
             raise BadTake("a cost is a whole number, 1 or more")
-        if not take.limits:
+        if not take.limits and not take.free:
             return None
-        known = [limit.name for limit in take.limits]
+        limits = placed(take)
+        known = [limit.name for _, limit in limits]
         if take.names is not None and not set(take.names).issubset(known):
             raise UnknownLimit("the resource has no limit of one of these names", known=known)
-        for limit in take.limits:
+        for resource, limit in limits:
             if take.names is not None and limit.name not in take.names:
                 continue
             charge = Charge(
-                resource=take.resource,
+                resource=resource,
                 name=limit.name,
                 subject="" if limit.scope == "all" else storable(take.subject),
                 units=take.cost * limit.cost,
@@ -74,6 +76,11 @@ def charges_of(takes: tuple[Take, ...]) -> tuple[Charge, ...] | None:
             before = found.get(place)
             found[place] = charge if before is None else replace(charge, units=charge.units + before.units)
     return tuple(found[place] for place in sorted(found))
+
+
+def placed(take: Take) -> list[tuple[str, Limit]]:
+    """Return the limits that a take meets, each with the resource whose usage it counts."""
+    return [*((take.resource, limit) for limit in take.limits), *((EVERY, limit) for limit in take.every)]
 
 
 def refusal(met: Iterable[Met]) -> CasResult | None:

@@ -87,7 +87,9 @@ class MemoryStore(Shelf):
         if not taken.done:
             self._line("limited", now, request.name, go.id, "denied", request, go.generation)
             return BeginResult(Began.LIMITED, None, taken.retry_after, taken.limit, taken.policies)
-        row = Row(go.id, request.key, request.fingerprint, request.principal, now, Cold.of(request), go.generation)
+        row = Row(
+            go.id, request.key, request.fingerprint, request.principal, now, Cold.of(request, go.id), go.generation
+        )
         if hold is not None:
             row.state = "held"
             row.cold = replace(
@@ -124,7 +126,7 @@ class MemoryStore(Shelf):
                     return False
                 table.pop(key, None)
                 table[key] = row
-        self._index[row.id] = row
+        self._put(row)
         if row.state == "held":
             self._holds[row.principal] += 1
         return True
@@ -154,7 +156,7 @@ class MemoryStore(Shelf):
         row.version += 1
         row.updated_at = now
         row.state = to
-        self._index[row.id] = row
+        self._put(row)
         if row.waiter is not None and to != before:
             row.waiter.set()
             row.waiter = None

@@ -31,10 +31,11 @@ class Cold(Struct, frozen=True):
     summary: str | None = None
     parent: str | None = None
     correlation: str | None = None
+    attempt: str | None = None
 
     @classmethod
-    def of(cls, request: BeginRequest) -> Cold:
-        """Return what ``request`` declares."""
+    def of(cls, request: BeginRequest, id_: str) -> Cold:
+        """Return what ``request`` declares for the row ``id_``."""
         return cls(
             name=request.name,
             effect=request.effect,
@@ -45,6 +46,7 @@ class Cold(Struct, frozen=True):
             policy=request.policy,
             parent=request.parent,
             correlation=request.correlation,
+            attempt=None if id_ == request.id else request.id,
         )
 
     def changed(self, patch: dict[str, Any]) -> Cold:
@@ -56,6 +58,7 @@ class Row(Struct, gc=False):
     """One action. A new execution of it is a new ``Row``, so a stale worker changes only what nobody reads any more.
 
     ``lease_until`` is ``FOREVER`` where the process itself is the lease: what runs in this process has not crashed.
+    ``number`` tells the order of the rows that are found by their id; those that went straight through have none.
     The collector does not look at rows: they are many, and none can be part of a cycle.
     """
 
@@ -73,6 +76,7 @@ class Row(Struct, gc=False):
     value: Any = None
     waiter: Event | None = None
     replaced: bool = False
+    number: int = 0
 
     @property
     def value_until(self) -> float | None:
@@ -127,4 +131,5 @@ class Row(Struct, gc=False):
             summary=cold.summary,
             parent=cold.parent,
             correlation=cold.correlation,
+            attempt=cold.attempt,
         )

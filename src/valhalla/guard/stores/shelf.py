@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from itertools import islice
+from itertools import count, islice
 from typing import Final
 
 from valhalla.guard.contracts import OPEN, Page, Scan
@@ -30,6 +30,7 @@ class Shelf:
         self._tables: dict[str, Table] = {}
         # rows that somebody may ask for by id: all but those that went straight through
         self._index: dict[str, Row] = {}
+        self._numbers = count(1)
         self._since_purge = self._rows_at_purge = 0
 
     def table(self, name: str) -> Table:
@@ -49,6 +50,13 @@ class Shelf:
     def adopt(self, row: Row) -> None:
         """Let a row of the fused path be found by its id: somebody may have to settle it."""
         with self._lock:
+            self._put(row)
+
+    def _put(self, row: Row) -> None:
+        """Let a row be found by its id, behind all others."""
+        if self._index.get(row.id) is not row:
+            self._index.pop(row.id, None)
+            row.number = next(self._numbers)
             self._index[row.id] = row
 
     def scan(self, query: Scan) -> Page:
@@ -66,14 +74,19 @@ class Shelf:
                 row = self.table(query.name or "").get(query.key or "")
                 found = () if row is None or row.gone(now) else (row.record(self.offset, now),)
                 return Page(now + self.offset, found)
-            start = query.after or 0
-            rows = list(islice((r for r in self._rows(query) if _matches(r, query, now)), start, start + query.limit))
-            cursor = start + query.limit if len(rows) == query.limit else None
-            return Page(now + self.offset, tuple(r.record(self.offset, now) for r in rows), cursor=cursor)
+            after, size = query.after or 0, query.limit
+            if query.kind == "all":
+                rows = list(islice((row for row in self._all() if _matches(row, query, now)), after, after + size))
+                cursor = after + size
+            else:
+                # what lapses or waits is found by its id; its number stays, whatever leaves the list meanwhile
+                found = (row for row in self._index.values() if row.number > after and _matches(row, query, now))
+                rows = list(islice(found, size))
+                cursor = rows[-1].number if rows else None
+            records = tuple(row.record(self.offset, now) for row in rows)
+            return Page(now + self.offset, records, cursor=cursor if len(rows) == size else None)
 
-    def _rows(self, query: Scan) -> list[Row]:
-        if query.kind not in ("all", "lapsed"):
-            return list(self._index.values())
+    def _all(self) -> list[Row]:
         seen = {id(row): row for row in self._index.values()}
         for table in list(self._tables.values()):
             seen.update({id(row): row for row in list(table.values())})

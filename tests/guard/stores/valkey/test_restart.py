@@ -61,6 +61,40 @@ async def test_a_begin_on_a_loop_whose_connection_breaks_claims_once(make: Make,
     assert len((await store.ascan(Scan("ledger"))).lines) == 2
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_begin_whose_reply_is_lost_for_good_finds_its_claim_when_it_is_sent_again(
+    make: Make, wire: Wire, first: bool
+) -> None:
+    store = make(wire.url)
+    if not first:
+        before = store.begin(beginning()).record
+        assert before is not None
+        store.cas(ending(before.id, "not_done"))
+    request = beginning()
+    wire.lose_replies = 2
+    with pytest.raises(Unavailable):
+        store.begin(request)
+    again = store.begin(request)
+    assert again.kind is Began.EXECUTE
+    assert again.record is not None
+    assert again.record.generation == (1 if first else 2)
+    (row,) = store.scan(Scan("key", name=request.name, key=request.key)).records
+    assert (row.attempt or row.id) == request.id
+    assert store.begin(beginning()).kind is Began.IN_PROGRESS
+
+
+def test_a_claim_whose_reply_is_lost_for_good_is_given_back(make: Make, wire: Wire) -> None:
+    ran: list[str] = []
+    guard = Guard(make(wire.url), patience=0.0)
+    wire.lose_replies = 2
+    with pytest.raises(Unavailable):
+        guard.run("act", ran.append, "1", key="1", effect="idempotent")
+    assert ran == []
+    guard.run("act", ran.append, "1", key="1", effect="idempotent")
+    assert ran == ["1"]
+    assert [line.event for line in guard.store.scan(Scan("ledger")).lines] == ["begin", "unanswered", "begin", "finish"]
+
+
 def test_an_end_whose_reply_is_lost_twice_is_the_same_end_when_it_is_sent_again(make: Make, wire: Wire) -> None:
     store = make(wire.url)
     record = store.begin(beginning()).record

@@ -58,7 +58,8 @@ BEGIN
     SELECT NULL::text AS kind, NULL::text AS moves INTO told;
     IF op ? 'again' THEN
         -- the connection broke the first time: it may be that it was done and only the answer was lost
-        SELECT * INTO met FROM {schema}.actions x WHERE x.id = a.id AND x.version = 1;
+        SELECT * INTO met FROM {schema}.actions x WHERE x.id = a.id AND x.version = 1
+            OR x.name = a.name AND x.key = wanted AND x.answers AND x.state = 'executing' AND x.cold->>'attempt' = a.id;
         IF FOUND THEN
             RETURN jsonb_build_object('kind', CASE met.state WHEN 'executing' THEN 'execute' ELSE met.state END,
                 'record', {schema}.record(met, at));
@@ -97,7 +98,10 @@ BEGIN
             END IF;
             again := told.id = met.id;
             a.id := told.id; a.generation := told.generation;
-            IF again THEN a.version := met.version + 1; END IF;
+            IF again THEN
+                a.version := met.version + 1;
+                IF a.id <> op->>'id' THEN a.cold := a.cold || jsonb_build_object('attempt', op->>'id'); END IF;
+            END IF;
         END IF;
     END IF;
     IF op->>'verdict' = 'deny' THEN

@@ -45,7 +45,7 @@ def begin(db: sqlite3.Connection, request: BeginRequest, now: float) -> BeginRes
 
 
 def _claim(db: sqlite3.Connection, request: BeginRequest, again: Row | None, go: dedup.Go, now: float) -> BeginResult:
-    cold = replace(Cold.of(request), ttl=seconds(request.ttl), tombstone=seconds(request.tombstone))
+    cold = replace(Cold.of(request, go.id), ttl=seconds(request.ttl), tombstone=seconds(request.tombstone))
     row = Row(go.id, request.key, request.fingerprint, request.principal, now, cold, go.generation, now)
     if request.verdict is Verdict.DENY:
         row.state = "denied"

@@ -66,6 +66,8 @@ class _Row(Struct, array_like=True, frozen=True):
     parent: str | bool
     correlation: str | bool
     shown: str | bool
+    # rows of an earlier release end before
+    attempt: str | bool = False
 
 
 class _Answer(Struct, array_like=True, frozen=True):
@@ -187,6 +189,7 @@ def _record(row: _Row, now: int) -> Record:
         summary=_text(row.summary),
         parent=_text(row.parent),
         correlation=_text(row.correlation),
+        attempt=_text(row.attempt),
     )
 
 
@@ -215,6 +218,7 @@ def _made(request: BeginRequest, id_: str, generation: int, now: float) -> Recor
         summary=None if hold is None else hold.summary,
         parent=request.parent,
         correlation=request.correlation,
+        attempt=None if id_ == request.id else request.id,
     )
 
 

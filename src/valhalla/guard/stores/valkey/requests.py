@@ -21,7 +21,7 @@ _LONGEST: Final = 2**51
 _MICRO: Final = 1_000_000
 _PLACES: Final = {
     "fingerprint": 4, "value": 18, "failure": 19, "reason": 20, "evidence": 21, "policy": 22, "quorum": 23,
-    "approvals": 24, "payload": 25, "summary": 26,
+    "approvals": 24, "payload": 25, "summary": 26, "attempt": 30,
 }  # fmt: skip
 _BLOBS: Final = frozenset({"failure", "quorum", "approvals"})
 

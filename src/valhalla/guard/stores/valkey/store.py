@@ -40,7 +40,8 @@ class ValkeyStore:
 
     A connection that breaks in the middle of a verb is made anew and the verb sent once more: each is marked, so the
     server does it once. If that fails too, the verb raises ``Unavailable``, and an effect whose ``begin`` did is not
-    run; a claim that the server made nevertheless lapses with its lease and is then told as indeterminate.
+    run; a claim that the server made nevertheless is given back by the guard when the server is there again, or, if
+    the process has ended by then, lapses with its lease and is told as indeterminate.
     """
 
     durable = True
@@ -83,7 +84,9 @@ class ValkeyStore:
         """Dedup, policy, limits, claim and ledger line as one step."""
         if request.effect is Effect.IRREVERSIBLE:
             self._vouch(self._check())
-        return answers.began(request, self._run("begin", requests.begin(request, self._ledger)))
+        return answers.began(
+            request, self._run("begin", requests.begin(request, self._ledger), _mark(request.id.encode()))
+        )
 
     def cas(self, request: CasRequest) -> CasResult:
         """Change one row if it still is what the request says."""
@@ -109,7 +112,8 @@ class ValkeyStore:
             self._vouch(await self._acheck())
         body = requests.begin(request, self._ledger)
         # a caller that is cancelled may have claimed: nobody will run the effect, so the claim goes back
-        return answers.began(request, await self._arun("begin", body, orphan=partial(self._give_back, request)))
+        reply = await self._arun("begin", body, _mark(request.id.encode()), partial(self._give_back, request))
+        return answers.began(request, reply)
 
     async def acas(self, request: CasRequest) -> CasResult:
         """Async twin of ``cas``."""
@@ -235,7 +239,11 @@ def _mark_of(request: CasRequest, body: bytes) -> bytes | None:
     """
     if request.generation is None or request.to == "executing":
         return None
-    return blake2b(body, digest_size=8).digest()
+    return _mark(body)
+
+
+def _mark(sent: bytes) -> bytes:
+    return blake2b(sent, digest_size=8).digest()
 
 
 def _dispatches(request: CasRequest) -> bool:

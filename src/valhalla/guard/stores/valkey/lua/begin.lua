@@ -71,6 +71,7 @@ if key or q[11] then
     id, q[3], q[4], q[5], q[6], q[7], q[8], became, generation, 1, ARGV[2], now, now,
     not hold and now + q[12], hold and now + hold[1], q[13], q[14], false, false, q[15], false, q[16],
     hold and hold[3], false, hold and hold[4], hold and hold[5], q[17], q[18], q[22],
+    id ~= q[2] and q[2],
   }
   if key then redis.call('SET', key, id) end
   save(row)
