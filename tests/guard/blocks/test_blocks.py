@@ -366,3 +366,14 @@ class TestGovernorEnforcer:
 
 def test_all_are_names_of_the_package() -> None:
     assert {"DryRunLock", "RetryBackoffManager", "IdempotencyManager", "GovernorEnforcer"} <= set(valhalla.__all__)
+
+
+def test_what_a_lock_runs_may_be_given_by_name() -> None:
+    lock = DryRunLock(dry_run=False)
+    assert lock.execute(action_name="payment", action=lambda cents: cents, cents=5) == 5
+    assert lock.execute("payment", action=lambda cents: cents, cents=6) == 6
+    # given by their place, the names are the action's own
+    assert lock.execute("note", lambda action, action_name: (action, action_name), action=1, action_name=2) == (1, 2)
+    assert DryRunLock().execute(action_name="payment", action=dict)["dry_run"] is True
+    with pytest.raises(TypeError, match="action"):
+        lock.execute("payment")

@@ -7,7 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, overload
 
 from valhalla.guard.blocks.journal import Journal, shown
 from valhalla.guard.errors import BadName
@@ -81,16 +81,35 @@ class DryRunLock:
             return False
         return name in self._reversible or (bool(self._prefixes) and name.startswith(self._prefixes))
 
-    def execute(self, action_name: str, action: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    @overload
+    def execute(self, action_name: str, action: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
+
+    @overload
+    def execute(self, action_name: str, /, *, action: Callable[..., Any], **kwargs: Any) -> Any: ...
+
+    @overload
+    def execute(self, *, action_name: str, action: Callable[..., Any], **kwargs: Any) -> Any: ...
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Call ``action`` and return its value; in a dry run only if it is reversible.
+
+        The first two may be given by name: ``execute(action_name=…, action=…)``. Given by their place, these names are
+        free for the action's own arguments.
 
         What is held answers ``{"dry_run": True, "action": name, "result": None}``. An async action that may run
         gives an awaitable.
 
         Raises:
             PermissionError: held, in strict mode.
+            TypeError: name or action is missing.
             Exception: what the action raised.
         """
+        for name in ("action_name", "action")[len(args) :]:
+            if name not in kwargs:
+                raise TypeError(f"execute() needs {name!r}")
+            args += (kwargs.pop(name),)
+        action_name, action, *rest = args
+        args = tuple(rest)
         log = _canonical(action_name)
         dry_run = self._dry_run
         if dry_run and not self.is_reversible(action_name):
