@@ -59,6 +59,14 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Search:
+    """A text that the key, or one of the named members of the body, must contain in any case of its letters."""
+
+    text: str
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Put(Generic[T]):
     """Create or replace; ``expect_version`` 0 means that the key must be free, ``None`` that any version will do."""
 

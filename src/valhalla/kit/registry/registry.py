@@ -16,7 +16,7 @@ from valhalla.kit.log import correlation_id as current_correlation
 from valhalla.kit.registry import store, timeline
 from valhalla.kit.registry.apply import apply
 from valhalla.kit.registry.codec import Codec, is_key
-from valhalla.kit.registry.contracts import Change, Delete, Difference, Op, Put, Record
+from valhalla.kit.registry.contracts import Change, Delete, Difference, Op, Put, Record, Search
 from valhalla.kit.registry.plan import Edit, Why
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -30,6 +30,7 @@ class Registry(Generic[T]):
     ) -> None:
         """``validate`` raises ``Invalid`` for a value that must not be stored."""
         self.name = name
+        self.type = type_
         self._ledger = ledger
         self._codec = Codec(name, type_, validate)
 
@@ -116,8 +117,9 @@ class Registry(Generic[T]):
         limit: int | None = None,
         cursor: str | None = None,
         where: Mapping[str, Any] | None = None,
+        search: Search | None = None,
     ) -> paging.Page[Record[T]]:
-        """Return records by key; ``where`` names members of the body and what they must equal.
+        """Return records by key; ``where`` names members of the body and what they must equal (a list: contain).
 
         Raises:
             Invalid: the cursor was not made here.
@@ -125,9 +127,20 @@ class Registry(Generic[T]):
         size = paging.clamp(limit)
         position = paging.decode(cursor)
         after = None if position is None else paging.text(position, "key")
-        rows = store.page(conn, self.name, after=after, limit=size + 1, where=where or {})
+        rows = store.page(conn, self.name, after=after, limit=size + 1, where=where or {}, search=search)
         items = tuple(self.record(row) for row in rows[:size])
         return paging.Page(items, paging.encode({"key": items[-1].key}) if len(rows) > size else None)
+
+    def count(
+        self, conn: Connection, *, where: Mapping[str, Any] | None = None, search: Search | None = None, most: int
+    ) -> int | None:
+        """Return how many records ``page`` would list in all, ``None`` for more than ``most``."""
+        found = store.count(conn, self.name, where=where or {}, search=search, most=most + 1)
+        return None if found > most else found
+
+    def lock(self, conn: Connection) -> int:
+        """Become the only writer until the transaction ends, to read before one writes; return the revision."""
+        return store.lock(conn, self.name)
 
     def history(
         self, conn: Connection, key: str | None = None, *, limit: int | None = None, cursor: str | None = None
@@ -173,9 +186,18 @@ class Registry(Generic[T]):
         return found if before <= after else [Difference(d.key, d.after, d.before) for d in found]
 
     def rollback(
-        self, conn: Connection, to_revision: int, *, actor: str, reason: str | None = None, dry_run: bool = False
+        self,
+        conn: Connection,
+        to_revision: int,
+        *,
+        actor: str,
+        key: str | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
     ) -> list[Change]:
-        """Make the records as they were at a revision, as new changes; history keeps what is undone.
+        """Make the records (or that of one ``key``) as they were at a revision, as new changes.
+
+        History keeps what is undone.
 
         Raises:
             NotFound: there is no such revision yet.
@@ -186,7 +208,7 @@ class Registry(Generic[T]):
         timeline.require(conn, self.name, to_revision, to_revision, head)
         edits = [
             Edit(d.key, None if d.before is None else self._codec.recheck(d.key, d.before), None)
-            for d in timeline.differences(conn, self.name, to_revision, head)
+            for d in timeline.differences(conn, self.name, to_revision, head, key)
         ]
         reason = reason or f"rollback to revision {to_revision}"
         return self._apply(conn, edits, actor=actor, reason=reason, dry_run=dry_run)

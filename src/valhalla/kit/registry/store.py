@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.engine import Connection, RowMapping
 
-from valhalla.kit.registry.contracts import Change
+from valhalla.kit.registry.contracts import Change, Search
 from valhalla.kit.registry.tables import changes, heads, records
 
 CHANNEL: Final = "valhalla_changes"
@@ -65,15 +65,35 @@ def load(conn: Connection, name: str) -> tuple[int, Sequence[RowMapping]]:
 
 
 def page(
-    conn: Connection, name: str, *, after: str | None, limit: int, where: Mapping[str, Any]
+    conn: Connection,
+    name: str,
+    *,
+    after: str | None,
+    limit: int,
+    where: Mapping[str, Any],
+    search: Search | None,
 ) -> Sequence[RowMapping]:
     """Return records in the order of their keys whose bodies have the given members."""
-    query = sa.select(records).where(records.c.registry == name).order_by(records.c.key).limit(limit)
+    query = sa.select(records).where(*_wanted(name, where, search)).order_by(records.c.key).limit(limit)
     if after is not None:
         query = query.where(records.c.key > after)
-    if where:
-        query = query.where(records.c.body.contains(dict(where)))
     return conn.execute(query).mappings().all()
+
+
+def count(conn: Connection, name: str, *, where: Mapping[str, Any], search: Search | None, most: int) -> int:
+    """Count such records, up to ``most``: a large registry is not gone through for a number nobody reads."""
+    some = sa.select(sa.literal(1)).select_from(records).where(*_wanted(name, where, search)).limit(most).subquery()
+    return conn.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+
+
+def _wanted(name: str, where: Mapping[str, Any], search: Search | None) -> list[sa.ColumnElement[bool]]:
+    wanted = [records.c.registry == name]
+    if where:
+        wanted.append(records.c.body.contains(dict(where)))
+    if search is not None:
+        texts = [records.c.key.collate("default"), *(records.c.body[member].astext for member in search.members)]
+        wanted.append(sa.or_(*(text.icontains(search.text, autoescape=True) for text in texts)))
+    return wanted
 
 
 def write(conn: Connection, edits: Sequence[Change], final: Mapping[str, Change], created: Mapping[str, Any]) -> None:
@@ -138,13 +158,14 @@ def oldest(conn: Connection, name: str) -> int | None:
     return conn.scalar(sa.select(sa.func.min(changes.c.revision)).where(changes.c.registry == name))
 
 
-def between(conn: Connection, name: str, low: int, high: int) -> Sequence[tuple[str, Any, Any]]:
-    """Return (key, body at ``low``, body at ``high``) of every key that was written in between."""
+def between(conn: Connection, name: str, low: int, high: int, key: str | None) -> Sequence[tuple[str, Any, Any]]:
+    """Return (key, body at ``low``, body at ``high``) of every key (or the one) that was written in between."""
+    one = [] if key is None else [changes.c.key == key]
     span = (
         sa.select(
             changes.c.key, sa.func.min(changes.c.revision).label("first"), sa.func.max(changes.c.revision).label("last")
         )
-        .where(changes.c.registry == name, changes.c.revision > low, changes.c.revision <= high)
+        .where(changes.c.registry == name, changes.c.revision > low, changes.c.revision <= high, *one)
         .group_by(changes.c.key)
     ).subquery()
     first, last = changes.alias(), changes.alias()

@@ -28,9 +28,9 @@ def change_of(row: RowMapping) -> Change:
     )
 
 
-def differences(conn: Connection, name: str, low: int, high: int) -> list[Difference]:
-    """Return the keys whose records differ between two revisions, ``low`` first."""
-    found = [Difference(key, before, after) for key, before, after in store.between(conn, name, low, high)]
+def differences(conn: Connection, name: str, low: int, high: int, only: str | None = None) -> list[Difference]:
+    """Return the keys (or the ``only`` one) whose records differ between two revisions, ``low`` first."""
+    found = [Difference(key, before, after) for key, before, after in store.between(conn, name, low, high, only)]
     return [d for d in found if (d.before is None) != (d.after is None) or members(d.before, d.after)]
 
 
