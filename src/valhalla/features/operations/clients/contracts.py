@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-SCOPES: Final = frozenset({"admin", "sandbox:read", "sandbox:write", "audit:read"})
+SCOPES: Final = frozenset({"admin", "sandbox:read", "sandbox:write", "audit:read", "holds:read", "holds:approve"})
+ROLE: Final = re.compile(r"role:[A-Za-z0-9_.:-]{1,60}")
+"""A scope that opens no route: it says which quorums its holder may approve for (``role:finance``)."""
 
 
 class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

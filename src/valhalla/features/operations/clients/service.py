@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from valhalla.features.operations.clients import rules
-from valhalla.features.operations.clients.contracts import SCOPES, ApiClient, IssuedKey
+from valhalla.features.operations.clients.contracts import ROLE, SCOPES, ApiClient, IssuedKey
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.ids import new_id
 from valhalla.kernel.principal import SYSTEM, Principal
@@ -67,9 +67,9 @@ class ClientService:
             Invalid: a scope is unknown, the owner's form is wrong, or the expiry has passed.
         """
         principal.require("admin")
-        unknown = sorted(set(scopes) - SCOPES)
+        unknown = sorted(scope for scope in set(scopes) - SCOPES if ROLE.fullmatch(scope) is None)
         if unknown or not scopes:
-            raise Invalid(f"scopes are {', '.join(sorted(SCOPES))}", unknown=unknown)
+            raise Invalid(f"scopes are {', '.join(sorted(SCOPES))} and role:<name>", unknown=unknown)
         if _OWNER.fullmatch(owner) is None:
             raise Invalid("an owner is 1 to 63 characters of a-z, 0-9, '_', '.' and '-', a letter first")
         now = self._clock.now()

@@ -55,6 +55,13 @@ CREATE TABLE IF NOT EXISTS {schema}.lines (
     reason text
 );
 
+-- how far the control plane has carried the lines into its ledger
+CREATE TABLE IF NOT EXISTS {schema}.carried (
+    alone boolean PRIMARY KEY DEFAULT true CHECK (alone),
+    seq bigint NOT NULL
+);
+INSERT INTO {schema}.carried (seq) VALUES (0) ON CONFLICT DO NOTHING;
+
 -- tat and step belong to a GCRA limit, total to an exact one: all units it ever gave
 CREATE TABLE IF NOT EXISTS {schema}.buckets (
     resource text NOT NULL,
