@@ -32,6 +32,7 @@ from valhalla.work import (
     submit,
     submit_many,
 )
+from valhalla.work.turn import look_after_names
 
 NEVER = Retry(attempts=1)
 
@@ -414,13 +415,43 @@ async def test_a_job_that_no_worker_knows_is_held_until_one_does(db: Database) -
         return "ran"
 
     made = await db.run(submit, newer, "new")
-    async with working(db, older):
-        held = await ended(db, made.id)
-        assert held.status == "held"
-        assert held.error is not None
-        assert "new" in held.error["detail"]
+    await db.run(look_after_names, older, patience=0.0)
+    held = await db.run(read, made.id)
+    assert held.status == "held"
+    assert held.error is not None
+    assert "new" in held.error["detail"]
+    assert await rows(db) == 0
+    events = await db.run(lambda conn: conn.execute(sa.text("SELECT type, data FROM valhalla.events")).all())
+    assert [(event.type, event.data["id"], event.data["name"]) for event in events] == [("job.held", made.id, "new")]
     async with working(db, newer):
         assert (await ended(db, made.id, ("succeeded",))).result == "ran"
+
+
+@pytest.mark.parametrize("queue", [Queue(name="shared"), Queue(name="shared", concurrency=4)], ids=["free", "limited"])
+async def test_programs_with_different_jobs_share_a_queue(db: Database, queue: Queue) -> None:
+    """Each worker runs its own program's jobs; nothing is held, and nobody is told so."""
+    ours, theirs = Jobs([queue]), Jobs([queue])
+
+    @ours.job("ours", queue="shared")
+    async def mine() -> str:
+        return "ours"
+
+    @theirs.job("theirs", queue="shared")
+    async def other() -> str:
+        return "theirs"
+
+    async with working(db, ours), working(db, theirs):
+        await db.run(look_after_names, ours, patience=None)
+        await db.run(look_after_names, theirs, patience=None)
+        made = [
+            (one.id, name)
+            for jobs, name in ((ours, "ours"), (theirs, "theirs"))
+            for one in await db.run(submit_many, jobs, [Request(name=name)] * 5)
+        ]
+        for key, name in made:
+            job = await ended(db, key)
+            assert (job.status, job.result, job.attempts, job.crashes) == ("succeeded", name, 0, 0)
+    assert await db.run(lambda conn: conn.scalar(sa.text("SELECT count(*) FROM valhalla.events"))) == 0
 
 
 async def test_stopping_lets_short_jobs_finish_and_hands_long_ones_back(db: Database) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -35,12 +35,30 @@ class Rate(msgspec.Struct, frozen=True):
     seconds: float
 
 
+def own_lane(queue: str, name: str) -> str:
+    """Return the lane of one kind of jobs; the name of a queue holds no colon."""
+    return f"{queue}:{name}"
+
+
 class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for all jobs of one queue over all workers, which must agree on it. ``concurrency`` 0: no limit."""
 
     name: str = "default"
     concurrency: int = 0
     rate: Rate | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether its jobs share seats or a rate, and so must wait in one lane."""
+        return self.concurrency > 0 or self.rate is not None
+
+    def lane(self, name: str) -> str:
+        """Return where jobs called ``name`` wait in this queue."""
+        return self.name if self.is_limited else own_lane(self.name, name)
+
+    def lanes(self, names: Iterable[str]) -> list[str]:
+        """Return where a worker that knows ``names`` looks: also where a program put them that knows no limits."""
+        return [self.name, *(own_lane(self.name, name) for name in names)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,8 @@ over all workers, jobs of dead workers. Not its manager: that completes jobs by 
 frozen worker would remove the job under the one that took it over.
 
 A row of the queue names a job by ``dedupe_key``, which is unique among rows that wait or are taken. An entrypoint of
-pgqueuer is a queue of ours.
+pgqueuer is a lane of ours: a queue that has limits, whose seats all its jobs share, or else a queue and the name of a
+job, so that a worker takes what it knows and nothing else.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ CHANNEL: Final = "ch_pgqueuer"
 LOST_RACES: Final = ("23505", "40P01")
 """SQLSTATEs of a claim that another worker's claim beat to the last seat of a limited queue."""
 
-_PUT: Final = sa.text(
+LINE_UP: Final = (
     f"INSERT INTO {SCHEMA}.pgqueuer (priority, entrypoint, execute_after, dedupe_key, status)"  # noqa: S608
-    " SELECT r.priority, r.queue, now() + make_interval(secs => r.delay), r.id, 'queued'"
-    " FROM jsonb_to_recordset(:rows) AS r(id text, queue text, priority int, delay float8) ORDER BY r.id"
+    " SELECT priority, coalesce(lane, queue), run_at, id, 'queued' FROM made"
     " ON CONFLICT (dedupe_key) WHERE status IN ('queued', 'picked') AND dedupe_key IS NOT NULL DO NOTHING"
-).bindparams(sa.bindparam("rows", type_=JSONB))
+)
+"""Lines up the records of a common table ``made``, in the statement that makes them; workers wake at the commit."""
+
 _LIVE: Final = "status IN ('queued', 'picked') AND dedupe_key = ANY(:ids)"
 _REMOVE: Final = sa.text(f"DELETE FROM {SCHEMA}.pgqueuer WHERE {_LIVE}").bindparams(  # noqa: S608
     sa.bindparam("ids", type_=ARRAY(sa.Text))
@@ -51,17 +53,29 @@ _LOCK: Final = sa.text(
     f"SELECT 1 FROM {SCHEMA}.pgqueuer WHERE {_LIVE} ORDER BY dedupe_key FOR UPDATE"  # noqa: S608
 ).bindparams(sa.bindparam("ids", type_=ARRAY(sa.Text)))
 # never by worker alone: a claim whose answer was lost must not be kept alive by a worker that knows nothing of it
+# In one order with those who lock; who has a row locked is alive, or about to take it out.
 _BEAT: Final = sa.text(
-    f"UPDATE {SCHEMA}.pgqueuer SET heartbeat = clock_timestamp() WHERE {_LIVE} AND queue_manager_id = :worker"  # noqa: S608
+    f"UPDATE {SCHEMA}.pgqueuer SET heartbeat = clock_timestamp() WHERE id IN (SELECT id FROM {SCHEMA}.pgqueuer"  # noqa: S608
+    f" WHERE {_LIVE} AND queue_manager_id = :worker ORDER BY dedupe_key FOR UPDATE SKIP LOCKED)"
 ).bindparams(sa.bindparam("worker", type_=sa.Uuid()), sa.bindparam("ids", type_=ARRAY(sa.Text)))
 _NEXT: Final = sa.text(
     f"SELECT extract(epoch FROM min(execute_after) - clock_timestamp())::float8 FROM {SCHEMA}.pgqueuer"  # noqa: S608
-    " WHERE status = 'queued' AND entrypoint = ANY(:queues) AND execute_after > now()"
-).bindparams(sa.bindparam("queues", type_=ARRAY(sa.Text)))
-_WAITING: Final = sa.text(
-    f"SELECT entrypoint, count(*) FROM {SCHEMA}.pgqueuer WHERE status = 'queued' GROUP BY 1"  # noqa: S608
+    " WHERE status = 'queued' AND entrypoint = ANY(:lanes) AND execute_after > now()"
+).bindparams(sa.bindparam("lanes", type_=ARRAY(sa.Text)))
+# from one lane to the next over the index, however many jobs wait in each
+_LANES: Final = sa.text(
+    f"WITH RECURSIVE l AS ((SELECT entrypoint FROM {SCHEMA}.pgqueuer WHERE status = 'queued'"  # noqa: S608
+    " ORDER BY entrypoint LIMIT 1) UNION ALL"
+    f" SELECT (SELECT q.entrypoint FROM {SCHEMA}.pgqueuer AS q WHERE q.status = 'queued'"
+    " AND q.entrypoint > l.entrypoint ORDER BY q.entrypoint LIMIT 1) FROM l WHERE l.entrypoint IS NOT NULL)"
+    " SELECT entrypoint FROM l WHERE entrypoint IS NOT NULL"
 )
-_PRUNE: Final = sa.text(f"DELETE FROM {SCHEMA}.pgqueuer_log WHERE created < now() - interval '1 hour'")  # noqa: S608
+_LEFT: Final = sa.text(
+    f"SELECT dedupe_key FROM {SCHEMA}.pgqueuer WHERE status = 'queued' AND entrypoint = ANY(:lanes)"  # noqa: S608
+    " AND execute_after < now() - make_interval(secs => :patience)"
+    " ORDER BY dedupe_key LIMIT :most FOR UPDATE SKIP LOCKED"
+).bindparams(sa.bindparam("lanes", type_=ARRAY(sa.Text)))
+_CLOCK: Final = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
 
 
 @lru_cache(maxsize=1)
@@ -94,25 +108,20 @@ def warm() -> None:
     _builder()
 
 
-def put(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Line up jobs, each a row of ``id``, ``queue``, ``priority``, ``delay`` (seconds); workers wake at the commit."""
-    if rows:
-        conn.execute(_PUT, {"rows": list(rows)})
+def claim(conn: Connection, lanes: Mapping[str, int], worker: UUID, *, most: int, stale: float | None) -> list[str]:
+    """Take up to ``most`` jobs for ``worker`` from ``lanes`` (lane → concurrency over all workers, 0: no limit).
 
-
-def claim(conn: Connection, queues: Mapping[str, int], worker: UUID, *, most: int, stale: float) -> list[str]:
-    """Take up to ``most`` jobs for ``worker`` from ``queues`` (name → concurrency over all workers, 0: no limit).
-
-    Jobs come highest priority first, among them those whose worker gave no sign of life for ``stale`` seconds.
+    Jobs come highest priority first, among them those whose worker gave no sign of life for ``stale`` seconds (None:
+    what others have is left alone).
     Runs on asyncpg only. An error of ``LOST_RACES`` means that there was nothing to take after all.
     """
     query = _builder().build_dequeue_query(
         batch_size=most,
-        entrypoints=cast("list[Any]", list(queues)),
-        concurrency_limits=list(queues.values()),
+        entrypoints=cast("list[Any]", list(lanes)),
+        concurrency_limits=list(lanes.values()),
         queue_manager_id=cast("Any", worker),
         global_concurrency_limit=None,
-        heartbeat_timeout=timedelta(seconds=stale),
+        heartbeat_timeout=timedelta(days=36_500) if stale is None else timedelta(seconds=stale),
     )
     return [row.dedupe_key for row in conn.exec_driver_sql(query.sql, query.args)]
 
@@ -139,16 +148,21 @@ def again(conn: Connection, delays: Mapping[str, float]) -> None:
         conn.execute(_AGAIN, {"rows": [{"id": key, "delay": delay} for key, delay in delays.items()]})
 
 
-def next_due(conn: Connection, queues: Sequence[str]) -> float | None:
+def next_due(conn: Connection, lanes: Sequence[str]) -> float | None:
     """Return the seconds until the next delayed job becomes due."""
-    return conn.scalar(_NEXT, {"queues": list(queues)})
+    return conn.scalar(_NEXT, {"lanes": list(lanes)})
 
 
-def waiting(conn: Connection) -> dict[str, int]:
-    """Return how many jobs wait in each queue."""
-    return {row[0]: row[1] for row in conn.execute(_WAITING)}
+def lanes(conn: Connection) -> list[str]:
+    """Return the lanes in which a job waits."""
+    return list(conn.scalars(_LANES))
 
 
-def prune(conn: Connection) -> None:
-    """Drop what the dequeue statement logs; nothing reads it."""
-    conn.execute(_PRUNE)
+def left(conn: Connection, lanes: Sequence[str], *, patience: float, most: int) -> list[str]:
+    """Lock and return jobs that have been due in these lanes for ``patience`` seconds, and nobody took them."""
+    return list(conn.scalars(_LEFT, {"lanes": list(lanes), "patience": patience, "most": most})) if lanes else []
+
+
+def clock(conn: Connection) -> float:
+    """Return the database's clock, in seconds since the epoch: who is silent for too long is decided by it."""
+    return conn.execute(_CLOCK).scalar_one()

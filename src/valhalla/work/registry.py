@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
 
@@ -15,6 +15,50 @@ from valhalla.work.errors import BadArguments, UnknownJob
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Kind(Protocol):
+    """What a submitter must know of a job."""
+
+    @property
+    def queue(self) -> str:
+        """The queue that it waits in."""
+        ...
+
+    @property
+    def lane(self) -> str:
+        """Where it waits in the engine."""
+        ...
+
+    @property
+    def timeout(self) -> float | None:
+        """The seconds that an attempt may take."""
+        ...
+
+    def plain(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``args`` checked and in their JSON form.
+
+        Raises:
+            BadArguments: they do not fit, or have no JSON form.
+        """
+        ...
+
+
+class Known(Protocol):
+    """Which jobs can be submitted: those of this program (``Jobs``), or those that some worker runs (``Kinds``)."""
+
+    def known(self, name: str) -> Kind:
+        """Return what ``name`` is registered as.
+
+        Raises:
+            UnknownJob: it is not.
+        """
+        ...
+
+    @property
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        ...
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """A registered function. ``context`` is the name of the parameter that gets the ``JobContext``, if one does."""
 
@@ -22,6 +66,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     call: Callable[..., Any]
     is_async: bool
     queue: str
+    lane: str
     retry: Retry
     timeout: float | None
     parameters: type[msgspec.Struct]
@@ -38,6 +83,14 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
         except msgspec.ValidationError as error:
             raise BadArguments(f"{self.name}: {error}", job=self.name) from error
         return {field: getattr(values, field) for field in self.parameters.__struct_fields__}
+
+    def schema(self) -> dict[str, Any]:
+        """Describe the parameters as JSON Schema does, as far as they have such a form."""
+        try:
+            _, parts = msgspec.json.schema_components([self.parameters])
+        except TypeError:
+            return {}
+        return {key: value for key, value in parts["Arguments"].items() if key in ("properties", "required")}
 
     def plain(self, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``args`` checked and in their JSON form.
@@ -62,6 +115,7 @@ class Jobs:
         for queue in self.queues.values():
             if queue.rate is not None and not 1 <= queue.rate.count <= 1000:
                 raise ValueError(f"the rate of queue {queue.name!r} must count 1 to 1000 jobs")
+            _check(queue.name)
         self._definitions: dict[str, Definition] = {}
 
     def job(
@@ -84,18 +138,20 @@ class Jobs:
         def register(function: F) -> F:
             if name in self._definitions:
                 raise ValueError(f"the job name {name!r} is taken")
+            _check(queue)
             parameters, context = _parameters(name, function)
+            waits_in = self.queues.setdefault(queue, Queue(name=queue))
             self._definitions[name] = Definition(
                 name=name,
                 call=function,
                 is_async=inspect.iscoroutinefunction(function),
                 queue=queue,
+                lane=waits_in.lane(name),
                 retry=retry or Retry(),
                 timeout=timeout,
                 parameters=parameters,
                 context=context,
             )
-            self.queues.setdefault(queue, Queue(name=queue))
             return function
 
         return register
@@ -115,14 +171,27 @@ class Jobs:
         return definition
 
     @property
-    def used_queues(self) -> list[str]:
-        """The queues that a registered job waits in: a worker looks at no other, whose jobs it could only hold."""
-        return sorted({definition.queue for definition in self._definitions.values()})
+    def used_queues(self) -> dict[str, Queue]:
+        """The queues that a registered job waits in: a worker looks at no other."""
+        return {name: self.queues[name] for name in sorted({one.queue for one in self._definitions.values()})}
+
+    def lanes(self, queue: Queue) -> list[str]:
+        """Return where a worker of this program looks for the queue's jobs."""
+        return queue.lanes([one.name for one in self._definitions.values() if one.queue == queue.name])
+
+    def __iter__(self) -> Iterator[Definition]:
+        """Go through what is registered."""
+        return iter(self._definitions.values())
 
     @property
     def names(self) -> list[str]:
         """Every registered name, sorted."""
         return sorted(self._definitions)
+
+
+def _check(queue: str) -> None:
+    if ":" in queue:
+        raise ValueError(f"the name of a queue holds no colon: {queue!r}")
 
 
 def _parameters(name: str, function: Callable[..., Any]) -> tuple[type[msgspec.Struct], str | None]:

@@ -36,6 +36,13 @@ class Attempt:
         self._call: asyncio.Future[Any] | None = None
         self._why: Why | None = None
 
+    def unbegun(self) -> Ended:
+        """Say how it ended without having been called: back into line, or cancelled."""
+        if self._why == "cancelled":
+            effect = "none" if self.job.attempts == self.job.crashes == 0 else "unknown"
+            return self._ended("cancelled", effect=effect)
+        return self._ended("queued")
+
     def end(self, why: Why) -> None:
         """Ask the function to end: an async one is interrupted, a sync one sees it in its context."""
         if self._why is None:
@@ -49,6 +56,8 @@ class Attempt:
 
     async def run(self) -> Ended | None:
         """Call it and say how it ended; ``None``: it goes on although it was asked to end, so nothing can be said."""
+        if self._why is not None:
+            return self.unbegun()
         with correlated(self.job.correlation_id):
             try:
                 args = self._definition.arguments(self.job.args)
@@ -60,8 +69,6 @@ class Attempt:
                 self._call = asyncio.create_task(self._on_loop(args))
             else:
                 self._call = _in_thread(lambda: self._definition.call(**args), self.job.name)
-            if self._why is not None:
-                self._interrupt()
             done, _ = await asyncio.wait({self._call}, timeout=self.job.timeout)
             if not done:
                 return await self._out_of_time(self._call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
+from uuid import UUID
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
@@ -18,13 +19,13 @@ _BATCH: Final = 500
 
 
 class Settling:
-    """Writes outcomes until the last one is written. ``taken`` is set whenever some were."""
+    """Writes outcomes until the last one is written."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, worker: UUID) -> None:
         self._db = db
+        self._worker = worker
         self._waiting: list[tuple[Ended, Callable[[], None]]] = []
         self._wake = asyncio.Event()
-        self.taken = asyncio.Event()
 
     def add(self, ended: Ended, then: Callable[[], None]) -> None:
         """Write ``ended`` soon and call ``then`` when it is written, or was refused."""
@@ -46,7 +47,6 @@ class Settling:
                 await self._write([ended for ended, _ in batch])
                 for _, then in batch:
                     then()
-                self.taken.set()
         finally:
             closing.cancel()
 
@@ -58,12 +58,13 @@ class Settling:
         backoff = Backoff(0.1, 2.0)
         while True:
             try:
-                taken = await self._db.run(give_back, batch)
+                taken = await self._db.run(give_back, self._worker, batch)
             except Unavailable as problem:
                 # kept until it can be said: whoever took a job over meanwhile makes the fence refuse it
                 _log.warning("outcomes of jobs wait for the database", count=len(batch), error=problem.detail)
             except Exception as error:  # noqa: BLE001 - one bad outcome must not hold up the others
                 if len(batch) > 1:
+                    _log.warning("outcomes are written one by one", count=len(batch), error=str(error)[:500])
                     for one in batch:
                         await self._write([one])
                     return

@@ -23,29 +23,35 @@ _ids: Final = sa.bindparam("ids", type_=ARRAY(sa.Text))
 _rows: Final = sa.bindparam("rows", type_=JSONB)
 
 _INSERT: Final = sa.text(
-    "INSERT INTO valhalla.jobs (id, name, queue, status, args, priority, dedup_key, correlation_id, timeout, run_at)"
-    " SELECT r.id, r.name, r.queue, 'queued', r.args, r.priority, r.dedup_key, r.correlation_id, r.timeout,"
+    "WITH made AS (INSERT INTO valhalla.jobs"  # noqa: S608
+    " (id, name, queue, lane, status, args, priority, dedup_key, correlation_id, timeout, run_at)"
+    " SELECT r.id, r.name, r.queue, r.lane, 'queued', r.args, r.priority, r.dedup_key, r.correlation_id, r.timeout,"
     " now() + make_interval(secs => r.delay)"
-    " FROM ROWS FROM (jsonb_to_recordset(:rows) AS (id text, name text, queue text, args jsonb, priority int,"
-    " dedup_key text, correlation_id text, timeout float8, delay float8)) WITH ORDINALITY"
-    " AS r(id, name, queue, args, priority, dedup_key, correlation_id, timeout, delay, place)"
+    " FROM ROWS FROM (jsonb_to_recordset(:rows) AS (id text, name text, queue text, lane text, args jsonb,"
+    " priority int, dedup_key text, correlation_id text, timeout float8, delay float8)) WITH ORDINALITY"
+    " AS r(id, name, queue, lane, args, priority, dedup_key, correlation_id, timeout, delay, place)"
     # one order for all, so that two batches with the same keys wait for each other and not in a circle
     " ORDER BY r.name, r.dedup_key, r.place"
     " ON CONFLICT (name, dedup_key) WHERE dedup_key IS NOT NULL AND status IN ('queued', 'running', 'held') DO NOTHING"
-    " RETURNING id"
+    f" RETURNING id, queue, lane, priority, run_at), lined AS ({engine.LINE_UP}) SELECT id FROM made"
 ).bindparams(_rows)
 _OPEN: Final = sa.text(
-    "SELECT id FROM valhalla.jobs WHERE name = :name AND dedup_key = :dedup_key"
-    " AND status IN ('queued', 'running', 'held')"
-)
+    "SELECT j.name, j.dedup_key, j.id FROM valhalla.jobs AS j"
+    " JOIN jsonb_to_recordset(:rows) AS r(name text, dedup_key text) USING (name, dedup_key)"
+    " WHERE j.status IN ('queued', 'running', 'held')"
+).bindparams(_rows)
 # who was running when its worker died is counted; a suspect waits for its turn, so that it is not blamed for another
+#
+# The commit is not waited for: the outcome's is, which makes this one durable too. Were it lost with the server, the
+# job would be taken again, and the fence, which knows the worker as well, would refuse the first one's outcome.
 _BEGIN: Final = sa.text(
     "UPDATE valhalla.jobs AS j SET generation = j.generation + 1, worker = :worker,"  # noqa: S608
     " crashes = j.crashes + (j.status = 'running')::int,"
     " started_at = clock_timestamp(),"
     f" status = CASE WHEN j.crashes + (j.status = 'running')::int >= {SUSPECT} THEN 'queued' ELSE 'running' END"
+    " FROM (SELECT set_config('synchronous_commit', CASE WHEN :durable THEN 'on' ELSE 'off' END, true)) AS quick"
     f" WHERE j.id = ANY(:ids) AND j.status IN ('queued', 'running') RETURNING {_COLUMNS}"
-).bindparams(_ids, sa.bindparam("worker", type_=sa.Uuid()))
+).bindparams(_ids, sa.bindparam("durable", type_=sa.Boolean), sa.bindparam("worker", type_=sa.Uuid()))
 _START: Final = sa.text(
     "UPDATE valhalla.jobs SET status = 'running', started_at = clock_timestamp()"
     " WHERE id = :id AND generation = :generation AND status = 'queued' RETURNING id"
@@ -56,7 +62,7 @@ _SETTLE: Final = sa.text(
     " status = CASE WHEN r.status = 'queued' AND j.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE r.status END,"
     " effect = CASE WHEN r.status = 'queued' AND j.cancel_requested_at IS NOT NULL THEN 'unknown' ELSE r.effect END,"
     " result = r.result, error = r.error, progress = coalesce(r.progress, j.progress), worker = NULL,"
-    " attempts = j.attempts + r.failed::int,"
+    " attempts = j.attempts + r.failed::int, crashes = greatest(j.crashes, 0),"
     # what is in line again belongs to nobody: an outcome that is still under way must find the fence moved
     " generation = j.generation + (r.status = 'queued')::int,"
     " run_at = CASE WHEN r.status = 'queued' THEN now() + make_interval(secs => r.delay) ELSE j.run_at END,"
@@ -64,9 +70,12 @@ _SETTLE: Final = sa.text(
     " THEN NULL ELSE clock_timestamp() END"
     " FROM jsonb_to_recordset(:rows) AS r(id text, generation int, status text, result jsonb, error jsonb, effect text,"
     " progress jsonb, failed bool, delay float8)"
-    " WHERE j.id = r.id AND j.generation = r.generation AND j.status IN ('queued', 'running')"
-    " RETURNING j.id, j.status, j.name, j.error, j.correlation_id"
-).bindparams(_rows)
+    " WHERE j.id = r.id AND j.generation = r.generation AND j.worker = :worker AND j.status IN ('queued', 'running')"
+    " RETURNING j.id, j.status, j.name, j.queue, j.error, j.correlation_id"
+).bindparams(_rows, sa.bindparam("worker", type_=sa.Uuid()))
+_FORGIVE: Final = sa.text(
+    "UPDATE valhalla.jobs SET crashes = crashes - 1 WHERE id = ANY(:ids) AND worker = :worker AND status = 'running'"
+).bindparams(_ids, sa.bindparam("worker", type_=sa.Uuid()))
 _PROGRESS: Final = sa.text(
     "UPDATE valhalla.jobs AS j SET progress = r.progress"
     " FROM jsonb_to_recordset(:rows) AS r(id text, generation int, progress jsonb)"
@@ -76,15 +85,23 @@ _ASKED: Final = sa.text(
     "SELECT id FROM valhalla.jobs WHERE id = ANY(:ids) AND cancel_requested_at IS NOT NULL"
 ).bindparams(_ids)
 _REPLAY: Final = sa.text(
-    "UPDATE valhalla.jobs AS j SET status = 'queued', attempts = 0, crashes = 0, generation = j.generation + 1,"  # noqa: S608
-    " error = NULL, effect = NULL, result = NULL, progress = NULL, finished_at = NULL, cancel_requested_at = NULL,"
-    " run_at = clock_timestamp()"
-    f" WHERE j.id = :id AND j.status IN ('dead', 'cancelled', 'held') RETURNING {_COLUMNS}"
+    "WITH made AS (UPDATE valhalla.jobs AS j SET status = 'queued', attempts = 0, crashes = 0,"  # noqa: S608
+    " generation = j.generation + 1, worker = NULL,"
+    " error = NULL, effect = NULL, result = NULL, progress = NULL, started_at = NULL, finished_at = NULL,"
+    " cancel_requested_at = NULL, run_at = clock_timestamp()"
+    f" WHERE j.id = :id AND j.status IN ('dead', 'cancelled', 'held') RETURNING lane, {_COLUMNS}),"
+    f" lined AS ({engine.LINE_UP}) SELECT {_COLUMNS} FROM made AS j"
 )
 _RELEASE: Final = sa.text(
-    "UPDATE valhalla.jobs SET status = 'queued', error = NULL, run_at = clock_timestamp()"
-    " WHERE status = 'held' AND name = ANY(:names) RETURNING id, queue, priority"
+    "WITH made AS (UPDATE valhalla.jobs SET status = 'queued', error = NULL, run_at = clock_timestamp()"  # noqa: S608
+    " WHERE status = 'held' AND name = ANY(:names) RETURNING id, queue, lane, priority, run_at),"
+    f" lined AS ({engine.LINE_UP}) SELECT count(*) FROM made"
 ).bindparams(sa.bindparam("names", type_=ARRAY(sa.Text)))
+_HOLD: Final = sa.text(
+    "UPDATE valhalla.jobs SET status = 'held', worker = NULL, generation = generation + 1,"
+    " error = jsonb_build_object('code', 'unknown-job', 'detail', 'no worker knows the job ' || name)"
+    " WHERE id = ANY(:ids) AND status = 'queued' RETURNING id, status, name, queue, error, correlation_id"
+).bindparams(_ids)
 _STARTS: Final = sa.text("SELECT starts FROM valhalla.job_starts WHERE queue = :queue FOR UPDATE SKIP LOCKED")
 _RECENT: Final = sa.text(
     "SELECT count(*), extract(epoch FROM min(s) + make_interval(secs => :seconds) - clock_timestamp())::float8"
@@ -100,18 +117,26 @@ _STARTED: Final = sa.text(
 
 
 def insert(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Write new records; return the ids of those whose dedup key was free."""
+    """Write and line up new records; return the ids of those whose dedup key was free."""
     return set(conn.scalars(_INSERT, {"rows": list(rows)}))
 
 
-def open_id(conn: Connection, name: str, dedup_key: str) -> str | None:
-    """Return the unfinished job that has the key."""
-    return conn.scalar(_OPEN, {"name": name, "dedup_key": dedup_key})
+def open_ids(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return the unfinished jobs that have the keys of ``rows``, by name and key."""
+    wanted = [{"name": row["name"], "dedup_key": row["dedup_key"]} for row in rows]
+    return {(row.name, row.dedup_key): row.id for row in conn.execute(_OPEN, {"rows": wanted})}
 
 
-def begin(conn: Connection, ids: Sequence[str], worker: UUID) -> list[Job]:
+def begin(conn: Connection, ids: Sequence[str], worker: UUID, *, durable: bool) -> list[Job]:
     """Give claimed jobs to ``worker`` with a new generation; suspects stay ``queued`` until ``start``."""
-    return [_job(row) for row in conn.execute(_BEGIN, {"ids": list(ids), "worker": worker}).mappings()]
+    parameters = {"ids": list(ids), "worker": worker, "durable": durable}
+    return [_job(row) for row in conn.execute(_BEGIN, parameters).mappings()]
+
+
+def generations(conn: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Return who began each job last, as far as a fence can tell."""
+    rows = conn.execute(sa.select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(ids)))
+    return {row.id: row.generation for row in rows}
 
 
 def start(conn: Connection, job: Job) -> bool:
@@ -119,9 +144,19 @@ def start(conn: Connection, job: Job) -> bool:
     return conn.scalar(_START, {"id": job.id, "generation": job.generation}) is not None
 
 
-def settle(conn: Connection, ended: Sequence[Ended]) -> list[RowMapping]:
-    """Write outcomes; return what was taken: an outcome of an older generation is refused."""
-    return list(conn.execute(_SETTLE, {"rows": msgspec.to_builtins(ended)}).mappings())
+def settle(conn: Connection, worker: UUID, ended: Sequence[Ended]) -> list[RowMapping]:
+    """Write ``worker``'s outcomes; return what was taken: one of an older generation, or of another, is refused."""
+    return list(conn.execute(_SETTLE, {"rows": msgspec.to_builtins(ended), "worker": worker}).mappings())
+
+
+def hold(conn: Connection, ids: Sequence[str]) -> list[RowMapping]:
+    """Hold waiting jobs whose names nobody knows; return those that were."""
+    return list(conn.execute(_HOLD, {"ids": list(ids)}).mappings())
+
+
+def forgive(conn: Connection, worker: UUID, ids: Sequence[str]) -> None:
+    """Note that ``worker`` ends in peace while it runs these: whoever takes them over will count a death too many."""
+    conn.execute(_FORGIVE, {"worker": worker, "ids": list(ids)})
 
 
 def set_progress(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -142,15 +177,25 @@ def get(conn: Connection, id: str, *, lock: bool = False) -> Job | None:  # noqa
     return None if row is None else _job(row)
 
 
-def find(conn: Connection, *, statuses: Iterable[str], name: str | None, after: str | None, limit: int) -> list[Job]:
-    """Return records by id, of some states (none: of every), after the id ``after``."""
-    query = sa.select(*(jobs.c[field] for field in _FIELDS)).order_by(jobs.c.id).limit(limit)
+def find(
+    conn: Connection,
+    *,
+    statuses: Iterable[str] = (),
+    name: str | None = None,
+    queue: str | None = None,
+    before: str | None = None,
+    limit: int,
+) -> list[Job]:
+    """Return records, newest first, of some states (none: of every), older than the id ``before``."""
+    query = sa.select(*(jobs.c[field] for field in _FIELDS)).order_by(jobs.c.id.desc()).limit(limit)
     if statuses := list(statuses):
         query = query.where(jobs.c.status.in_(statuses))
     if name is not None:
         query = query.where(jobs.c.name == name)
-    if after is not None:
-        query = query.where(jobs.c.id > after)
+    if queue is not None:
+        query = query.where(jobs.c.queue == queue)
+    if before is not None:
+        query = query.where(jobs.c.id < before)
     return [_job(row) for row in conn.execute(query).mappings()]
 
 
@@ -176,9 +221,9 @@ def replay(conn: Connection, id: str) -> Job | None:  # noqa: A002
     return None if row is None else _job(row)
 
 
-def release(conn: Connection, names: Sequence[str]) -> list[RowMapping]:
+def release(conn: Connection, names: Sequence[str]) -> int:
     """Let jobs go on that were held because no worker knew their names."""
-    return list(conn.execute(_RELEASE, {"names": list(names)}).mappings())
+    return conn.execute(_RELEASE, {"names": list(names)}).scalar_one()
 
 
 def allowance(conn: Connection, queue: str, rate: Rate) -> tuple[int, float | None]:
@@ -204,7 +249,6 @@ def prune(conn: Connection, older_than: timedelta, *, limit: int = 10_000) -> in
     """Remove jobs that finished longer ago than ``older_than`` (dead ones stay, somebody may replay them)."""
     border = sa.func.clock_timestamp() - older_than
     old = sa.select(jobs.c.id).where(jobs.c.finished_at < border, jobs.c.status != "dead").limit(limit)
-    engine.prune(conn)
     return conn.execute(sa.delete(jobs).where(jobs.c.id.in_(old))).rowcount
 
 

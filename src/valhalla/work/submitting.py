@@ -8,12 +8,12 @@ from typing import Any, Final
 import sqlalchemy.exc
 from sqlalchemy.engine import Connection
 
-from valhalla.kernel.ids import new_id
 from valhalla.kit.log import correlation_id
 from valhalla.work import engine, store
 from valhalla.work.contracts import Job, Request, Submitted
 from valhalla.work.errors import BadArguments, NoSuchJob, NotReplayable
-from valhalla.work.registry import Jobs
+from valhalla.work.ids import job_ids
+from valhalla.work.registry import Known
 from valhalla.work.values import UnstorableError, plain
 
 _TRIES: Final = 5
@@ -23,7 +23,7 @@ _MAX_KEY: Final = 512
 
 def submit(
     conn: Connection,
-    jobs: Jobs,
+    jobs: Known,
     name: str,
     args: Mapping[str, Any] | None = None,
     *,
@@ -42,15 +42,16 @@ def submit(
     return submit_many(conn, jobs, [request])[0]
 
 
-def submit_many(conn: Connection, jobs: Jobs, requests: Sequence[Request]) -> list[Submitted]:
-    """Submit several jobs, all or none, in two statements; return one answer for each, in order.
+def submit_many(conn: Connection, jobs: Known, requests: Sequence[Request]) -> list[Submitted]:
+    """Submit several jobs, all or none, in one statement; return one answer for each, in order.
 
     Raises:
         UnknownJob: nothing is registered under a name.
         BadArguments: arguments do not fit.
     """
     correlation = correlation_id()
-    rows = [_row(jobs, request, correlation) for request in requests]
+    ids = job_ids(len(requests))
+    rows = [_row(jobs, request, id, correlation) for request, id in zip(requests, ids, strict=True)]  # noqa: A001
     answers: dict[int, Submitted] = {}
     open_rows = dict(enumerate(rows))
     # the job that had the key may finish between the two looks: then the key is free again
@@ -58,11 +59,12 @@ def submit_many(conn: Connection, jobs: Jobs, requests: Sequence[Request]) -> li
         if not open_rows:
             break
         made = store.insert(conn, list(open_rows.values()))
-        engine.put(conn, [row for row in open_rows.values() if row["id"] in made])
+        taken = [row for row in open_rows.values() if row["id"] not in made]
+        others = store.open_ids(conn, taken) if taken else {}
         for index, row in list(open_rows.items()):
             if row["id"] in made:
                 answers[index] = Submitted(row["id"], True)
-            elif (other := store.open_id(conn, row["name"], row["dedup_key"])) is not None:
+            elif (other := others.get((row["name"], row["dedup_key"]))) is not None:
                 answers[index] = Submitted(other, False)
             else:
                 continue
@@ -121,7 +123,6 @@ def replay(conn: Connection, id: str) -> Job:  # noqa: A002
         raise NotReplayable("an unfinished job has its dedup key", id=id) from error
     if job is None:
         raise NotReplayable(f"it is {read(conn, id).status}", id=id)
-    engine.put(conn, [{"id": job.id, "queue": job.queue, "priority": job.priority, "delay": 0.0}])
     return job
 
 
@@ -136,7 +137,7 @@ def read(conn: Connection, id: str) -> Job:  # noqa: A002
     return job
 
 
-def _row(jobs: Jobs, request: Request, correlation: str | None) -> dict[str, Any]:
+def _row(jobs: Known, request: Request, id: str, correlation: str | None) -> dict[str, Any]:  # noqa: A002
     definition = jobs.known(request.name)
     _check(request)
     try:
@@ -144,9 +145,10 @@ def _row(jobs: Jobs, request: Request, correlation: str | None) -> dict[str, Any
     except UnstorableError as error:
         raise BadArguments(f"{request.name}: {error}", job=request.name) from error
     return {
-        "id": new_id(),
+        "id": id,
         "name": request.name,
         "queue": definition.queue,
+        "lane": definition.lane,
         "args": args,
         "priority": request.priority,
         "dedup_key": request.dedup_key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -14,12 +15,13 @@ from valhalla.kit.db import Database, sqlstate
 from valhalla.kit.listening import listening
 from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
-from valhalla.work import engine, store, turn
-from valhalla.work.contracts import Ended, Job
+from valhalla.work import engine, kinds, store, turn
+from valhalla.work.contracts import Ended
 from valhalla.work.pulse import Pulse
 from valhalla.work.registry import Jobs
-from valhalla.work.rules import SUSPECT
+from valhalla.work.rules import SUSPECT, Tides
 from valhalla.work.running import Attempt
+from valhalla.work.seats import Seats
 from valhalla.work.settling import Settling
 
 _log = get_logger("work")
@@ -40,40 +42,44 @@ class Worker:
         stale: float = 3.0,
         poll: float = 1.0,
         grace: float = 10.0,
+        hold_after: float = 10.0,
         keep_for: timedelta = timedelta(days=7),
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         """``concurrency`` jobs at most run here at once.
 
         In seconds: a sign of life every ``beat``, a worker without one for ``stale`` is dead to others, ``poll`` bounds
-        what a missed wake-up costs, and at the end jobs have ``grace`` to finish. Finished jobs are forgotten after
+        what a missed wake-up costs, and at the end jobs have ``grace`` to finish. A job that has been due for
+        ``hold_after``, and that no live worker knows, is held. Finished jobs are forgotten after
         ``keep_for``, dead ones never. ``alive`` is called about every ``poll`` while it can take jobs or is full.
         """
         self.id = uuid4()
         self._db = db
         self._jobs = jobs
-        self._concurrency = concurrency
         self._beat = beat
         self._stale = stale
         self._poll = poll
         self._grace = grace
         self._keep_for = keep_for
         self._alive = alive
-        self._attempts: dict[str, Attempt] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._seats = Seats(concurrency, self._attempt)
         self._one_suspect = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._settling = Settling(db)
+        self._settling = Settling(db, self.id)
+        self._tides = Tides(min(1.0, stale))
+        self._rescued = 0.0
+        self._hold_after = hold_after
+        self._shares_seats = any(queue.is_limited for queue in jobs.used_queues.values())
         self.last_error: str | None = None
 
     def status(self) -> dict[str, Any]:
         """Describe the worker for ``/ready``."""
-        return {"id": str(self.id), "running": len(self._attempts), "error": self.last_error}
+        return {"id": str(self.id), "running": len(self._seats.attempts), "error": self.last_error}
 
     @property
     def is_idle(self) -> bool:
         """Whether no job's function is under way here."""
-        return not self._attempts
+        return not self._seats.attempts
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then let jobs finish or hand them back. A lost database is waited for."""
@@ -82,7 +88,7 @@ class Worker:
         pulse = Pulse(
             self._db,
             self.id,
-            lambda: list(self._attempts.values()),
+            lambda: list(self._seats.attempts.values()),
             lambda ids: loop.call_soon_threadsafe(self._end, ids) and None,
             every=self._beat,
         )
@@ -100,23 +106,23 @@ class Worker:
             finished.set()
             # outcomes that are still to be written are worth waiting for, though not for ever
             _, late = await asyncio.wait(helpers, timeout=self._grace)
-            for task in (*late, *self._tasks):
+            for task in (*late, *self._seats.tasks):
                 task.cancel()
-            await asyncio.gather(*helpers, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*helpers, *self._seats.tasks, return_exceptions=True)
             pulse.stop()
 
     async def _serve(self, stop: asyncio.Event) -> None:
         backoff = Backoff(0.2, 5.0)
         while not stop.is_set():
-            free = self._concurrency - len(self._attempts)
-            if free <= 0:
+            self._hand_back(self._seats.overdue())
+            if (wanted := self._seats.wanted) == 0:
                 self._alive()
-                await first_of(stop, self._settling.taken, seconds=self._poll)
-                self._settling.taken.clear()
+                self._seats.freed.clear()
+                await first_of(stop, self._seats.freed, seconds=0.1 if self._seats.has_waiting else self._poll)
                 continue
             self._wake.clear()
             try:
-                due = await self._take(free)
+                due = await self._take(wanted)
                 self.last_error = None
                 self._alive()
                 backoff.reset()
@@ -126,24 +132,41 @@ class Worker:
                 await first_of(stop, seconds=backoff.next())
                 continue
             if due is None or due > 0:
-                await first_of(stop, self._wake, seconds=self._poll if due is None else min(due, self._poll))
+                pause = self._poll if due is None else min(due, self._poll)
+                await first_of(stop, self._wake, seconds=min(pause, 0.1) if self._seats.has_waiting else pause)
 
-    async def _take(self, free: int) -> float | None:
+    async def _take(self, most: int) -> float | None:
         """Take and begin jobs; return the seconds until more are due, 0 when there may be more at once."""
-        mine = frozenset(key for key, attempt in self._attempts.items() if not attempt.over)
+        stale = await self._patience()
+        mine = {key: attempt.job.generation for key, attempt in self._seats.attempts.items()}
         try:
-            jobs, due = await self._db.run(turn.take, self._jobs, self.id, most=free, stale=self._stale, mine=mine)
+            jobs, due = await self._db.run(turn.take, self._jobs, self.id, most=most, stale=stale, mine=mine)
         except Exception as error:
             if sqlstate(error) in engine.LOST_RACES:
                 return 0.05
             raise
         for job in jobs:
-            definition = self._jobs.known(job.name)
-            attempt = self._attempts[job.id] = Attempt(job, definition)
-            task = asyncio.create_task(self._attempt(attempt), name=f"job-{job.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return 0.0 if len(jobs) == free else due
+            self._seats.add(Attempt(job, self._jobs.known(job.name)))
+        return 0.0 if len(jobs) == most else due
+
+    async def _patience(self) -> float | None:
+        """Return the seconds of silence that mean death, now and then; mostly nobody is asked for."""
+        now = time.monotonic()
+        if now - self._rescued < 0.9 * self._poll:
+            return None
+        self._rescued = now
+        return self._stale if self._tides.look(await self._db.read(engine.clock), now, most=self._stale / 2) else None
+
+    def _hand_back(self, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            self._give_back(attempt, attempt.unbegun())
+
+    def _give_back(self, attempt: Attempt, ended: Ended | None) -> None:
+        attempt.over = True
+        if ended is None:
+            self._seats.leave(attempt.job)
+        else:
+            self._settling.add(ended, lambda: self._seats.leave(attempt.job))
 
     async def _attempt(self, attempt: Attempt) -> None:
         ended: Ended | None = None
@@ -156,39 +179,34 @@ class Worker:
                 ended = await attempt.run()
         except Exception:  # noqa: BLE001 - not the job's fault: it goes to whom it is stale for
             _log.exception("a job could not be run", job=attempt.job.id)
-        attempt.over = True
-        if ended is None:
-            self._forget(attempt.job)
-        else:
-            self._settling.add(ended, lambda: self._forget(attempt.job))
-
-    def _forget(self, job: Job) -> None:
-        current = self._attempts.get(job.id)
-        if current is not None and current.job.generation == job.generation:
-            del self._attempts[job.id]
-            self._settling.taken.set()
+        self._give_back(attempt, ended)
 
     def _end(self, ids: Iterable[str]) -> None:
         for key in ids:
-            if (attempt := self._attempts.get(key)) is not None:
+            if (attempt := self._seats.attempts.get(key)) is not None:
                 attempt.end("cancelled")
 
     async def _drain(self) -> None:
         """Let what runs finish, then hand back what can be handed back."""
         deadline = time.monotonic() + self._grace
-        while self._tasks and time.monotonic() < deadline:
-            await asyncio.wait(set(self._tasks), timeout=deadline - time.monotonic())
-        for attempt in list(self._attempts.values()):
+        self._hand_back(self._seats.overdue(everything=True))
+        while (tasks := self._seats.tasks) and time.monotonic() < deadline:
+            await asyncio.wait(tasks, timeout=deadline - time.monotonic())
+        for attempt in list(self._seats.attempts.values()):
             attempt.end("stopping")
-        if self._tasks:
+        if tasks := self._seats.tasks:
             # a thread that does not look at its context ends with the process, and others take its job over
-            await asyncio.wait(set(self._tasks), timeout=2.0)
+            await asyncio.wait(tasks, timeout=2.0)
+        if ids := [key for key, attempt in self._seats.attempts.items() if not attempt.over]:
+            # that its worker was stopped is not the job's fault
+            with contextlib.suppress(Unavailable):
+                await self._db.run(store.forgive, self.id, ids)
 
     async def _listen(self, stop: asyncio.Event) -> None:
         backoff = Backoff(0.2, 5.0)
         while not stop.is_set():
             try:
-                async with listening(self._db, engine.CHANNEL, lambda _: self._wake.set()) as link:
+                async with listening(self._db, engine.CHANNEL, self._hear) as link:
                     backoff.reset()
                     self._wake.set()
                     while not await first_of(stop, link.lost, seconds=_SWEEP):
@@ -197,13 +215,22 @@ class Worker:
                 _log.warning("the worker hears of new jobs by asking only", error=problem.detail)
             await first_of(stop, seconds=backoff.next())
 
+    def _hear(self, payload: str) -> None:
+        # what was taken out frees seats of a limited queue, and is nothing to an unlimited one
+        if self._shares_seats or '"delete"' not in payload:
+            self._wake.set()
+
     async def _sweep(self, stop: asyncio.Event) -> None:
         pruned = 0.0
+        # by the database's clock a worker may look silent that lives: all have named their jobs again by then
+        tides = Tides(self._hold_after)
         while True:
             try:
-                await self._db.run(turn.release_held, self._jobs)
+                trusted = tides.look(await self._db.read(engine.clock), time.monotonic(), most=_SWEEP)
+                await self._db.run(turn.look_after_names, self._jobs, patience=self._hold_after if trusted else None)
                 if time.monotonic() - pruned > _PRUNE:
                     await self._db.run(store.prune, self._keep_for)
+                    await self._db.run(kinds.prune)
                     pruned = time.monotonic()
             except Unavailable:
                 pass  # the loop that takes jobs says so
