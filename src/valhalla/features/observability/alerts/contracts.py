@@ -47,7 +47,7 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """All occurrences with one fingerprint. ``count`` and ``first_at`` are of all times, ``opened_at`` of this episode."""
+    """All occurrences with one fingerprint: ``count`` and ``first_at`` of all times, ``opened_at`` of this episode."""
 
     id: str
     fingerprint: str

@@ -109,3 +109,14 @@ def spill(overflowing: Group, group: Group) -> None:
     overflowing.severity = alerting.worse(overflowing.severity, group.severity)
     overflowing.last_at = max(overflowing.last_at, group.last_at)
     overflowing.context = {"last": {"name": group.name, "title": group.title, "labels": dict(group.labels)}}
+
+
+def merge(groups: Iterable[Group]) -> dict[str, Group]:
+    """Return one group per fingerprint; of equal ones the later comes later."""
+    merged: dict[str, Group] = {}
+    for group in groups:
+        if (earlier := merged.get(group.fingerprint)) is None:
+            merged[group.fingerprint] = group
+        else:
+            earlier.join(group)
+    return merged

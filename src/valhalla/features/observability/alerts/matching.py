@@ -15,7 +15,6 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from valhalla.features.observability.alerts.contracts import Alert, Matcher, Silence
 from valhalla.features.observability.alerts.errors import BadMatcher
-from valhalla.kernel.alerting import Severity
 
 _LONGEST: Final = 1000
 _MOST: Final = 50
@@ -97,14 +96,14 @@ def _unquoted(text: str) -> str:
         raise BadMatcher(f"{text[:80]!r} is no quoted text") from error
 
 
-def labels_of(name: str, severity: Severity, source: str, fingerprint: str, labels: Mapping[str, str]) -> dict[str, str]:
-    """Return what matchers see of an alert; its own labels go before those that are always there."""
-    return {"alertname": name, "severity": severity, "source": source, **labels, "fingerprint": fingerprint}
+def labels_of(alert: Alert) -> dict[str, str]:
+    """Return an alert's labels as others know it by; its own go before those that every alert has."""
+    return {"alertname": alert.name, "severity": alert.severity, "source": alert.source, **alert.labels}
 
 
 def seen(alert: Alert) -> dict[str, str]:
-    """Return what matchers see of a stored alert."""
-    return labels_of(alert.name, alert.severity, alert.source, alert.fingerprint, alert.labels)
+    """Return what matchers see of an alert."""
+    return {**labels_of(alert), "fingerprint": alert.fingerprint}
 
 
 class Silences:

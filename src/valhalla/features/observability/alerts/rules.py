@@ -94,7 +94,9 @@ class Governed:
     escalate_at: datetime | None
 
 
-def govern(groups: Iterable[Group], rules: RuleSet, thresholds: Thresholds, now: datetime) -> tuple[list[Governed], int]:
+def govern(
+    groups: Iterable[Group], rules: RuleSet, thresholds: Thresholds, now: datetime
+) -> tuple[list[Governed], int]:
     """Apply the operator's rules; return what is to be written, and how many occurrences were muted."""
     kept: list[Governed] = []
     muted = 0
@@ -129,6 +131,7 @@ class Subscriptions:
 
     def __init__(self, subscriptions: Mapping[str, AlertSubscription]) -> None:
         self._each = [(key, Pattern(one.pattern), one) for key, one in sorted(subscriptions.items())]
+        self.keys = tuple(key for key, _, _ in self._each)
 
     def interested(self, name: str, severity: Severity, told: Told) -> Sequence[str]:
         """Return the keys of the subscriptions that an alert concerns."""
