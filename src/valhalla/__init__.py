@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from valhalla.blocks.alert_system import AlertSystem
+    from valhalla.blocks.scheduler_heartbeat import SchedulerHeartbeat
     from valhalla.blocks.worker_process import WorkerProcess
     from valhalla.guard.blocks.dry_run_lock import DryRunLock
     from valhalla.guard.blocks.governor_enforcer import GovernorEnforcer
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from valhalla.sdk.opened import OpenSandbox
 
 __all__ = [
+    "AlertSystem",
     "ApiProblem",
     "AsyncClient",
     "Client",
@@ -32,12 +35,14 @@ __all__ = [
     "OpenSandbox",
     "RetryBackoffManager",
     "Sandbox",
+    "SchedulerHeartbeat",
     "Unreachable",
     "ValhallaError",
     "WorkerProcess",
 ]
 
 _FROM: Final = {
+    "AlertSystem": "valhalla.blocks.alert_system",
     "ApiProblem": "valhalla.sdk.errors",
     "AsyncClient": "valhalla.sdk.aclient",
     "Client": "valhalla.sdk.client",
@@ -48,6 +53,7 @@ _FROM: Final = {
     "OpenSandbox": "valhalla.sdk.opened",
     "RetryBackoffManager": "valhalla.guard.blocks.retry_backoff_manager",
     "Sandbox": "valhalla.sdk.models",
+    "SchedulerHeartbeat": "valhalla.blocks.scheduler_heartbeat",
     "Unreachable": "valhalla.sdk.errors",
     "ValhallaError": "valhalla.sdk.errors",
     "WorkerProcess": "valhalla.blocks.worker_process",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valhalla.kernel.problems import Conflict, Forbidden, Invalid, Problem
+from valhalla.kernel.problems import Conflict, Forbidden, Invalid, NotFound, Problem
 
 
 class WorkerNotRunning(Conflict):
@@ -76,3 +76,11 @@ class NotInitialized(Conflict):
     code = "orchestrator-not-initialized"
     title = "The orchestrator is not initialized"
     help = "Call initialize() first, or use it in a 'with' block."
+
+
+class NoSuchAlert(NotFound):
+    """There is no alert of this id, or it was forgotten."""
+
+    code = "no-such-alert-here"
+    title = "There is no such alert in this process"
+    help = "get_alerts() lists those that are remembered."
