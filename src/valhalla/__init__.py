@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from valhalla.blocks.alert_system import AlertSystem
     from valhalla.blocks.scheduler_heartbeat import SchedulerHeartbeat
+    from valhalla.blocks.structured_logger import StructuredLogger
     from valhalla.blocks.worker_process import WorkerProcess
     from valhalla.guard.blocks.dry_run_lock import DryRunLock
     from valhalla.guard.blocks.governor_enforcer import GovernorEnforcer
@@ -36,6 +37,7 @@ __all__ = [
     "RetryBackoffManager",
     "Sandbox",
     "SchedulerHeartbeat",
+    "StructuredLogger",
     "Unreachable",
     "ValhallaError",
     "WorkerProcess",
@@ -54,6 +56,7 @@ _FROM: Final = {
     "RetryBackoffManager": "valhalla.guard.blocks.retry_backoff_manager",
     "Sandbox": "valhalla.sdk.models",
     "SchedulerHeartbeat": "valhalla.blocks.scheduler_heartbeat",
+    "StructuredLogger": "valhalla.blocks.structured_logger",
     "Unreachable": "valhalla.sdk.errors",
     "ValhallaError": "valhalla.sdk.errors",
     "WorkerProcess": "valhalla.blocks.worker_process",

@@ -62,6 +62,13 @@ class TestBatch1:
         with WorkerProcess() as worker:
             id_ = worker.submit_job("x", lambda **given: given, job_name="a", func="b")
             assert worker.wait(id_, PATIENCE)["result"] == {"job_name": "a", "func": "b"}
+            for id_ in (
+                worker.submit_job(job_name="x", func=lambda **given: given, n=1),
+                worker.submit_job("x", func=lambda **given: given, n=1),
+            ):
+                assert worker.wait(id_, PATIENCE)["result"] == {"n": 1}
+            with pytest.raises(TypeError, match="func"):
+                worker.submit_job("x")  # type: ignore[call-overload]
 
 
 class TestStates:

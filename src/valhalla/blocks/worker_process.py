@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from valhalla.blocks.crew import Crew, Hand, Watch
 from valhalla.blocks.errors import WorkerNotRunning, WorkerQueueFull
@@ -121,14 +121,31 @@ class WorkerProcess:
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
-    def submit_job(self, job_name: str, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> str:
+    @overload
+    def submit_job(self, job_name: str, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> str: ...
+
+    @overload
+    def submit_job(self, job_name: str, /, *, func: Callable[..., Any], **kwargs: Any) -> str: ...
+
+    @overload
+    def submit_job(self, *, job_name: str, func: Callable[..., Any], **kwargs: Any) -> str: ...
+
+    def submit_job(self, *args: Any, **kwargs: Any) -> str:
         """Put ``func(*args, **kwargs)`` into the queue and return the job's id.
+
+        The first two may be given by name: ``submit_job(job_name=…, func=…)``. Given by their place, these names are
+        free for the function's own arguments.
 
         Raises:
             WorkerNotRunning: it was not started, or was stopped.
             WorkerQueueFull: ``max_pending`` jobs wait.
+            TypeError: name or function is missing.
         """
-        return self.submit(job_name, func, args, kwargs)
+        for name in ("job_name", "func")[len(args) :]:
+            if name not in kwargs:
+                raise TypeError(f"submit_job() needs {name!r}")
+            args += (kwargs.pop(name),)
+        return self.submit(args[0], args[1], args[2:], kwargs)
 
     def submit(
         self,
