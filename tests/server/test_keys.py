@@ -18,7 +18,7 @@ from tests.server.conftest import Issue, Make
 from tests.server.plane import Plane, refused, running
 
 from valhalla.features.operations.clients import rules
-from valhalla.gate.accesslog import access_line
+from valhalla.gate.accesslog import AccessLog
 from valhalla.kit import log
 from valhalla.kit.settings import Settings
 from valhalla.server.app import build
@@ -220,7 +220,7 @@ async def test_nothing_secret_is_logged(
     log.configure(level="debug", human=False)
     try:
         gate: Any = build(plane.runtime)
-        gate._log = access_line
+        gate.hooks.log = AccessLog()
         loud = Plane(plane.runtime, gate)
         key = (await issue("http-l", "sandbox:write"))["key"]
         client = loud.client(key)

@@ -3,29 +3,83 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+import time
+from typing import IO, Protocol
 
 import orjson
 
-from valhalla.kernel.clock import isoformat
 from valhalla.kit.redact import text
 
 
-def access_line(method: str, path: str, status: int, seconds: float, correlation: str, principal: str | None) -> None:
-    """Write one line to standard error; the query string, which may hold what a client should not send, is left out."""
-    line = orjson.dumps(
-        {
-            "timestamp": isoformat(datetime.now(UTC)),
-            "level": "info",
-            "event": "request",
-            "method": method[:20],
-            # a path that is no longer than ours are cannot hold a key, a token or a URL with a password
-            "path": path if len(path) < 48 and ":" not in path else text(path, limit=500),
-            "status": status,
-            "ms": round(seconds * 1000, 3),
-            "correlation_id": correlation,
-            "principal": principal,
-        }
-    )
-    sys.stderr.buffer.write(line + b"\n")
-    sys.stderr.buffer.flush()
+class AccessLine(Protocol):
+    """Writes what one request was."""
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        correlation: str,
+        principal: str | None,
+        *,
+        trace_id: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        """Write one line; never raises."""
+        ...
+
+
+class AccessLog:
+    """Lines on one stream, standard error unless another is given. A line that cannot be written is counted."""
+
+    def __init__(self, stream: IO[bytes] | None = None) -> None:
+        self._stream = stream
+        self._second = -1
+        self._prefix = ""
+        self.lost = 0
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        correlation: str,
+        principal: str | None,
+        *,
+        trace_id: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        """Write one line; the query string, which may hold what a client should not send, is left out."""
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        try:
+            line = orjson.dumps(
+                {
+                    "timestamp": f"{self._prefix}.{int((now - second) * 1000):03d}Z",
+                    "level": "info",
+                    "event": "request",
+                    "method": method[:20],
+                    # a path that is no longer than ours are cannot hold a key, a token or a URL with a password
+                    "path": path if len(path) < 48 and ":" not in path else text(path, limit=500),
+                    "status": status,
+                    "ms": round(seconds * 1000, 3),
+                    "correlation_id": correlation,
+                    "trace_id": trace_id,
+                    "address": address,
+                    "principal": principal,
+                },
+                None,
+                orjson.OPT_APPEND_NEWLINE,
+            )
+            # standard error is looked up each time: a program may put another in its place
+            stream = self._stream or sys.stderr.buffer
+            stream.write(line)
+            stream.flush()
+        except (OSError, ValueError, AttributeError, orjson.JSONEncodeError):
+            # closed, full, or a path with half a character: the answer has been given, and nobody is left to tell
+            self.lost += 1

@@ -1,115 +1,118 @@
-"""The one middleware: correlation id, authentication, body limit, access log, metrics. Pure ASGI, no query."""
+"""The one middleware, pure ASGI: what every request passes, from snapshots, without a query.
+
+The order: context, preflight, shield, blocklist, authentication, form, limits, the application; then, whatever
+happened, metrics, span and log line. ``Exchange.admit`` and ``rules.decide`` have the middle of it.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import contextlib
+import random
 from typing import Final
 
-from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from valhalla.gate import rules
-from valhalla.gate.metrics import HttpMetrics
-from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import Invalid, PayloadTooLarge, Problem, Unauthenticated
-from valhalla.kit.http import problem_response, set_principal
-from valhalla.kit.log import correlated, get_logger
+from valhalla.gate import rules, websocket
+from valhalla.gate.body import Body
+from valhalla.gate.exchange import CORRELATION, HUNG_UP, Exchange
+from valhalla.gate.hooks import Bounds, Hooks
+from valhalla.kernel.problems import Problem
+from valhalla.kit.http import problem_parts
+from valhalla.kit.log import correlated
+from valhalla.kit.trace import Trace, new_trace, parse, traced
 
-_log = get_logger("gate")
-HEADER: Final = b"x-correlation-id"
-AccessLog = Callable[[str, str, int, float, str, str | None], None]
+_CLOSE: Final = (b"connection", b"close")
 
 
 class Gate:
-    """Wraps the application. ``authenticate`` turns a key into a principal from a snapshot."""
+    """Wraps an application. It never raises, and no answer leaves it without a correlation id."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        authenticate: Callable[[str], Principal | None],
-        metrics: HttpMetrics,
-        log: AccessLog | None,
-        max_body: int,
-    ) -> None:
+    def __init__(self, app: ASGIApp, hooks: Hooks, bounds: Bounds | None = None) -> None:
         self._app = app
-        self._authenticate = authenticate
-        self._metrics = metrics
-        self._log = log
-        self._max_body = max_body
+        self.hooks = hooks
+        self._bounds = bounds or Bounds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection; only HTTP is served."""
-        if scope["type"] != "http":
+        """Handle one connection."""
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        method: str = scope["method"]
-        headers = dict(scope["headers"])
-        correlation = rules.correlation(headers.get(HEADER))
-        started = time.monotonic()
-        status = 500
-        principal: Principal | None = None
-        if method == "HEAD":
-            # what GET would answer, without its body (RFC 9110 section 9.3.2)
-            scope = {**scope, "method": "GET"}
+        headers: dict[bytes, bytes] = dict(scope.get("headers", ()))
+        trace = self._trace(headers.get(b"traceparent"))
+        correlation = rules.correlation(headers.get(CORRELATION), trace.span_id)
+        with correlated(correlation), traced(trace):
+            exchange = Exchange(scope, headers, correlation, trace, self.hooks, self._bounds)
+            try:
+                if kind == "http":
+                    await self._http(exchange, receive, send)
+                else:
+                    await websocket.serve(self._app, exchange, receive, send)
+            finally:
+                exchange.end()
 
-        async def send_marked(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message = {**message, "headers": [*message["headers"], (HEADER, correlation.encode())]}
-            elif method == "HEAD":
+    def _trace(self, header: bytes | None) -> Trace:
+        caller = parse(header)
+        if caller is not None:
+            return caller.child()
+        share = self._bounds.sample
+        return new_trace(sampled=share >= 1.0 or random.random() < share)  # noqa: S311 - spreads, guards nothing
+
+    async def _http(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+        scope, bounds = exchange.scope, self._bounds
+        head = scope["method"] == "HEAD"
+        if head:
+            # what GET would answer, without its body (RFC 9110 section 9.3.2)
+            scope = exchange.scope = {**scope, "method": "GET"}
+        body: Body | None = None
+        if rules.may_have_body(exchange.method, exchange.headers, scope.get("http_version", "1.1")):
+            body = Body(receive, bounds.max_body, bounds.body_timeout)
+
+        async def marked(message: Message) -> None:
+            kind = message["type"]
+            if body is not None and body.refusal is not None and not exchange.status:
+                # what the application makes of a body that broke off is not what happened
+                return
+            if kind == "http.response.start":
+                exchange.status = message["status"]
+                given = [header for header in message.get("headers", ()) if header[0] != CORRELATION]
+                message = {**message, "headers": [*given, *exchange.marks]}
+            elif head and kind == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
 
-        with correlated(correlation):
-            try:
-                principal = self._admit(scope, headers)
-                set_principal(scope, principal)
-                await self._app(scope, self._limited(receive), send_marked)
-            except Problem as problem:
-                await problem_response(problem, instance=_instance(scope))(scope, receive, send_marked)
-            except Exception:  # noqa: BLE001 - the framework has answered 500 and raises again for the server's log
-                _log.exception("unexpected error", path=scope["path"])
-            finally:
-                elapsed = time.monotonic() - started
-                self._metrics.observe(method, status, elapsed)
-                if self._log is not None:
-                    who = None if principal is None else principal.id
-                    self._log(method, scope["path"], status, elapsed, correlation, who)
-
-    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> Principal | None:
-        """Say who asks, or refuse."""
-        key = rules.bearer(headers.get(b"authorization"))
-        principal = None if key is None else self._authenticate(key)
-        if principal is None and not rules.is_public(scope["path"]):
-            raise Unauthenticated(headers={"WWW-Authenticate": 'Bearer realm="valhalla"'})
-        if rules.holds_nul(scope["path"], scope["query_string"]):
-            raise Invalid("the address holds a NUL character")
-        length = rules.declared_length(headers.get(b"content-length"))
-        if length is not None and length > self._max_body:
-            raise self._too_large()
-        return principal
-
-    def _limited(self, receive: Receive) -> Receive:
-        """Count the body, whatever its headers say about its length."""
-        left = self._max_body
-
-        async def counted() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                # the framework turns any other exception here into a 400
-                raise HTTPException(413, self._too_large().detail)
-            return message
-
-        return counted
-
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"the limit is {self._max_body} bytes")
+        problem: Problem | None = None
+        try:
+            cors = self.hooks.cors
+            allowed = None if cors is None else cors.preflight(exchange.method, exchange.headers)
+            if cors is not None and allowed is not None:
+                exchange.marks += cors.headers(exchange.headers[b"origin"])
+                await _answer(marked, 204, list(allowed), b"")
+                return
+            problem = await exchange.admit()
+            if problem is None:
+                await self._app(scope, receive if body is None else body.receive, marked)
+        except Problem as raised:
+            problem = raised
+        except ClientDisconnect:
+            exchange.status = exchange.status or HUNG_UP
+        except Exception as error:  # noqa: BLE001 - the last one who can answer
+            if body is None or body.refusal is None:
+                exchange.unexpected(error)
+        if exchange.status:
+            return
+        if body is not None:
+            problem, body = body.refusal or problem, None
+        status, headers, content = problem_parts(problem or Problem(), instance=exchange.path)
+        if status == 408 and scope.get("http_version", "1.1").startswith("1"):
+            # nobody waits for the rest. After a 413 the server reads on, or the client would lose the answer
+            headers.append(_CLOSE)
+        # a server whose caller has gone may refuse to send
+        with contextlib.suppress(Exception):
+            await _answer(marked, status, headers, content)
 
 
-def _instance(scope: Scope) -> str:
-    return scope["path"].replace("\x00", "\N{REPLACEMENT CHARACTER}")
+async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -20,6 +20,7 @@ from valhalla.kit.json import dumps
 from valhalla.kit.log import correlation_id
 
 PROBLEM_JSON: Final = "application/problem+json"
+_PROBLEM_JSON: Final = PROBLEM_JSON.encode()
 _PRINCIPAL: Final = "valhalla.principal"
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -108,13 +109,23 @@ def scope_of(route: APIRoute) -> str | None:
     return None
 
 
-def problem_response(problem: Problem, *, instance: str | None = None) -> Response:
-    """Render a problem (RFC 9457) with its headers."""
-    headers = dict(problem.headers)
+def problem_parts(problem: Problem, *, instance: str | None = None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of a problem (RFC 9457), ready to be sent."""
+    body = dumps(problem.document(instance=instance, correlation_id=correlation_id()))
+    headers = [(b"content-type", _PROBLEM_JSON), (b"content-length", str(len(body)).encode())]
+    for name, value in problem.headers.items():
+        headers.append((name.lower().encode("latin-1"), value.encode("latin-1")))
     if problem.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(problem.retry_after)))
-    body = problem.document(instance=instance, correlation_id=correlation_id())
-    return Response(dumps(body), problem.status, headers, media_type=PROBLEM_JSON)
+        headers.append((b"retry-after", str(max(1, round(problem.retry_after))).encode()))
+    return problem.status, headers, body
+
+
+def problem_response(problem: Problem, *, instance: str | None = None) -> Response:
+    """Render a problem with its headers."""
+    status, headers, body = problem_parts(problem, instance=instance)
+    response = Response(body, status)
+    response.raw_headers = headers
+    return response
 
 
 def validation_problem(errors: Sequence[Mapping[str, Any]]) -> Invalid:

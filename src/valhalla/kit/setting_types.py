@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Callable
@@ -19,6 +20,8 @@ V = TypeVar("V", str, SecretStr)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _WRITTEN: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?")
+# as a browser writes it: lower case, the default port left out
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
 _FORMS: Final = "write a duration as seconds, '90m', '24h', '7d' or 'PT15S'"
 
 
@@ -97,6 +100,19 @@ def _readable(value: Path) -> Path:
     return value
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError("it must be an address or a network such as 10.0.0.0/8") from None
+
+
+def _origin(value: str) -> str:
+    if value != "*" and _ORIGIN.fullmatch(value) is None:
+        raise ValueError("it must look like https://console.example: scheme, host and port, no path")
+    return value
+
+
 _AnyDuration = Annotated[timedelta, BeforeValidator(_read_duration), Field(le=timedelta(days=3650))]
 Duration = Annotated[_AnyDuration, AfterValidator(_positive)]
 DurationOrZero = Annotated[_AnyDuration, AfterValidator(_not_negative)]
@@ -105,4 +121,6 @@ ValkeyUrl = Annotated[SecretStr, AfterValidator(_address(("redis", "rediss")))]
 NatsUrl = Annotated[str, AfterValidator(_address(("nats", "tls"), userinfo=False))]
 OperatorSeed = Annotated[SecretStr, AfterValidator(_operator_seed)]
 CellKeyText = Annotated[SecretStr, AfterValidator(_cell_key)]
+Network = Annotated[str, AfterValidator(_network)]
+Origin = Annotated[str, AfterValidator(_origin)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]

@@ -23,7 +23,9 @@ from valhalla.kit.setting_types import (
     Duration,
     DurationOrZero,
     NatsUrl,
+    Network,
     OperatorSeed,
+    Origin,
     PostgresUrl,
     ReadableFile,
     ValkeyUrl,
@@ -32,7 +34,14 @@ from valhalla.kit.setting_types import (
 PREFIX: Final = "VALHALLA_"
 # read by the client or by tests, not settings of the control plane
 _OTHER_VARIABLES: Final = frozenset(
-    {"VALHALLA_URL", "VALHALLA_API_KEY", "VALHALLA_CRASH_AT", "VALHALLA_OWNER", "VALHALLA_SUPERUSER_URL"}
+    {
+        "VALHALLA_URL",
+        "VALHALLA_API_KEY",
+        "VALHALLA_CRASH_AT",
+        "VALHALLA_OWNER",
+        "VALHALLA_SUPERUSER_URL",
+        "VALHALLA_CORRELATION_ID",
+    }
 )
 
 
@@ -117,6 +126,13 @@ class Settings(BaseSettings):
         description="jobs that its own worker runs at once; 0: no worker, another control plane does its work",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, le=2**31, description="largest request body")
+    body_timeout: Duration = Field(timedelta(seconds=30), description="how long a request body may take to arrive")
+    trusted_proxies: list[Network] = Field(
+        [], description="addresses and networks whose Forwarded and X-Forwarded-For are believed; none when empty"
+    )
+    cors_origins: list[Origin] = Field(
+        [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     access_log: bool = Field(True, description="write a line for each request")
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from valhalla.gate import Gate
-from valhalla.gate.accesslog import access_line
-from valhalla.kernel.problems import Invalid, MethodNotAllowed, NotFound, PayloadTooLarge, Problem
-from valhalla.kit.http import problem_response, validation_problem
+from valhalla.gate import AccessLog, Bounds, Cors, Gate, Hooks, Switchboard
+from valhalla.gate.handlers import handle_problems
+from valhalla.gate.rules import is_public, networks
 from valhalla.runtime import Runtime
 from valhalla.sandbox.api import router as sandbox_router
 from valhalla.sandbox.express import Express
@@ -25,19 +18,42 @@ from valhalla.version import VERSION
 
 
 def build(runtime: Runtime) -> ASGIApp:
-    """Return the whole application: the gate around the routes."""
+    """Return the whole application: the gate around the routes.
 
+    Raises:
+        Overlap: two routes answer the same requests.
+    """
+    settings, clients = runtime.settings, runtime.features.clients
+    app = application(runtime)
+    routes = Switchboard(app.routes)
+    app.router.middleware_stack = routes.serve(app.router)
+    handle_problems(app, routes)
     return Gate(
-        Express(application(runtime), runtime.sandboxes),
-        authenticate=runtime.features.clients.authenticate,
-        metrics=runtime.http_metrics,
-        log=access_line if runtime.settings.access_log else None,
-        max_body=runtime.settings.max_body_bytes,
+        Express(app, runtime.sandboxes),
+        Hooks(
+            authenticate=lambda key, _address: clients.authenticate(key),
+            is_public=is_public,
+            metrics=runtime.http_metrics,
+            log=AccessLog() if settings.access_log else None,
+            cors=Cors(settings.cors_origins) if settings.cors_origins else None,
+            routes=routes,
+        ),
+        Bounds(
+            max_body=settings.max_body_bytes,
+            body_timeout=settings.body_timeout.total_seconds(),
+            trusted=networks(settings.trusted_proxies),
+        ),
     )
 
 
 def application(runtime: Runtime) -> FastAPI:
     """Return the routes without the gate: nobody is authenticated here."""
+    routers = (
+        sandbox_router(runtime.sandboxes, runtime.reaper),
+        snapshot_router(runtime.snapshots, runtime.sandboxes.templates),
+        *(router for feature in runtime.features for router in feature.routers()),
+        system_router(runtime),
+    )
     app = FastAPI(
         title="Valhalla",
         version=VERSION,
@@ -48,62 +64,8 @@ def application(runtime: Runtime) -> FastAPI:
         # a thing has one address; a redirect would name the host that the client sent
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        # one by one: FastAPI would keep included routers nested and scan them all for each request
+        routes=[route for router in routers for route in router.routes],
     )
-    routers = (
-        sandbox_router(runtime.sandboxes, runtime.reaper),
-        snapshot_router(runtime.snapshots, runtime.sandboxes.templates),
-        *(router for feature in runtime.features for router in feature.routers()),
-        system_router(runtime),
-    )
-    for router in routers:
-        app.include_router(router)
-    _handle_problems(app, routers)
     openapi.describe(app, routers)
     return app
-
-
-def _handle_problems(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    async def problem(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Problem)
-        return problem_response(error, instance=request.url.path)
-
-    async def validation(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return problem_response(validation_problem(error.errors()), instance=request.url.path)
-
-    async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        if error.status_code == 405:
-            allow = ", ".join(_methods(routers, request.url.path))
-            return problem_response(MethodNotAllowed(headers={"Allow": allow}), instance=request.url.path)
-        return problem_response(_from_http(error), instance=request.url.path)
-
-    async def unexpected(request: Request, error: Exception) -> Response:
-        # the client learns the correlation id, never the traceback; the gate logs it
-        return problem_response(Problem(), instance=request.url.path)
-
-    app.add_exception_handler(Problem, problem)
-    app.add_exception_handler(RequestValidationError, validation)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, unexpected)
-
-
-def _methods(routers: Sequence[APIRouter], path: str) -> list[str]:
-    """Return every method of a path: the framework tells those of the first route that fits."""
-    found: set[str] = set()
-    for router in routers:
-        for route in router.routes:
-            if isinstance(route, APIRoute) and route.path_regex.match(path):
-                found |= route.methods or set()
-    return sorted(found | ({"HEAD"} if "GET" in found else set()))
-
-
-def _from_http(error: HTTPException) -> Problem:
-    headers = dict(error.headers or {})
-    match error.status_code:
-        case 404:
-            return NotFound("no such path", help="/docs and /openapi.json list the paths.", headers=headers)
-        case 413:
-            return PayloadTooLarge(error.detail, headers=headers)
-        case _:
-            return Invalid(error.detail, headers=headers)

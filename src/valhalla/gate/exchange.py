@@ -1,0 +1,178 @@
+"""One request on its way through the gate: what is known of it, and what is told when it has ended."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from starlette.types import Scope
+
+from valhalla.gate import rules
+from valhalla.gate.contracts import Asking, Ended, Header, Taken
+from valhalla.gate.hooks import Bounds, Hooks
+from valhalla.gate.switchboard import LEAF, routed_path
+from valhalla.kernel.principal import Principal
+from valhalla.kernel.problems import Problem
+from valhalla.kit.http import set_principal
+from valhalla.kit.log import get_logger
+from valhalla.kit.trace import Trace, render
+
+_log = get_logger("gate")
+CORRELATION: Final = b"x-correlation-id"
+_TRACEPARENT: Final = b"traceparent"
+HUNG_UP: Final = 499
+"""What the log says of a caller that went away before the answer (the status that proxies use for it)."""
+
+
+class Exchange:
+    """``method`` is GET for HEAD and for the opening of a WebSocket, ``marks`` are the headers of every answer."""
+
+    __slots__ = (
+        "_bounds",
+        "_hooks",
+        "_label",
+        "_route",
+        "_started",
+        "_trace",
+        "address",
+        "correlation",
+        "headers",
+        "marks",
+        "method",
+        "path",
+        "principal",
+        "scope",
+        "status",
+    )
+
+    def __init__(
+        self, scope: Scope, headers: dict[bytes, bytes], correlation: str, trace: Trace, hooks: Hooks, bounds: Bounds
+    ) -> None:
+        self._started = time.perf_counter()
+        self._hooks = hooks
+        self._bounds = bounds
+        self._trace = trace
+        self.scope = scope
+        self.headers = headers
+        self.correlation = correlation
+        self._label: str = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
+        self.method = self._label if self._label not in ("HEAD", "WEBSOCKET") else "GET"
+        self.path: str = scope["path"]
+        client = scope.get("client")
+        self.address: str | None = client[0] if client else None
+        self.principal: Principal | None = None
+        self.status = 0
+        self.marks: list[Header] = [(CORRELATION, correlation.encode()), (_TRACEPARENT, render(trace).encode())]
+        self._route: str | None = None
+
+    async def admit(self) -> Problem | None:
+        """Find out who asks, and return why the application is not asked, if so.
+
+        A failed authentication is charged to the limits too: keys cannot be guessed at any speed.
+
+        Raises:
+            Exception: a hook is broken; nobody passes then.
+        """
+        hooks, scope, headers = self._hooks, self.scope, self.headers
+        if self._bounds.trusted:
+            self.address = rules.client_address(self.address, headers, self._bounds.trusted)
+        if hooks.routes is not None:
+            path = routed_path(scope)
+            leaf = scope[LEAF] = hooks.routes.find(path)
+            self._route = leaf.template(self.method, path)
+        if hooks.cors is not None:
+            self.marks += hooks.cors.headers(headers.get(b"origin"))
+        if hooks.shield is not None:
+            self.marks += hooks.shield.notices
+        refused: Problem | None = None
+        if hooks.authenticate is not None and (key := rules.bearer(headers.get(b"authorization"))) is not None:
+            try:
+                self.principal = hooks.authenticate(key, self.address)
+            except Problem as problem:
+                refused = problem
+        set_principal(scope, self.principal)
+        asking = Asking(self.method, self.path, self._route or "", headers, self.address, self.principal)
+        problem = rules.decide(
+            asking,
+            scope.get("query_string", b""),
+            shield=hooks.shield,
+            blocklist=hooks.blocklist,
+            is_public=hooks.is_public,
+            max_body=self._bounds.max_body,
+        )
+        problem = refused or problem
+        if hooks.limits is not None and (problem is None or problem.status in {401, 403}):
+            taken = hooks.limits.take(asking)
+            if not isinstance(taken, Taken):
+                taken = await taken
+            self.marks += rules.quota_headers(taken.quotas)
+            return taken.refusal or problem
+        return problem
+
+    def unexpected(self, error: BaseException) -> None:
+        """Tell the log and the operator of an error that the application did not handle."""
+        _log.exception("unexpected error", path=self.path)
+        if self._hooks.failed is not None:
+            try:
+                self._hooks.failed(error, self._ended(500))
+            except Exception:  # noqa: BLE001 - the answer matters more
+                _log.exception("a hook of the gate failed", path=self.path)
+
+    def end(self) -> None:
+        """Count the request, keep its span if it is worth keeping, and write its line."""
+        try:
+            self._tell(time.perf_counter() - self._started, self.status or HUNG_UP)
+        except Exception:  # noqa: BLE001 - the answer has been given
+            _log.exception("a hook of the gate failed", path=self.path)
+
+    def _tell(self, seconds: float, status: int) -> None:
+        hooks = self._hooks
+        who = None if self.principal is None else self.principal.id
+        if hooks.metrics is not None:
+            hooks.metrics.observe(self._label, self.route, status, seconds)
+        if hooks.spans is not None and (self._trace.sampled or seconds >= self._bounds.slow or status >= 500):
+            hooks.spans(self._ended(status))
+        if hooks.log is not None:
+            hooks.log(
+                self._label,
+                self.path,
+                status,
+                seconds,
+                self.correlation,
+                who,
+                trace_id=self._trace.trace_id,
+                address=self.address,
+            )
+
+    @property
+    def route(self) -> str:
+        """The template of the route that answers or answered; empty for a path that no route has."""
+        return self._route if self._route is not None else template_in(self.scope)
+
+    def _ended(self, status: int) -> Ended:
+        trace = self._trace
+        seconds = time.perf_counter() - self._started
+        return Ended(
+            f"{self._label[:20]} {self.route}".rstrip(),
+            trace.trace_id,
+            trace.span_id,
+            trace.parent_id,
+            time.time() - seconds,
+            seconds,
+            status,
+            self.correlation,
+            None if self.principal is None else self.principal.id,
+            trace.sampled,
+        )
+
+
+def template_in(scope: Scope) -> str:
+    """Return the template of the route that a framework chose; empty if it chose none or does not tell."""
+    route: Any = scope.get("route")
+    if route is None:
+        return ""
+    # a route of an included router knows its whole path in this context alone
+    fastapi: dict[str, Any] = scope.get("fastapi") or {}
+    context: Any = fastapi.get("effective_route_context")
+    template = getattr(context, "path", None) or getattr(route, "path", "")
+    return template if isinstance(template, str) else ""
