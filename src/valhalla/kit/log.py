@@ -6,15 +6,15 @@ structlog is imported at the first line that is written: 50 ms that a short comm
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Generator, Iterable, Mapping, MutableMapping
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
 
 from valhalla.kernel.clock import isoformat
+from valhalla.kit import trace
+from valhalla.kit.correlation import correlated, correlation_id
 from valhalla.kit.json import dumps
 from valhalla.kit.redact import redact, text
 
@@ -23,26 +23,13 @@ if TYPE_CHECKING:
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 _LEVELS: Final[Mapping[Level, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-_RESERVED: Final = ("timestamp", "level", "logger", "correlation_id")
+_RESERVED: Final = frozenset(
+    {"timestamp", "level", "logger", "event", "correlation_id", "trace_id", "span_id", "exception", "exc_info"}
+)
+_PARAMETERS: Final = frozenset({"self", "event", "method_name", "exception"})
 _TRACEBACK: Final = 16_384
 
-
-_correlation: ContextVar[str | None] = ContextVar("valhalla_correlation_id", default=None)
-
-
-def correlation_id() -> str | None:
-    """Return the id of what is being served, as in its log lines, ledger entries and events."""
-    return _correlation.get()
-
-
-@contextlib.contextmanager
-def correlated(value: str | None) -> Generator[None]:
-    """Give everything inside one correlation id."""
-    token = _correlation.set(value)
-    try:
-        yield
-    finally:
-        _correlation.reset(token)
+__all__ = ["Level", "Logger", "configure", "correlated", "correlation_id", "get_logger"]
 
 
 class Logger:
@@ -61,28 +48,38 @@ class Logger:
             self._generation = _pipeline.generation
         return self._bound
 
-    def debug(self, event: str, **fields: object) -> None:
+    def debug(self, event: str, /, **fields: object) -> None:
         """Say what only a developer of this code wants to know."""
         if _pipeline.level <= 10:
-            self._log().debug(event, **fields)
+            self._log().debug(event, **_passable(fields))
 
-    def info(self, event: str, **fields: object) -> None:
+    def info(self, event: str, /, **fields: object) -> None:
         """Say that something expected happened."""
         if _pipeline.level <= 20:
-            self._log().info(event, **fields)
+            self._log().info(event, **_passable(fields))
 
-    def warning(self, event: str, **fields: object) -> None:
+    def warning(self, event: str, /, **fields: object) -> None:
         """Say that something is wrong and is being handled."""
         if _pipeline.level <= 30:
-            self._log().warning(event, **fields)
+            self._log().warning(event, **_passable(fields))
 
-    def error(self, event: str, **fields: object) -> None:
+    def error(self, event: str, /, **fields: object) -> None:
         """Say that something failed."""
-        self._log().error(event, **fields)
+        self._log().error(event, **_passable(fields))
 
-    def exception(self, event: str, **fields: object) -> None:
+    def exception(self, event: str, /, **fields: object) -> None:
         """Say that something failed, with the traceback of the exception being handled."""
-        self._log().error(event, exc_info=True, **fields)
+        self._log().error(event, **_passable({"exc_info": True, **fields}))
+
+
+def _passable(fields: dict[str, object]) -> dict[str, object]:
+    """Return fields that structlog's own parameters leave alone: a log call never raises."""
+    for name in _PARAMETERS & fields.keys():
+        value, own = fields.pop(name), f"field_{name}"
+        while own in fields:
+            own = f"field_{own}"
+        fields[own] = value
+    return fields
 
 
 def get_logger(name: str) -> Logger:
@@ -100,6 +97,7 @@ def configure(
     """Say where lines go from now on, in the whole process.
 
     ``file`` is appended to instead of stderr; ``human`` (default: stderr is a terminal) chooses coloured text.
+    What libraries log comes too once ``kit.liblog.capture`` was called.
     """
     _pipeline.change(_LEVELS[level], file, human, tuple(secret_names))
 
@@ -150,7 +148,7 @@ class _Pipeline:
     def _members(self, name: str) -> Any:
         def process(_logger: Any, method: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:
             event = fields.pop("event", "")
-            trace = fields.pop("exception", None)
+            traceback = fields.pop("exception", None)
             members: dict[str, Any] = {
                 "timestamp": isoformat(datetime.now(UTC)),
                 "level": method,
@@ -159,13 +157,22 @@ class _Pipeline:
             }
             if (current := correlation_id()) is not None:
                 members["correlation_id"] = current
+            if (span := trace.current()) is not None:
+                members["trace_id"], members["span_id"] = span.trace_id, span.span_id
             for key, value in redact(fields, names=self._names).items():
-                members[f"field_{key}" if key in _RESERVED or key in members else key] = value
-            if trace is not None:
-                members["exception"] = text(str(trace), limit=_TRACEBACK)
+                members[_own(key, members)] = value
+            if traceback is not None:
+                members["exception"] = text(str(traceback), limit=_TRACEBACK)
             return members
 
         return process
+
+
+def _own(key: str, members: Mapping[str, Any]) -> str:
+    """Return the name that a caller's field gets: never one of ours, never one that is taken."""
+    while key in _RESERVED or key in members:
+        key = f"field_{key}"
+    return key
 
 
 def _encode(_logger: Any, _method: str, members: dict[str, Any]) -> bytes:

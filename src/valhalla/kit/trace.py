@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 HEADER: Final = "traceparent"
+VARIABLE: Final = "TRACEPARENT"
+"""The environment variable of the same form, as OpenTelemetry's tools read it."""
+
 # https://www.w3.org/TR/trace-context/#traceparent-header: lower case only; a later version may say more after the flags
 _FORM: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 _LONGEST: Final = 512

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from valhalla.kit import outgoing
 from valhalla.sdk import connecting
 from valhalla.sdk.errors import ApiProblem, Unreachable
 from valhalla.sdk.wire import Request, interpret
@@ -17,7 +18,9 @@ class AsyncTransport:
 
     def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
         self.url = url
-        self._client = httpx.AsyncClient(**connecting.options(url, api_key, timeout))
+        self._client = httpx.AsyncClient(
+            **connecting.options(url, api_key, timeout), event_hooks={"request": [outgoing.amark]}
+        )
 
     async def exchange(self, request: Request[Any]) -> Any:
         """Send, and return the answer's document.

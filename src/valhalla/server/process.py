@@ -82,12 +82,14 @@ def _run(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None
 async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None, started: float) -> int:
     import uvicorn
 
+    from valhalla.kit import liblog
     from valhalla.kit.log import configure
     from valhalla.runtime import Runtime
     from valhalla.server.app import build
     from valhalla.server.starting import start
 
     configure(level=settings.log_level)
+    liblog.capture(settings.log_level)
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager

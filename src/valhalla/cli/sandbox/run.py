@@ -40,6 +40,16 @@ def command(
       valhalla sandbox run --new --ttl 30m -- alembic upgrade head
       valhalla sandbox run --sealed try-it -- python send_invoices.py
     """
+    from valhalla.kit import correlation
+
+    # what the control plane, the sandbox's audit and the program itself write about this run has one id
+    with correlation.correlated(correlation.adopted(os.environ.get(correlation.VARIABLE))):
+        return _command(invocation, fresh, sealed, ttl, template, words)
+
+
+def _command(
+    invocation: Invocation, fresh: bool, sealed: bool, ttl: str | None, template: str | None, words: tuple[str, ...]
+) -> int:
     if fresh:
         # click has taken the '--' away when it came before every word
         return _in_new(invocation, sealed, ttl, template, list(words[1:] if words[:1] == ("--",) else words))
@@ -80,9 +90,10 @@ def _in_new(invocation: Invocation, sealed: bool, ttl: str | None, template: str
 
 def _run(invocation: Invocation, child: Child, program: list[str], connection: Connection, sealed: bool) -> int:
     from valhalla.cli import creds
+    from valhalla.kit import outgoing
 
     with contextlib.ExitStack() as stack:
-        extra = dict(connection.env)
+        extra = dict(connection.env) | outgoing.environment()
         if connection.nats is not None:
             extra["NATS_CREDS"] = str(stack.enter_context(creds.temporary(connection.nats.creds)))
         sys.stdout.flush()
