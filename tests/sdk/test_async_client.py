@@ -15,6 +15,7 @@ from tests.cli.fake_plane import KEY, FakePlane, problem
 from valhalla import AsyncClient, Client
 from valhalla.sdk.errors import ValhallaError
 from valhalla.sdk.keys import AsyncKeys, Keys
+from valhalla.sdk.registries import AsyncRegistry, Registry
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def methods(kind: type[Any]) -> dict[str, list[inspect.Parameter]]:
     return {name: list(inspect.signature(member).parameters.values()) for name, member in found.items()}
 
 
-@pytest.mark.parametrize(("blocking", "waiting"), [(Client, AsyncClient), (Keys, AsyncKeys)])
+@pytest.mark.parametrize(("blocking", "waiting"), [(Client, AsyncClient), (Keys, AsyncKeys), (Registry, AsyncRegistry)])
 def test_both_have_the_same_methods(blocking: type[Any], waiting: type[Any]) -> None:
     assert methods(blocking) == methods(waiting)
 

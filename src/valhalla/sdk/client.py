@@ -15,6 +15,7 @@ from valhalla.sdk.keys import Keys
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import pages
+from valhalla.sdk.registries import Registry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
 from valhalla.sdk.wire import Request
 
@@ -157,6 +158,10 @@ class Client:
     def reap(self, *, dry_run: bool = False) -> ReapReport:
         """Run one pass of the reaper now."""
         return self.send(calls.reap(dry_run=dry_run))
+
+    def registry(self, name: str) -> Registry:
+        """Return the records of a registry: ``limits``, ``flags``, ``keys`` …, or a path that begins with a slash."""
+        return Registry(self, name)
 
     def ready(self) -> Readiness:
         """Return whether the control plane can do its work; not being ready is no error here."""
