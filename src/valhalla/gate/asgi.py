@@ -18,9 +18,9 @@ from valhalla.gate.body import Body
 from valhalla.gate.exchange import CORRELATION, HUNG_UP, Exchange
 from valhalla.gate.hooks import Bounds, Hooks
 from valhalla.kernel.problems import Problem
+from valhalla.kit.correlation import correlate, correlation_id
 from valhalla.kit.http import problem_parts
-from valhalla.kit.log import correlated
-from valhalla.kit.trace import Trace, new_trace, parse, traced
+from valhalla.kit.trace import Trace, current, new_trace, parse, trace_on
 
 _CLOSE: Final = (b"connection", b"close")
 
@@ -42,19 +42,23 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope.get("headers", ()))
         trace = self._trace(headers.get(b"traceparent"))
         correlation = rules.correlation(headers.get(CORRELATION), trace.span_id)
-        with correlated(correlation), traced(trace):
-            exchange = Exchange(scope, headers, correlation, trace, self.hooks, self._bounds)
-            try:
-                if kind == "http":
-                    await self._http(exchange, receive, send)
-                else:
-                    await websocket.serve(self._app, exchange, receive, send)
-            finally:
-                exchange.end()
+        # set by hand: two context managers cost more than the whole decision
+        outer = correlation_id(), current()
+        correlate(correlation)
+        trace_on(trace)
+        exchange = Exchange(scope, headers, correlation, trace, self.hooks, self._bounds)
+        try:
+            if kind == "http":
+                await self._http(exchange, receive, send)
+            else:
+                await websocket.serve(self._app, exchange, receive, send)
+        finally:
+            exchange.end()
+            correlate(outer[0])
+            trace_on(outer[1])
 
     def _trace(self, header: bytes | None) -> Trace:
-        caller = parse(header)
-        if caller is not None:
+        if header is not None and (caller := parse(header)) is not None:
             return caller.child()
         share = self._bounds.sample
         return new_trace(sampled=share >= 1.0 or random.random() < share)  # noqa: S311 - spreads, guards nothing

@@ -12,10 +12,10 @@ from typing import Final
 from valhalla.gate.contracts import Asking, Blocklist, Header, Quota, Shield
 from valhalla.kernel.ids import new_id
 from valhalla.kernel.problems import Invalid, PayloadTooLarge, Problem, Unauthenticated
+from valhalla.kit.correlation import valid
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_CORRELATION: Final = re.compile(r"[A-Za-z0-9._:@/+=-]{1,128}")
 # answered without a key: liveness, the API's description, and the pages that problems link to
 _PUBLIC: Final = frozenset({"/", "/live", "/ready", "/health", "/metrics", "/docs", "/openapi.json"})
 _CHALLENGE: Final = 'Bearer realm="valhalla"'
@@ -68,8 +68,8 @@ def correlation(header: bytes | None, span_id: str | None = None) -> str:
     The fresh one is made of ``span_id`` if there is one, which is just as random and already drawn.
     """
     if header is not None:
-        text = header.decode("latin-1")
-        if _CORRELATION.fullmatch(text):
+        text = valid(header.decode("latin-1"))
+        if text is not None:
             return text
     return new_id() if span_id is None else f"r{span_id[1:]}"
 
