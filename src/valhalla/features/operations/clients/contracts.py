@@ -9,7 +9,18 @@ from typing import Final
 
 import msgspec
 
-SCOPES: Final = frozenset({"admin", "sandbox:read", "sandbox:write", "audit:read", "holds:read", "holds:approve"})
+SCOPES: Final = frozenset(
+    {
+        "admin",
+        "sandbox:read",
+        "sandbox:write",
+        "audit:read",
+        "holds:read",
+        "holds:approve",
+        "alerts:read",
+        "alerts:write",
+    }
+)
 ROLE: Final = re.compile(r"role:[A-Za-z0-9_.:-]{1,60}")
 """A scope that opens no route: it says which quorums its holder may approve for (``role:finance``)."""
 
