@@ -16,6 +16,7 @@ from valhalla.features.catalogue import Catalogue
 from valhalla.features.contracts import Platform
 from valhalla.features.operations.clients import IssuedKey
 from valhalla.gate import HttpMetrics
+from valhalla.guard.plane import GuardedActions
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit import migrate, natsauth
@@ -96,9 +97,10 @@ class Runtime:
         # what runs here is the control plane's own; a program's jobs run in 'valhalla worker'
         self.jobs = Jobs()
         self.jobs.job("valhalla.prune-events", queue="valhalla")(self._prune_events)
-        self.features = Catalogue.build(
-            Platform(settings, cell, self.clock, self.db, self.ledger, self.feed, self.jobs, self._beat)
-        )
+        platform = Platform(settings, cell, self.clock, self.db, self.ledger, self.feed, self.jobs, self._beat)
+        # rows of guarded actions in our own Postgres; programs that use the same schema have their holds decided here
+        self.guard = GuardedActions(platform)
+        self.features = Catalogue.build(platform, self.guard)
         self.backends = self._backends()
         self.load = Load()
         timing = Timing(settings.lease, settings.orphan_grace)
