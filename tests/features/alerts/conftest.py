@@ -114,14 +114,14 @@ async def _empty(db: Database) -> None:
 
 
 @pytest.fixture
-async def scene(db: Database, servers: Servers) -> AsyncIterator[Scene]:
+async def scene(db: Database, servers: Servers) -> Scene:
     """An empty installation."""
     await _empty(db)
-    yield Scene(db, servers)
+    return Scene(db, servers)
 
 
 @pytest.fixture
-async def small(db: Database, servers: Servers) -> AsyncIterator[Scene]:
+async def small(db: Database, servers: Servers) -> Scene:
     """One that keeps few alerts apart."""
     await _empty(db)
-    yield Scene(db, servers, Limits(pending=50, sources=3, opened_per_minute=20, open=30))
+    return Scene(db, servers, Limits(pending=50, sources=3, opened_per_minute=20, open=30))
