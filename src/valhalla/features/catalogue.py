@@ -14,15 +14,21 @@ from valhalla.features.operations.clients import Clients
 class Catalogue:
     """The features of one control plane, typed for who composes them further (the gate needs some of them)."""
 
+    above: tuple[Feature, ...]
     clients: Clients
     alerts: Alerts
 
     @classmethod
-    def build(cls, platform: Platform) -> Catalogue:
-        """Build every feature over the platform; nothing is connected yet."""
-        return cls(clients=Clients(platform), alerts=Alerts(platform))
+    def build(cls, platform: Platform, *above: Feature) -> Catalogue:
+        """Build every feature over the platform; nothing is connected yet.
+
+        ``above`` are those of the rooms that stand on this one, such as the guard's.
+        """
+        return cls(above, clients=Clients(platform), alerts=Alerts(platform))
 
     def __iter__(self) -> Iterator[Feature]:
         """Go through all of them in the order in which they start."""
         for field in fields(self):
-            yield getattr(self, field.name)
+            if field.name != "above":
+                yield getattr(self, field.name)
+        yield from self.above
