@@ -135,7 +135,19 @@ class FakePlane:
             ("POST", "/system/api-clients", self._new_key),
             ("GET", "/system/api-clients", lambda **_: (200, {"items": [self._key()], "next": None})),
             ("DELETE", "/system/api-clients/(.+)", lambda _id, **_: (204, None)),
+            ("GET", "/system/holds", lambda **_: (200, {"items": [self._hold()], "next": None})),
+            ("GET", "/system/holds/(.+)", lambda _id, **_: (200, self._hold())),
+            ("POST", "/system/holds/(.+)/(.+)", self._decide),
         ]
+
+    def _hold(self, state: str = "held") -> dict[str, Any]:
+        missing = "1 of finance" if state == "held" else None
+        approval = {"step": 0, "by": "bo", "decision": "approve", "at": instant(), "reason": "seen"}
+        members = {"arguments": {"cents": 500}, "approvals": [approval], "quorum": "2 of finance"}
+        return {"id": "h1", "action": "refund", "state": state, "requested_by": "shop", "missing": missing} | members
+
+    def _decide(self, _id: str, verb: str, **_: Any) -> tuple[int, Any]:
+        return 200, self._hold({"approve": "approved", "deny": "denied", "cancel": "cancelled"}[verb])
 
     def _find(self, ref: str) -> dict[str, Any] | None:
         return self.sandboxes.get(ref) or next((s for s in self.sandboxes.values() if s["name"] == ref), None)

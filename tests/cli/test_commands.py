@@ -27,6 +27,11 @@ DOCUMENTS = [
     ["key", "new", "--owner", "team-a", "--scope", "sandbox:write", "--expires-in", "30d"],
     ["key", "ls"],
     ["key", "revoke", "k1"],
+    ["hold", "ls"],
+    ["hold", "show", "h1"],
+    ["hold", "approve", "h1", "--reason", "seen"],
+    ["hold", "deny", "h1"],
+    ["hold", "cancel", "h1"],
     ["ledger", "ls"],
     ["ledger", "verify"],
     ["info"],
@@ -184,6 +189,12 @@ def test_a_key_is_printed_alone(plane: FakePlane, data_dir: Path, valhalla: Valh
 
     assert result.out == "vh_k1_secret\n"
     assert "not shown again" in result.err
+
+
+def test_holds_say_whose_approval_they_wait_for(plane: FakePlane, data_dir: Path, valhalla: Valhalla) -> None:
+    assert "1 of finance" in valhalla("hold", "ls").out
+    assert valhalla("hold", "approve", "h1").out == "approved: h1\n"
+    assert '"cents": 500' in valhalla("hold", "show", "h1").out
 
 
 def test_info_knows_the_admin_key_file(data_dir: Path, plane: FakePlane, valhalla: Valhalla) -> None:

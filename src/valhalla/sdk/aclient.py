@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, Unpack
 from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
 from valhalla.sdk.creating import CreateArgs, creation
+from valhalla.sdk.holds import AsyncHolds
 from valhalla.sdk.keys import AsyncKeys
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
@@ -42,6 +43,7 @@ class AsyncClient:
         self.endpoint = discovery.find(url, api_key, data_dir)
         self._transport = AsyncTransport(self.endpoint.url, self.endpoint.api_key, timeout)
         self.keys = AsyncKeys(self)
+        self.holds = AsyncHolds(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r})"

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, Unpack
 from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
 from valhalla.sdk.creating import CreateArgs, creation
+from valhalla.sdk.holds import Holds
 from valhalla.sdk.keys import Keys
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
@@ -42,6 +43,7 @@ class Client:
         self.endpoint = discovery.find(url, api_key, data_dir)
         self._transport = Transport(self.endpoint.url, self.endpoint.api_key, timeout)
         self.keys = Keys(self)
+        self.holds = Holds(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r})"

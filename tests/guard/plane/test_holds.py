@@ -17,6 +17,7 @@ from valhalla.guard import Guard
 from valhalla.guard.plane import carrier
 from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.kit.settings import Settings
+from valhalla.sdk.holds import list_holds
 
 HOLDS = "/system/holds"
 RAN: list[str] = []
@@ -71,7 +72,10 @@ async def test_two_people_decide_and_a_worker_runs_it_once(
     plane: Plane, people: dict[str, httpx.AsyncClient], program: Guard
 ) -> None:
     id_ = await _propose(program, "A-1")
-    listed = (await people["ana"].get(HOLDS, params={"action": "refund"})).json()["items"]
+    page = (await people["ana"].get(HOLDS, params={"action": "refund"})).json()
+    (typed,) = list_holds().decode(page).items
+    assert (typed.id, typed.missing) == (id_, "2 of finance")
+    listed = page["items"]
     assert [(each["id"], each["missing"], each["requested_by"]) for each in listed] == [(id_, "2 of finance", "shop")]
     assert "4242424242424242" not in str(listed)
     first = await people["ana"].post(f"{HOLDS}/{id_}/approve", json={"reason": "seen the order"})

@@ -31,7 +31,7 @@ def command() -> None:
     "scopes",
     multiple=True,
     required=True,
-    help="sandbox:read, sandbox:write, admin; repeatable.",
+    help="sandbox:read, sandbox:write, holds:read, holds:approve, role:NAME, audit:read, admin; repeatable.",
 )
 @click.option("--name", help="What it is for.")
 @click.option("--expires-in", type=arguments.duration, help="When it ends by itself: 30d (default: never).")
