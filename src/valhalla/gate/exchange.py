@@ -95,10 +95,10 @@ class Exchange:
         problem = rules.decide(
             asking,
             scope.get("query_string", b""),
-            shield=hooks.shield,
-            blocklist=hooks.blocklist,
-            is_public=hooks.is_public,
-            max_body=self._bounds.max_body,
+            hooks.shield,
+            hooks.blocklist,
+            hooks.is_public,
+            self._bounds.max_body,
         )
         problem = refused or problem
         if hooks.limits is not None and (problem is None or problem.status in {401, 403}):

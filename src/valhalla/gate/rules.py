@@ -26,7 +26,6 @@ _PLAIN: Final = re.compile(r'[^"\\\x00-\x1f\x7f-\uffff]*')
 def decide(
     asking: Asking,
     query: bytes,
-    *,
     shield: Shield | None,
     blocklist: Blocklist | None,
     is_public: Callable[[str], bool] | None,
@@ -37,14 +36,14 @@ def decide(
     Who asks has been looked up before, because the shield lets those pass who end a maintenance. Without ``is_public``
     nobody needs a key.
     """
-    _, path, _, headers, address, principal = asking
-    if shield is not None and (problem := shield.refuse(asking.method, path, principal)) is not None:
+    method, path, _, headers, address, principal = asking
+    if shield is not None and (problem := shield.refuse(method, path, principal)) is not None:
         return problem
     if blocklist is not None and (problem := blocklist.verdict(address, principal, headers)) is not None:
         return problem
     if principal is None and is_public is not None and not is_public(path):
         return Unauthenticated(headers={"WWW-Authenticate": _CHALLENGE})
-    if holds_nul(path, query):
+    if "\x00" in path or (query and holds_nul(path, query)):
         return Invalid("the address holds a NUL character")
     length = headers.get(b"content-length")
     if length is not None and (declared_length(length) or 0) > max_body:
