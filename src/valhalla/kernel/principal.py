@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from valhalla.kernel.problems import Forbidden
-
-ADMIN: Final = "admin"
+from valhalla.kernel.scopes import ADMIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +24,11 @@ class Principal:
         return ADMIN in self.scopes
 
     def allows(self, scope: str) -> bool:
-        """Say whether ``scope`` is held; ``x:write`` includes ``x:read``."""
+        """Say whether ``scope`` is held; ``x:write`` includes ``x:read``, ``x:*`` all of an area."""
         if self.is_admin or scope in self.scopes:
             return True
-        area, _, verb = scope.partition(":")
-        return verb == "read" and f"{area}:write" in self.scopes
+        area, colon, verb = scope.partition(":")
+        return bool(colon) and (f"{area}:*" in self.scopes or (verb == "read" and f"{area}:write" in self.scopes))
 
     def require(self, scope: str) -> None:
         """Accept or refuse.

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     data_dir: Path = Field(Path(".valhalla"), description="where the control plane keeps its files")
+    environment: str = Field(
+        "local", pattern=r"^[a-z]{1,12}$", description="its name is in every key; keys of others are refused"
+    )
     host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs TLS or allow_plaintext")
     port: int = Field(0, ge=0, le=65_535, description="port to bind; 0 keeps the last one, or takes a free one")
     allow_plaintext: bool = Field(False, description="permit a non-loopback address without TLS")
