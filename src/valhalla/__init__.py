@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from valhalla.blocks.alert_system import AlertSystem
+    from valhalla.blocks.sandbox_database_manager import SandboxDatabaseManager
+    from valhalla.blocks.sandbox_readiness_checker import SandboxReadinessChecker
     from valhalla.blocks.scheduler_heartbeat import SchedulerHeartbeat
     from valhalla.blocks.structured_logger import StructuredLogger
     from valhalla.blocks.worker_process import WorkerProcess
@@ -36,6 +38,8 @@ __all__ = [
     "OpenSandbox",
     "RetryBackoffManager",
     "Sandbox",
+    "SandboxDatabaseManager",
+    "SandboxReadinessChecker",
     "SchedulerHeartbeat",
     "StructuredLogger",
     "Unreachable",
@@ -55,6 +59,8 @@ _FROM: Final = {
     "OpenSandbox": "valhalla.sdk.opened",
     "RetryBackoffManager": "valhalla.guard.blocks.retry_backoff_manager",
     "Sandbox": "valhalla.sdk.models",
+    "SandboxDatabaseManager": "valhalla.blocks.sandbox_database_manager",
+    "SandboxReadinessChecker": "valhalla.blocks.sandbox_readiness_checker",
     "SchedulerHeartbeat": "valhalla.blocks.scheduler_heartbeat",
     "StructuredLogger": "valhalla.blocks.structured_logger",
     "Unreachable": "valhalla.sdk.errors",
