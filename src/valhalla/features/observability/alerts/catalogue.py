@@ -38,6 +38,8 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("action.held", "warning", "Action {name} waits for approval", ("name",)),
     Kind("action.failed", "error", "Action {name} failed", ("name",)),
     Kind("action.indeterminate", "critical", "Nobody knows whether action {name} happened", ("name",)),
+    Kind("error.new", "error", "Unexpected {kind} in {route}", ("id", "kind", "route"), ("error.resolved",)),
+    Kind("error.regressed", "error", "{kind} in {route} is back", ("id", "kind", "route"), ("error.resolved",)),
     Kind("delivery.failed", "error", "Notifications to {channel} fail", ("channel",), ("delivery.recovered",)),
 )
 _BY_EVENT: Final[Mapping[str, Kind]] = {kind.event: kind for kind in KINDS}
