@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
 
@@ -31,6 +31,7 @@ Reader = Annotated[Principal, requires("alerts:read")]
 Writer = Annotated[Principal, requires("alerts:write")]
 Reference = Annotated[str, Path(max_length=64, description="id or fingerprint", examples=["k3v9x0q2m1n8b7c6"])]
 SilenceId = Annotated[str, Path(max_length=64)]
+_SILENT: Final = NoteIn()
 Text = Annotated[str | None, Query(min_length=1, max_length=500)]
 
 
@@ -85,15 +86,15 @@ def router(service: AlertService, silences: SilenceService) -> APIRouter:
         return AlertOut.of(await service.get(principal, reference), service.silenced_by())
 
     @routes.post("/{reference}/acknowledge")
-    async def acknowledge(reference: Reference, principal: Writer, body: NoteIn | None = None) -> AlertOut:
+    async def acknowledge(reference: Reference, principal: Writer, body: NoteIn = _SILENT) -> AlertOut:
         """Look after it: it escalates no more."""
-        alert = await service.acknowledge(principal, reference, None if body is None else body.note)
+        alert = await service.acknowledge(principal, reference, body.note)
         return AlertOut.of(alert, service.silenced_by())
 
     @routes.post("/{reference}/resolve")
-    async def resolve(reference: Reference, principal: Writer, body: NoteIn | None = None) -> AlertOut:
+    async def resolve(reference: Reference, principal: Writer, body: NoteIn = _SILENT) -> AlertOut:
         """Say that it is over; when it happens again it is opened again."""
-        alert = await service.resolve(principal, reference, None if body is None else body.note)
+        alert = await service.resolve(principal, reference, body.note)
         return AlertOut.of(alert, service.silenced_by())
 
     return routes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 
 from valhalla.features.observability.alerts.contracts import Alert, Filter, Matcher, Silence, Status
 from valhalla.kernel.alerting import Severity
@@ -77,7 +77,7 @@ class AlertPage(WireModel):
 class NoteIn(WireModel):
     """Why; kept with the alert and in the ledger."""
 
-    model_config = {"json_schema_extra": {"examples": [{"note": "the disk is being replaced"}]}}
+    model_config = ConfigDict(json_schema_extra={"examples": [{"note": "the disk is being replaced"}]})
 
     note: Line | None = None
 
