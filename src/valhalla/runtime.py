@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ from valhalla.sandbox.templates import Snapshots, Templates
 from valhalla.sandbox.upkeep import Upkeep
 from valhalla.work import Jobs, schedules
 from valhalla.work.background import Background
+from valhalla.work.loops import Beating, Loop, loop, place_of
 from valhalla.work.schedules import Cron, Schedule
 
 _log = get_logger("runtime")
@@ -154,7 +156,15 @@ class Runtime:
         self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
         sinks = [sink for feature in self.features for sink in feature.sinks()]
         self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream), *sinks], load=self.load)
-        self.work = Background(self.db, self.jobs, concurrency=settings.worker_jobs, clock=self.clock)
+        self.sealer = Sealer(self.db, self.ledger)
+        self.work = Background(
+            self.db,
+            self.jobs,
+            concurrency=settings.worker_jobs,
+            clock=self.clock,
+            place=place_of(settings.data_dir),
+            loops=self._loops(),
+        )
         self.http_metrics = HttpMetrics()
         self.metrics = CollectorRegistry()
         self.metrics.register(self.http_metrics)
@@ -238,7 +248,7 @@ class Runtime:
             ("reaper", self.reaper.run(self._stop)),
             ("valkey", self.backends.valkey.watch.run(self._stop, self.reaper.restore_users)),
             ("filler", self.sandboxes.filler.run(self._stop)),
-            ("sealer", Sealer(self.db, self.ledger).run(self._stop)),
+            ("sealer", self.sealer.run(self._stop)),
             ("dispatcher", self.dispatcher.run(self._stop)),
             *((name, run(self._stop)) for feature in self.features for name, run in feature.background().items()),
         ):
@@ -266,7 +276,25 @@ class Runtime:
         return await self.db.run(prune, timedelta(days=7))
 
     def _beat(self, name: str) -> None:
-        self.work.heart.beat(name)
+        self.work.beat(name)
+
+    def _loops(self) -> list[Loop]:
+        """Let every part beat for itself, under a name of its own."""
+        interval, filler = self.settings.reap_interval.total_seconds(), self.sandboxes.filler
+        reaping = loop("reaper", interval, "ends what has expired, sweeps what nobody owns", patience=60)
+        watching = loop("watchdog", interval, "ends sandboxes that are over their quota", patience=60)
+        parts: list[tuple[Beating, Loop]] = [
+            (self.reaper, reaping),
+            (self.watchdog, watching),
+            (self.sealer, loop("sealer", 1.0, "chains and signs the ledger")),
+            (self.dispatcher, loop("dispatcher", 5.0, "delivers events")),
+            (self.feed, loop("feed", 5.0, "follows changes of every registry")),
+        ]
+        if filler.enabled:
+            parts.append((filler, loop("filler", 5.0, "keeps the pool of sandboxes filled", patience=60)))
+        for part, described in parts:
+            part.beat = partial(self._beat, described.name)
+        return [described for _, described in parts]
 
     def services(self) -> dict[str, Any]:
         """Say where each backend is, without credentials."""

@@ -67,6 +67,8 @@ class Reaper:
         self._offset: float | None = None
         self.last_run: float | None = None
         self.last_error: str | None = None
+        self.beat: Callable[[], None] = lambda: None
+        """Called after each run, whatever came of it."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; a run that fails is logged and repeated."""
@@ -74,6 +76,7 @@ class Reaper:
             try:
                 if self._jumped():
                     _log.warning("the clock has jumped: nothing is ended until it has stayed so")
+                    self.beat()
                     await first_of(stop, seconds=min(self._interval, 5.0))
                     continue
                 report = await self.once()
@@ -94,6 +97,7 @@ class Reaper:
             except Exception as error:  # noqa: BLE001 - a loop that dies would leave sandboxes alive for ever
                 self.last_error = f"{type(error).__name__}: {error}"
                 _log.exception("the reaper failed and will try again")
+            self.beat()
             with contextlib.suppress(TimeoutError):
                 # jitter keeps several control planes from reaping in step
                 await asyncio.wait_for(stop.wait(), self._interval * random.uniform(0.9, 1.1))  # noqa: S311

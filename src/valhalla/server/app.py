@@ -15,6 +15,7 @@ from valhalla.sandbox.snapshots.api import router as snapshot_router
 from valhalla.server import openapi
 from valhalla.server.system import router as system_router
 from valhalla.version import VERSION
+from valhalla.work.routers import routers as work_routers
 
 
 def build(runtime: Runtime) -> ASGIApp:
@@ -52,6 +53,7 @@ def application(runtime: Runtime) -> FastAPI:
         sandbox_router(runtime.sandboxes, runtime.reaper),
         snapshot_router(runtime.snapshots, runtime.sandboxes.templates),
         *(router for feature in runtime.features for router in feature.routers()),
+        *work_routers(runtime.db, runtime.jobs, runtime.ledger, runtime.work.loops),
         system_router(runtime),
     )
     app = FastAPI(

@@ -4,7 +4,7 @@ from valhalla.work.context import JobCancelled, JobContext
 from valhalla.work.contracts import Ended, Job, Queue, Rate, Request, Retry, Submitted
 from valhalla.work.errors import BadArguments, NoSuchJob, NotReplayable, UnknownJob
 from valhalla.work.registry import Jobs
-from valhalla.work.submitting import cancel, read, replay, submit, submit_many
+from valhalla.work.submitting import cancel, read, replay, replay_many, submit, submit_many
 from valhalla.work.worker import Worker
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "cancel",
     "read",
     "replay",
+    "replay_many",
     "submit",
     "submit_many",
 ]

@@ -1,39 +1,45 @@
-"""What a control plane runs of this room: a worker, a ticker, and the heart that both beat."""
+"""What a control plane runs of this room: a worker, a ticker, and the heart that all its parts beat."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import socket
-from typing import Final
+from collections.abc import Callable, Sequence
 
 from valhalla.kernel.clock import Clock
 from valhalla.kit.db import Database
-from valhalla.work.heartbeats.heart import Heart, Times
+from valhalla.work.heartbeats.heart import Heart
+from valhalla.work.loops import Loop, loop, sources
 from valhalla.work.registry import Jobs
 from valhalla.work.schedules.ticker import Ticker
 from valhalla.work.worker import Worker
 
-# the pace of both, and what a busy machine may make of it
-_PROMISE: Final = Times(interval=1.0, timeout=15.0)
-
 
 class Background:
-    """One per control plane. Sources carry the host's name: of two planes on a host each beats for both."""
+    """One per control plane; ``place`` tells its heartbeats from those of others on the same database."""
 
-    def __init__(self, db: Database, jobs: Jobs, *, concurrency: int, clock: Clock) -> None:
-        """``concurrency`` 0 means no worker; schedules are looked at all the same."""
-        host = host_label()
-        worker, ticker = f"worker.{host}", f"ticker.{host}"
-        sources = {ticker: _PROMISE, **({worker: _PROMISE} if concurrency else {})}
+    def __init__(
+        self, db: Database, jobs: Jobs, *, concurrency: int, clock: Clock, place: str, loops: Sequence[Loop] = ()
+    ) -> None:
+        """``loops`` are further parts that beat. ``concurrency`` 0: no worker; schedules are looked at all the same."""
+        own = [loop("ticker", 1.0, "submits the jobs of schedules that are due")]
+        if concurrency:
+            own.append(loop("worker", 1.0, "runs the control plane's own jobs"))
         self.jobs = jobs
-        self.heart = Heart(db, sources, clock=clock)
-        self.ticker = Ticker(db, jobs, beat=lambda: self.heart.beat(ticker))
+        self.loops = sources([*own, *loops], place)
+        self._names = {one.name: name for name, one in self.loops.items()}
+        self.heart = Heart(db, {name: one.times for name, one in self.loops.items()}, clock=clock)
+        self.ticker = Ticker(db, jobs, everybodys=True, beat=self.beats("ticker"))
         self.worker = (
-            Worker(db, jobs, concurrency=concurrency, grace=2.0, alive=lambda: self.heart.beat(worker))
-            if concurrency
-            else None
+            Worker(db, jobs, concurrency=concurrency, grace=2.0, alive=self.beats("worker")) if concurrency else None
         )
+
+    def beat(self, part: str) -> None:
+        """Say that a part lives, one of ``loops``; from any thread, and it costs a store into a dictionary."""
+        self.heart.beat(self._names.get(part, part))
+
+    def beats(self, part: str) -> Callable[[], None]:
+        """Return what a part calls to say that it lives."""
+        return lambda: self.beat(part)
 
     def start(self, stop: asyncio.Event) -> list[asyncio.Task[None]]:
         """Start all parts; they end when ``stop`` is set."""
@@ -41,8 +47,3 @@ class Background:
         if self.worker is not None:
             parts["worker"] = self.worker.run(stop)
         return [asyncio.create_task(part, name=name) for name, part in parts.items()]
-
-
-def host_label() -> str:
-    """Return the host's name as a token of a heartbeat's name."""
-    return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().lower()).strip("-_")[:63] or "host"

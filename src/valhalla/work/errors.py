@@ -45,6 +45,14 @@ class NoSuchSchedule(NotFound):
     help = "Check the name."
 
 
+class BuiltInSchedule(Conflict):
+    """The control plane writes its own schedules anew at every start."""
+
+    code = "built-in-schedule"
+    title = "This schedule is the control plane's own"
+    help = "Pause it instead, or choose a name that does not begin with 'valhalla.'."
+
+
 class BadTiming(Invalid):
     """The schedule would never run, or its timing cannot be read."""
 
@@ -58,4 +66,4 @@ class NoSuchHeartbeat(NotFound):
 
     code = "no-such-heartbeat"
     title = "There is no such heartbeat"
-    help = "Expect it first, with its interval and timeout."
+    help = "Expect it first: PUT its interval, or send 'interval' with the first ping."

@@ -92,6 +92,24 @@ _REPLAY: Final = sa.text(
     f" WHERE j.id = :id AND j.status IN ('dead', 'cancelled', 'held') RETURNING lane, {_COLUMNS}),"
     f" lined AS ({engine.LINE_UP}) SELECT {_COLUMNS} FROM made AS j"
 )
+_LOST: Final = "j.status = :status AND (:name IS NULL OR j.name = :name) AND (:queue IS NULL OR j.queue = :queue)"
+# of several with one dedup key the oldest goes; none goes beside an unfinished one
+_REPLAY_MANY: Final = sa.text(
+    f"WITH want AS (SELECT j.id, j.name, j.dedup_key FROM valhalla.jobs AS j WHERE {_LOST}"  # noqa: S608
+    " AND NOT EXISTS (SELECT 1 FROM valhalla.jobs AS o WHERE o.name = j.name AND o.dedup_key = j.dedup_key"
+    " AND o.status IN ('queued', 'running', 'held') AND o.id <> j.id)"
+    " ORDER BY j.id LIMIT :most FOR UPDATE SKIP LOCKED),"
+    " fit AS (SELECT DISTINCT ON (name, coalesce(dedup_key, id)) id FROM want"
+    " ORDER BY name, coalesce(dedup_key, id), id),"
+    " made AS (UPDATE valhalla.jobs AS j SET status = 'queued', attempts = 0, crashes = 0,"
+    " generation = j.generation + 1, worker = NULL, error = NULL, effect = NULL, result = NULL, progress = NULL,"
+    " started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, run_at = clock_timestamp()"
+    " FROM fit WHERE j.id = fit.id RETURNING j.id, j.queue, j.lane, j.priority, j.run_at),"
+    f" lined AS ({engine.LINE_UP}) SELECT id FROM made ORDER BY id"
+).bindparams(sa.bindparam("name", type_=sa.Text), sa.bindparam("queue", type_=sa.Text))
+_COUNT: Final = sa.text(f"SELECT count(*) FROM valhalla.jobs AS j WHERE {_LOST}").bindparams(  # noqa: S608
+    sa.bindparam("name", type_=sa.Text), sa.bindparam("queue", type_=sa.Text)
+)
 _RELEASE: Final = sa.text(
     "WITH made AS (UPDATE valhalla.jobs SET status = 'queued', error = NULL, run_at = clock_timestamp()"  # noqa: S608
     " WHERE status = 'held' AND name = ANY(:names) RETURNING id, queue, lane, priority, run_at),"
@@ -219,6 +237,16 @@ def replay(conn: Connection, id: str) -> Job | None:  # noqa: A002
     """Make a dead, cancelled or held job new again; ``None`` if it is none of these."""
     row = conn.execute(_REPLAY, {"id": id}).mappings().one_or_none()
     return None if row is None else _job(row)
+
+
+def replay_many(conn: Connection, *, status: str, name: str | None, queue: str | None, most: int) -> list[str]:
+    """Make up to ``most`` dead, cancelled or held jobs new again; return their ids, the oldest first."""
+    return list(conn.scalars(_REPLAY_MANY, {"status": status, "name": name, "queue": queue, "most": most}))
+
+
+def count(conn: Connection, *, status: str, name: str | None, queue: str | None) -> int:
+    """Return how many jobs have a status."""
+    return conn.execute(_COUNT, {"status": status, "name": name, "queue": queue}).scalar_one()
 
 
 def release(conn: Connection, names: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import sqlalchemy.exc
 from sqlalchemy.engine import Connection
@@ -15,6 +15,9 @@ from valhalla.work.errors import BadArguments, NoSuchJob, NotReplayable
 from valhalla.work.ids import job_ids
 from valhalla.work.registry import Known
 from valhalla.work.values import UnstorableError, plain
+
+Lost = Literal["dead", "cancelled", "held"]
+"""Statuses from which a job can be replayed."""
 
 _TRIES: Final = 5
 _LONGEST: Final = 10 * 365 * 86_400.0
@@ -124,6 +127,23 @@ def replay(conn: Connection, id: str) -> Job:  # noqa: A002
     if job is None:
         raise NotReplayable(f"it is {read(conn, id).status}", id=id)
     return job
+
+
+def replay_many(
+    conn: Connection, *, status: Lost = "dead", name: str | None = None, queue: str | None = None, most: int = 1000
+) -> list[str]:
+    """Put jobs that match back into their queues, the oldest first, and return their ids.
+
+    One whose dedup key an unfinished job has is left out.
+
+    Raises:
+        NotReplayable: a dedup key was taken meanwhile; nothing was replayed.
+    """
+    try:
+        with conn.begin_nested():
+            return store.replay_many(conn, status=status, name=name, queue=queue, most=most)
+    except sqlalchemy.exc.IntegrityError as error:
+        raise NotReplayable("a dedup key was taken meanwhile: try again") from error
 
 
 def read(conn: Connection, id: str) -> Job:  # noqa: A002

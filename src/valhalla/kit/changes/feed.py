@@ -52,6 +52,8 @@ class Feed:
         self._reconnects = 0
         self._error: str | None = None
         self._faults: dict[str, str] = {}
+        self.beat: Callable[[], None] = lambda: None
+        """Called whenever the snapshots are known to be current, or it is waited for."""
         for registry in registries:
             self.add(registry)
 
@@ -150,10 +152,12 @@ class Feed:
                     ready.set_exception(error)
                     return
                 self._lose(error)
+            self.beat()
             await first_of(self._stop, seconds=backoff.next())
             self._reconnects += 1
 
     async def _follow(self, link: Link) -> None:
+        self.beat()
         while not self._stop.is_set():
             if await first_of(self._wake, link.lost, self._stop, seconds=self._poll):
                 if link.lost.is_set():
@@ -165,6 +169,7 @@ class Feed:
                 await link.check()
                 await self._catch_up(self._registries)
             self._fresh_at = time.monotonic()
+            self.beat()
 
     def _lose(self, error: Exception) -> None:
         self._linked = False

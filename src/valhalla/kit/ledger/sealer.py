@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
@@ -25,6 +26,8 @@ class Sealer:
         self._batch = batch
         self._woken = asyncio.Event()
         self._sealed_at: float | None = None
+        self.beat: Callable[[], None] = lambda: None
+        """Called after each pass, whatever came of it."""
 
     @property
     def idle_for(self) -> float | None:
@@ -64,6 +67,7 @@ class Sealer:
             except Exception:
                 pause = backoff.next()
                 log.exception("sealing failed and will be tried again", pause=round(pause, 2))
+            self.beat()
             await first_of(stop, self._woken, seconds=pause)
         try:
             await self.once()

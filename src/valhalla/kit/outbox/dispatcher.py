@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from valhalla.kernel.problems import Unavailable
@@ -49,6 +49,8 @@ class Dispatcher:
         self._load = load or Load()
         self._lanes = [Lane(type(sink).__name__, sink) for sink in sinks or [Nobody()]]
         self._leading = False
+        self.beat: Callable[[], None] = lambda: None
+        """Called every few seconds, whether it leads or waits to."""
 
     def status(self) -> dict[str, Any]:
         """Describe the dispatcher for ``/ready`` and ``/metrics``."""
@@ -73,10 +75,13 @@ class Dispatcher:
                 log.warning("event delivery waits for the database", error=problem.detail)
             except Exception:
                 log.exception("event delivery failed and begins again")
+            self.beat()
             await first_of(stop, seconds=backoff.next())
 
     async def _wait_for_lead(self, link: Link, stop: asyncio.Event) -> None:
+        self.beat()
         while not await first_of(stop, link.lost, seconds=self._poll):
+            self.beat()
             if await link.value("SELECT pg_try_advisory_lock($1)", OUTBOX_DISPATCH):
                 return await self._lead(link, stop)
         return None
@@ -88,8 +93,10 @@ class Dispatcher:
         end = asyncio.Event()
         tasks = [asyncio.create_task(self._serve(lane, end), name=f"outbox-{lane.name}") for lane in self._lanes]
         try:
+            self.beat()
             while not await first_of(stop, link.lost, seconds=_CHECK):
                 await link.check()
+                self.beat()
         finally:
             self._leading = False
             end.set()

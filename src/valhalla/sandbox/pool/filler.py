@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -86,6 +86,8 @@ class Filler:
         self.stock = Stock()
         self.process = new_id()
         self.last_error: str | None = None
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn, whatever came of it."""
         self.refused: dict[str, str] = {}
         """Templates that are to be pooled and cannot be, with the reason."""
         self.pool: dict[str, Level] = {}
@@ -155,6 +157,7 @@ class Filler:
             except Exception as error:  # noqa: BLE001 - without its filler the pool would run dry and never fill
                 pause, self.last_error = backoff.next(), f"{type(error).__name__}: {error}"
                 _log.exception("filling the pool failed and will be tried again", pause=round(pause, 2))
+            self.beat()
             if await first_of(stop, self._woken, seconds=pause) and not stop.is_set():
                 # several claims of one moment are answered with one batch
                 await first_of(stop, seconds=_GATHER)

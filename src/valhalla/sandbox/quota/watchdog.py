@@ -6,7 +6,7 @@ has, and what it holds is what has to go. Its row keeps the reason, the ledger a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -44,6 +44,8 @@ class Watchdog:
         self._clock = clock or Clock()
         self._measured: dict[str, Measured] = {}
         self.exceeded = 0
+        self.beat: Callable[[], None] = lambda: None
+        """Called when it has looked."""
 
     async def once(self, report: ReapReport) -> None:
         """End what is over its quota; a backend that is away is reported and looked at the next time.
@@ -59,6 +61,7 @@ class Watchdog:
                     found.setdefault(excess.sandbox_id, excess)
             except Unavailable as problem:
                 report.failed[problem.backend] = problem.detail
+        self.beat()
         known = {names.id for names in live}
         # slots of the pool and what is still being made are not ended: they would be made again, the same
         over = [excess for excess in found.values() if excess.sandbox_id in known]

@@ -10,6 +10,22 @@ import msgspec
 Pulse = Literal["waiting", "alive", "missed"]
 """``waiting``: expected, and never heard of; that is not healthy."""
 
+Sign = Literal["alive", "start", "fail"]
+"""What a source says: it lives (or its run has ended well), its run begins, it failed."""
+
+
+class Promise(msgspec.Struct, frozen=True, kw_only=True):
+    """What a source promises, in seconds; see ``Heartbeat``. Without a ``timeout`` it is twice the interval."""
+
+    interval: float
+    timeout: float | None = None
+    grace: float | None = None
+
+    @property
+    def silence(self) -> float:
+        """The seconds of silence after which it is missed."""
+        return self.timeout if self.timeout is not None else 2 * self.interval
+
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """A source that says that it is alive, every ``interval`` seconds; silent for ``timeout`` it is missed.

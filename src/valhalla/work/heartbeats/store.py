@@ -160,6 +160,14 @@ def every(conn: Connection) -> list[Heartbeat]:
     return [_heartbeat(row) for row in rows]
 
 
+def page(conn: Connection, *, after: str | None, limit: int) -> list[Heartbeat]:
+    """Return sources by name, after the name ``after``."""
+    query = sa.select(heartbeats).order_by(heartbeats.c.name).limit(limit)
+    if after is not None:
+        query = query.where(heartbeats.c.name > after)
+    return [_heartbeat(row) for row in conn.execute(query).mappings()]
+
+
 def _nobody(name: str) -> NoSuchHeartbeat:
     return NoSuchHeartbeat(f"no heartbeat is called {name!r}", name=name)
 

@@ -9,15 +9,16 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from valhalla.kernel.problems import Problem
+from valhalla.work import kinds
 from valhalla.work.contracts import Submitted
 from valhalla.work.errors import BadTiming, NoSuchSchedule
-from valhalla.work.registry import Jobs
+from valhalla.work.registry import Jobs, Known
 from valhalla.work.schedules import rules, store
 from valhalla.work.schedules.contracts import Schedule
 from valhalla.work.submitting import submit
 
 
-def put(conn: Connection, jobs: Jobs, schedule: Schedule, *, now: datetime | None = None) -> Schedule:
+def put(conn: Connection, jobs: Known, schedule: Schedule, *, now: datetime | None = None) -> Schedule:
     """Write a schedule; one that is there with the same timing keeps its next run, so a restart repeats none.
 
     Raises:
@@ -73,7 +74,7 @@ def pause(conn: Connection, name: str, *, paused: bool = True) -> Schedule:
     return read(conn, name)
 
 
-def run_now(conn: Connection, jobs: Jobs, name: str) -> Submitted:
+def run_now(conn: Connection, jobs: Known, name: str) -> Submitted:
     """Submit the schedule's job once, besides its timetable; ``overlap="skip"`` gives the job that still runs.
 
     Raises:
@@ -83,16 +84,21 @@ def run_now(conn: Connection, jobs: Jobs, name: str) -> Submitted:
     return _submit(conn, jobs, read(conn, name), jitter=0.0)
 
 
-def tick(conn: Connection, jobs: Jobs, *, now: datetime | None = None) -> int:
-    """Submit what is due; return how many runs. Each runs once over all processes: row locks decide, and one commit."""
+def tick(conn: Connection, jobs: Jobs, *, now: datetime | None = None, everybodys: bool = False) -> int:
+    """Submit what is due; return how many runs. Each runs once over all processes: row locks decide, and one commit.
+
+    ``everybodys``: the jobs of all programs that have a worker, not only those of ``jobs``.
+    """
     at = now or store.now(conn)
     count = 0
-    for schedule in store.due(conn, at, jobs.names):
+    due = store.due(conn, at, jobs.names, everybodys=everybodys)
+    known: Known = kinds.read(conn, jobs) if due and everybodys else jobs
+    for schedule in due:
         plan = rules.plan(schedule, at)
         last, failure = schedule.last_job, None
         try:
             for _ in plan.runs:
-                made = _submit(conn, jobs, schedule, jitter=schedule.jitter)
+                made = _submit(conn, known, schedule, jitter=schedule.jitter)
                 last = made.id
                 count += made.created
         except Problem as problem:
@@ -103,7 +109,7 @@ def tick(conn: Connection, jobs: Jobs, *, now: datetime | None = None) -> int:
     return count
 
 
-def _submit(conn: Connection, jobs: Jobs, schedule: Schedule, *, jitter: float) -> Submitted:
+def _submit(conn: Connection, jobs: Known, schedule: Schedule, *, jitter: float) -> Submitted:
     delay = random.random() * jitter if jitter else 0.0  # noqa: S311 - spreads load, guards nothing
     key = f"schedule:{schedule.name}" if schedule.overlap == "skip" else None
     return submit(conn, jobs, schedule.job, schedule.args, delay=delay, dedup_key=key)

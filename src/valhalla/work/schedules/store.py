@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.work.schedules.contracts import Schedule, Timing
 from valhalla.work.schedules.tables import schedules
+from valhalla.work.tables import job_kinds
 
 _FIELDS: Final = Schedule.__struct_fields__
 _COLUMNS: Final = [schedules.c[name] for name in _FIELDS]
@@ -49,16 +50,32 @@ def every(conn: Connection) -> list[Schedule]:
     return [_schedule(row) for row in conn.execute(sa.select(*_COLUMNS).order_by(schedules.c.name)).mappings()]
 
 
+def page(conn: Connection, *, after: str | None, limit: int) -> list[Schedule]:
+    """Return schedules by name, after the name ``after``."""
+    query = sa.select(*_COLUMNS).order_by(schedules.c.name).limit(limit)
+    if after is not None:
+        query = query.where(schedules.c.name > after)
+    return [_schedule(row) for row in conn.execute(query).mappings()]
+
+
 def remove(conn: Connection, name: str) -> bool:
     """Remove a schedule; its jobs stay."""
     return conn.execute(sa.delete(schedules).where(schedules.c.name == name)).rowcount > 0
 
 
-def due(conn: Connection, at: datetime, jobs: Sequence[str], *, limit: int = 50) -> list[Schedule]:
-    """Lock and return schedules of ``jobs`` that are due at ``at`` and that no other process is working on."""
+def due(
+    conn: Connection, at: datetime, jobs: Sequence[str], *, everybodys: bool = False, limit: int = 50
+) -> list[Schedule]:
+    """Lock and return schedules of ``jobs`` that are due at ``at`` and that no other process is working on.
+
+    ``everybodys`` are those whose job some worker knows, too.
+    """
+    known = schedules.c.job.in_(jobs)
+    if everybodys:
+        known = sa.or_(known, schedules.c.job.in_(sa.select(job_kinds.c.name)))
     query = (
         sa.select(*_COLUMNS)
-        .where(~schedules.c.paused, schedules.c.next_at <= at, schedules.c.job.in_(jobs))
+        .where(~schedules.c.paused, schedules.c.next_at <= at, known)
         .order_by(schedules.c.next_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -19,9 +19,19 @@ class Ticker:
     """Submits the jobs of due schedules, as long as they are registered in ``jobs``."""
 
     def __init__(
-        self, db: Database, jobs: Jobs, *, every: float = 1.0, beat: Callable[[], None] = lambda: None
+        self,
+        db: Database,
+        jobs: Jobs,
+        *,
+        every: float = 1.0,
+        everybodys: bool = False,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """``every`` in seconds is how late a run may begin; ``beat`` is called at each tick that worked."""
+        """``every`` in seconds is how late a run may begin; ``beat`` is called at each tick that worked.
+
+        ``everybodys``: also the jobs of other programs, as soon as one of their workers has run.
+        """
+        self._everybodys = everybodys
         self._beat = beat
         self._db = db
         self._jobs = jobs
@@ -34,7 +44,7 @@ class Ticker:
         pause = 0.0
         while not await first_of(stop, seconds=pause):
             try:
-                await self._db.run(tick, self._jobs)
+                await self._db.run(tick, self._jobs, everybodys=self._everybodys)
             except Exception as error:  # noqa: BLE001 - the timetable outlives whatever one tick meets
                 self.last_error = error.detail if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
                 _log.warning("schedules cannot be looked at", error=self.last_error)
