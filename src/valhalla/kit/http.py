@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -47,16 +47,48 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """The class of every route that takes a body (``APIRouter(route_class=StrictRoute)``)."""
+    """The class of every route (``APIRouter(route_class=StrictRoute)``): JSON as it is defined, no unknown parameters.
+
+    A route that takes any query says so: ``open_query = True`` on its endpoint.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's handler: it would read ``NaN`` and whatever else Python's parser lets pass."""
+        """Wrap FastAPI's handler: it would read ``NaN`` and pass over a filter whose name is misspelt."""
         handle = super().get_route_handler()
+        known = None if getattr(self.endpoint, "open_query", False) else _query_names(self)
 
         async def strict(request: Request) -> Response:
+            if known is not None and request.scope["query_string"]:
+                for name in request.query_params:
+                    if name not in known:
+                        raise unknown_parameter(name, known)
             return await handle(_StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def _query_names(route: APIRoute) -> frozenset[str] | None:
+    """Return the parameters of a route and of what it depends on; None if a model takes all of them."""
+    names: set[str] = set()
+    waiting = [route.dependant]
+    while waiting:
+        dependant = waiting.pop()
+        waiting.extend(dependant.dependencies)
+        for field in dependant.query_params:
+            if isinstance(field.field_info.annotation, type) and issubclass(field.field_info.annotation, BaseModel):
+                return None
+            names.add(field.alias)
+    return frozenset(names)
+
+
+def unknown_parameter(name: str, known: Collection[str]) -> Invalid:
+    """Return the problem of a query parameter that a route does not have."""
+    told = f"'{name}'" if _NAME.fullmatch(name) else "one of them"
+    return Invalid(
+        f"query: {told} is no parameter of this route",
+        help=f"It has {', '.join(sorted(known))}." if known else "It has none.",
+        errors=[{"in": "query", "pointer": _token(name), "detail": "this parameter is unknown"}],
+    )
 
 
 def set_principal(scope: Scope, principal: Principal | None) -> None:
