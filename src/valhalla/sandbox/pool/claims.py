@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import asyncpg
 
@@ -16,7 +16,9 @@ from valhalla.sandbox.marking import stored
 from valhalla.sandbox.pool.stock import Slot
 from valhalla.sandbox.slices.postgres.pools import Pools
 
-BATCH: Final = 128
+BATCH: Final = 64
+SENDERS: Final = 2
+"""Commits under way at a time: one is on the server while the answers of the other are written."""
 
 # seconds until a server that says nothing is taken for one that is away
 _PATIENCE: Final = 10.0
@@ -74,13 +76,13 @@ class Outcome:
 
 
 class Claims:
-    """Collects claims while a commit is under way and sends them together with the next one."""
+    """Collects claims while commits are under way and sends them together with the next one."""
 
     def __init__(self, pools: Pools, *, owner_limit: int) -> None:
         self._pools = pools
         self._limit = owner_limit
         self._waiting: list[tuple[Claim, asyncio.Future[Outcome]]] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._senders: set[asyncio.Task[None]] = set()
 
     async def submit(self, claim: Claim) -> Outcome:
         """Claim durably; when this returns ``claimed``, the commit is on disk.
@@ -90,33 +92,42 @@ class Claims:
         """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((claim, future))
-        if self._sender is None or self._sender.done():
-            self._sender = asyncio.create_task(self._send())
+        if len(self._senders) < SENDERS:
+            sender = asyncio.create_task(self._send())
+            self._senders.add(sender)
         return await future
 
     async def _send(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            try:
-                outcomes = await self._commit([claim for claim, _ in batch])
-            except BaseException as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
-                continue
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+                await self._settle(batch)
+        finally:
+            # at once, not when the loop gets to it: a claim that comes in between must find that nobody sends
+            self._senders.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _settle(self, batch: Sequence[tuple[Claim, asyncio.Future[Outcome]]]) -> None:
+        try:
+            outcomes = await self._commit([claim for claim, _ in batch])
+        except BaseException as error:
+            for _, future in batch:
                 if not future.done():
-                    future.set_result(outcome)
+                    future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
 
     async def _commit(self, claims: Sequence[Claim]) -> list[Outcome]:
         documents = dumps_text([claim.document(index) for index, claim in enumerate(claims)])
         try:
             async with self._pools.connection() as connection:
                 rows = await connection.fetch(_CLAIM, documents, self._limit, timeout=_PATIENCE)
-        except asyncpg.UniqueViolationError:
-            # a transaction outside this batch took a name, route or key meanwhile; none of the batch is committed
+        except (asyncpg.UniqueViolationError, asyncpg.DeadlockDetectedError):
+            # a transaction outside this batch took a name, route or key meanwhile, or waits for one of ours while we
+            # wait for one of its; none of the batch is committed
             if len(claims) == 1:
                 return [Outcome("raced")]
             return [(await self._commit([claim]))[0] for claim in claims]

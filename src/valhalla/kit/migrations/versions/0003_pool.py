@@ -125,6 +125,8 @@ _UP = (
     $$
     """,
 )
+CLAIM = _UP[-1]
+"""What a downgrade of its successor brings back."""
 
 _DOWN = (
     "DROP FUNCTION valhalla.claim_slots(jsonb, integer)",
