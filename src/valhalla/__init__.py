@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from valhalla.blocks.alert_system import AlertSystem
     from valhalla.blocks.sandbox_database_manager import SandboxDatabaseManager
+    from valhalla.blocks.sandbox_orchestrator import SandboxOrchestrator
     from valhalla.blocks.sandbox_readiness_checker import SandboxReadinessChecker
     from valhalla.blocks.scheduler_heartbeat import SchedulerHeartbeat
     from valhalla.blocks.structured_logger import StructuredLogger
     from valhalla.blocks.worker_process import WorkerProcess
+    from valhalla.gate.install import install
     from valhalla.guard.blocks.dry_run_lock import DryRunLock
     from valhalla.guard.blocks.governor_enforcer import GovernorEnforcer
     from valhalla.guard.blocks.idempotency_manager import IdempotencyManager
@@ -39,12 +41,14 @@ __all__ = [
     "RetryBackoffManager",
     "Sandbox",
     "SandboxDatabaseManager",
+    "SandboxOrchestrator",
     "SandboxReadinessChecker",
     "SchedulerHeartbeat",
     "StructuredLogger",
     "Unreachable",
     "ValhallaError",
     "WorkerProcess",
+    "install",
 ]
 
 _FROM: Final = {
@@ -60,11 +64,13 @@ _FROM: Final = {
     "RetryBackoffManager": "valhalla.guard.blocks.retry_backoff_manager",
     "Sandbox": "valhalla.sdk.models",
     "SandboxDatabaseManager": "valhalla.blocks.sandbox_database_manager",
+    "SandboxOrchestrator": "valhalla.blocks.sandbox_orchestrator",
     "SandboxReadinessChecker": "valhalla.blocks.sandbox_readiness_checker",
     "SchedulerHeartbeat": "valhalla.blocks.scheduler_heartbeat",
     "StructuredLogger": "valhalla.blocks.structured_logger",
     "Unreachable": "valhalla.sdk.errors",
     "ValhallaError": "valhalla.sdk.errors",
+    "install": "valhalla.gate.install",
     "WorkerProcess": "valhalla.blocks.worker_process",
 }
 

@@ -17,7 +17,9 @@ from valhalla.kit.correlation import valid
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # answered without a key: liveness, the API's description, and the pages that problems link to
-_PUBLIC: Final = frozenset({"/", "/live", "/ready", "/health", "/metrics", "/docs", "/openapi.json"})
+_PUBLIC: Final = frozenset(
+    {"/", "/live", "/livez", "/ready", "/readyz", "/health", "/metrics", "/docs", "/openapi.json"}
+)
 _CHALLENGE: Final = 'Bearer realm="valhalla"'
 _MOST_HOPS: Final = 20
 _PLAIN: Final = re.compile(r'[^"\\\x00-\x1f\x7f-\uffff]*')
@@ -58,7 +60,7 @@ def too_large(limit: int) -> PayloadTooLarge:
 
 def is_public(path: str) -> bool:
     """Say whether a path is answered without a key. Any other is refused first, whether it exists or not."""
-    return path in _PUBLIC or path.startswith("/problems/")
+    return path in _PUBLIC or path.startswith(("/problems/", "/readyz/"))
 
 
 def correlation(header: bytes | None, span_id: str | None = None) -> str:
