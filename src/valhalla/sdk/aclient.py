@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
+from valhalla.sdk.alerts import AsyncAlerts
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.holds import AsyncHolds
 from valhalla.sdk.keys import AsyncKeys
@@ -44,6 +45,7 @@ class AsyncClient:
         self._transport = AsyncTransport(self.endpoint.url, self.endpoint.api_key, timeout)
         self.keys = AsyncKeys(self)
         self.holds = AsyncHolds(self)
+        self.alerts = AsyncAlerts(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r})"

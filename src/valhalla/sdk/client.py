@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
+from valhalla.sdk.alerts import Alerts
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.holds import Holds
 from valhalla.sdk.keys import Keys
@@ -44,6 +45,7 @@ class Client:
         self._transport = Transport(self.endpoint.url, self.endpoint.api_key, timeout)
         self.keys = Keys(self)
         self.holds = Holds(self)
+        self.alerts = Alerts(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r})"

@@ -58,6 +58,7 @@ def router(service: AlertService, silences: SilenceService) -> APIRouter:
     async def list_alerts(
         principal: Reader,
         status: Annotated[list[Status] | None, Query(max_length=3)] = None,
+        unresolved: Annotated[bool, Query(description="only open and acknowledged ones")] = False,
         severity: Annotated[list[Severity] | None, Query(max_length=4)] = None,
         source: Text = None,
         name: Text = None,
@@ -66,9 +67,8 @@ def router(service: AlertService, silences: SilenceService) -> APIRouter:
         cursor: Annotated[str | None, Query(max_length=500)] = None,
     ) -> AlertPage:
         """List alerts, those that were opened last first; without filters also the resolved ones."""
-        wanted = Filter(
-            statuses=tuple(status or ()), severities=tuple(severity or ()), source=source, name=name, text=text
-        )
+        statuses: tuple[Status, ...] = ("open", "acknowledged") if unresolved and not status else tuple(status or ())
+        wanted = Filter(statuses=statuses, severities=tuple(severity or ()), source=source, name=name, text=text)
         page = await service.page(principal, wanted, limit=limit, cursor=cursor)
         over = service.silenced_by()
         return AlertPage(items=[AlertOut.of(alert, over) for alert in page.items], next=page.next)
