@@ -138,6 +138,9 @@ class FakePlane:
             ("GET", "/system/holds", lambda **_: (200, {"items": [self._hold()], "next": None})),
             ("GET", "/system/holds/(.+)", lambda _id, **_: (200, self._hold())),
             ("POST", "/system/holds/(.+)/(.+)", self._decide),
+            ("GET", "/system/alerts", lambda **_: (200, {"items": [self._alert()], "next": None})),
+            ("GET", "/system/alerts/(.+)", lambda _id, **_: (200, self._alert())),
+            ("POST", "/system/alerts/(.+)/(.+)", self._attend),
         ]
 
     def _hold(self, state: str = "held") -> dict[str, Any]:
@@ -145,6 +148,15 @@ class FakePlane:
         approval = {"step": 0, "by": "bo", "decision": "approve", "at": instant(), "reason": "seen"}
         members = {"arguments": {"cents": 500}, "approvals": [approval], "quorum": "2 of finance"}
         return {"id": "h1", "action": "refund", "state": state, "requested_by": "shop", "missing": missing} | members
+
+    def _alert(self, status: str = "open") -> dict[str, Any]:
+        members = {"id": "a1", "name": "job.dead", "title": "Job mail failed for good", "labels": {"name": "mail"}}
+        return members | {"severity": "error", "status": status, "count": 3, "last_at": instant(), "context": {"n": 1}}
+
+    def _attend(self, _id: str, verb: str, *, body: Any, **_: Any) -> tuple[int, Any]:
+        if verb == "silence":
+            return 201, {"id": "s1", "state": "active", "ends_at": body["until"]}
+        return 200, self._alert({"acknowledge": "acknowledged", "resolve": "resolved"}[verb])
 
     def _decide(self, _id: str, verb: str, **_: Any) -> tuple[int, Any]:
         return 200, self._hold({"approve": "approved", "deny": "denied", "cancel": "cancelled"}[verb])

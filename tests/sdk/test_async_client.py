@@ -13,6 +13,7 @@ import pytest
 from tests.cli.fake_plane import KEY, FakePlane, problem
 
 from valhalla import AsyncClient, Client
+from valhalla.sdk.alerts import Alerts, AsyncAlerts
 from valhalla.sdk.errors import ValhallaError
 from valhalla.sdk.keys import AsyncKeys, Keys
 from valhalla.sdk.registries import AsyncRegistry, Registry
@@ -30,7 +31,10 @@ def methods(kind: type[Any]) -> dict[str, list[inspect.Parameter]]:
     return {name: list(inspect.signature(member).parameters.values()) for name, member in found.items()}
 
 
-@pytest.mark.parametrize(("blocking", "waiting"), [(Client, AsyncClient), (Keys, AsyncKeys), (Registry, AsyncRegistry)])
+@pytest.mark.parametrize(
+    ("blocking", "waiting"),
+    [(Client, AsyncClient), (Keys, AsyncKeys), (Registry, AsyncRegistry), (Alerts, AsyncAlerts)],
+)
 def test_both_have_the_same_methods(blocking: type[Any], waiting: type[Any]) -> None:
     assert methods(blocking) == methods(waiting)
 

@@ -26,6 +26,7 @@ TABLE: Final = {
     "demo": (_AT + "demo", "Watch one sandbox live, work and end."),
     "key": (_AT + "key", "Make, list and revoke API keys."),
     "hold": (_AT + "hold", "Approve or deny guarded actions that wait."),
+    "alert": (_AT + "alert", "Look at alerts, acknowledge, resolve and silence them."),
     "ledger": (_AT + "ledger", "Read the ledger and verify that nobody changed it."),
     "worker": (_AT + "worker", "Run the jobs of your own program."),
     "db": (_AT + "db", "Migrate the control plane's database."),
