@@ -140,6 +140,14 @@ class DryRunLock:
             raise
         self._journal.add(log, status="executed", action=str(action_name), result="success")
 
+    def surroundings(self) -> AbstractContextManager[Any]:
+        """Return what calls of the guard are made in so that this lock, as it is now, holds them."""
+        return self._mode(self._dry_run)
+
+    def note(self, action_name: object, status: str, **entry: Any) -> None:
+        """Write down what became of a call that was made in the lock's surroundings."""
+        self._journal.add(_canonical(action_name), status=status, action=str(action_name), **entry)
+
     def _mode(self, dry_run: bool) -> AbstractContextManager[Any]:
         # a reversible action that calls an irreversible one of the guard must not get it past the lock
         return self._guard.dry_run() if dry_run else nullcontext()

@@ -44,10 +44,14 @@ class GovernorEnforcer:
 
     def check_limit(self, resource: str, subject: str = "", cost: int = 1) -> tuple[bool, str]:
         """Take one action of the resource; say whether it is allowed, and why."""
-        limit = self._limits.get(resource)
         decision = self.governor.take(resource, subject, cost)
         if decision.allowed:
-            return True, "Action allowed" if limit is not None else "No limit configured"
+            return True, "Action allowed" if resource in self._limits else "No limit configured"
+        return False, self.note_denial(resource, subject)
+
+    def note_denial(self, resource: str, subject: str = "") -> str:
+        """Write down that the governor refused an action of the resource, and return why."""
+        limit = self._limits.get(resource)
         used = 0 if limit is None else self._used(resource, subject, limit)
         most = 0 if limit is None else limit.capacity
         with self._lock:
@@ -62,8 +66,8 @@ class GovernorEnforcer:
                 }
             )
         if limit is None:
-            return False, f"No limit configured for '{resource}': unknown resources are denied"
-        return False, f"Rate limit exceeded for '{resource}': {used}/{most} actions"
+            return f"No limit configured for '{resource}': unknown resources are denied"
+        return f"Rate limit exceeded for '{resource}': {used}/{most} actions"
 
     def retry_after(self, resource: str, subject: str = "", cost: int = 1) -> float | None:
         """Return the seconds until an action would be allowed, 0.0 for now, ``None`` for never; takes nothing."""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from tenacity import wait_exponential, wait_random_exponential
-
 from valhalla.guard.blocks.journal import Journal, shown
 from valhalla.guard.guard import Guard
 from valhalla.guard.retry import On, Retry
@@ -84,6 +82,9 @@ class RetryBackoffManager:
             with noted() as results:
                 results.append(await func(*args, **kwargs))
             return results[0]
+
+        # most of what a small program would import
+        from tenacity import wait_exponential, wait_random_exponential
 
         strategy = wait_random_exponential if jitter else wait_exponential
         wait = strategy(multiplier=self.base_delay, max=self.max_delay, exp_base=backoff_multiplier)
