@@ -100,8 +100,10 @@ class Exchange:
             hooks.is_public,
             self._bounds.max_body,
         )
-        problem = refused or problem
-        if hooks.limits is not None and (problem is None or problem.status in {401, 403}):
+        unknown = problem is not None and problem.status == 401
+        if unknown and refused is not None:
+            problem = refused
+        if hooks.limits is not None and (problem is None or unknown):
             taken = hooks.limits.take(asking)
             if not isinstance(taken, Taken):
                 taken = await taken
