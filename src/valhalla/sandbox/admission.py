@@ -17,9 +17,9 @@ from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
 from valhalla.kit.json import canonical
 from valhalla.kit.ledger import Ledger
-from valhalla.sandbox import rules, store
+from valhalla.sandbox import refusals, rules, store
 from valhalla.sandbox.contracts import Limits, Sandbox, Spec
-from valhalla.sandbox.errors import KeyReuse, NameTaken, OwnerLimit, RouteTaken
+from valhalla.sandbox.errors import KeyReuse
 from valhalla.sandbox.slices.contracts import DEFAULT_SLICES, Isolation, Names
 from valhalla.sandbox.slices.postgres import PostgresSlice
 from valhalla.sandbox.teardown import Timing, emit, lease_end
@@ -59,7 +59,7 @@ class Admission:
             except sqlalchemy.exc.IntegrityError as error:
                 constraint = str(error.orig)
                 if "uq_sandboxes_live_name" in constraint and spec.name is not None:
-                    raise NameTaken(f"a live sandbox is called '{spec.name}'", name=spec.name) from error
+                    raise refusals.name_taken(spec.name) from error
                 known = ("uq_sandboxes_live_name", "uq_sandboxes_idempotency")
                 if attempt == _NAME_ATTEMPTS - 1 or not any(name in constraint for name in known):
                     raise
@@ -88,7 +88,7 @@ class Admission:
         self._note(conn, principal, sandbox, "created", details)
         for route in sandbox.routes:
             if store.link(conn, sandbox.id, route, at=sandbox.created_at) != sandbox.id:
-                raise RouteTaken(f"the route {route} belongs to another sandbox", route=str(route))
+                raise refusals.route_taken(str(route))
             self._note(conn, principal, sandbox, "route_linked", {"route": str(route)})
         emit(conn, sandbox, "sandbox.created")
         return None, sandbox
@@ -97,14 +97,9 @@ class Admission:
         """Decide under the owner's lock whether the owner may have one more, and what it is called."""
         live = store.lock_owner(conn, spec.owner)
         if live >= self._limits.per_owner:
-            raise OwnerLimit(
-                f"'{spec.owner}' has {live} of {self._limits.per_owner} live sandboxes",
-                owner=spec.owner,
-                live=live,
-                limit=self._limits.per_owner,
-            )
+            raise refusals.owner_limit(spec.owner, live, self._limits.per_owner)
         if spec.name is not None and store.name_is_taken(conn, spec.name):
-            raise NameTaken(f"a live sandbox is called '{spec.name}'", name=spec.name)
+            raise refusals.name_taken(spec.name)
         name = spec.name or rules.generated_name(spec.owner, secrets.choice)
         sandbox_id = new_id()
         now = self._clock.now()

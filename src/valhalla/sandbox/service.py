@@ -16,11 +16,11 @@ from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
-from valhalla.sandbox import rules, store
+from valhalla.sandbox import refusals, rules, store
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIVE, Extension, Limits, Route, Sandbox, Spec
 from valhalla.sandbox.creation import Created, Creation
-from valhalla.sandbox.errors import NotRunning, RouteNotFound, RouteTaken
+from valhalla.sandbox.errors import CreateFailed, NotRunning, RouteNotFound
 from valhalla.sandbox.filling import refill
 from valhalla.sandbox.pool import Checkout, Claims, Endings, Filler, PoolSettings
 from valhalla.sandbox.register import Register
@@ -81,6 +81,7 @@ class SandboxService(Register):
             checkout=checkout if self.filler.enabled else None,
         )
         self._background: set[asyncio.Task[Any]] = set()
+        self._stopping = False
         self._ending: dict[str, asyncio.Task[Sandbox]] = {}
 
     async def create(self, principal: Principal, spec: Spec, *, key: str | None = None) -> Created:
@@ -96,7 +97,12 @@ class SandboxService(Register):
         task = self._spawn(self._creation.run(principal, spec, key=key))
         # a client that hangs up must not leave a half-made sandbox: the creation ends on its own terms
         with self._load.caller():
-            return await asyncio.shield(task)
+            try:
+                return await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if not (self._stopping and task.cancelled()):
+                    raise
+                raise CreateFailed("the control plane was stopped while the sandbox was being made") from None
 
     async def plan(self, principal: Principal, spec: Spec) -> Sandbox:
         """Return what ``create`` would make now, without making it.
@@ -218,7 +224,7 @@ class SandboxService(Register):
             return route
         now = self._clock.now()
         if store.link(conn, sandbox.id, route, at=now) != sandbox.id:
-            raise RouteTaken(f"the route {route} belongs to another sandbox", route=str(route))
+            raise refusals.route_taken(str(route))
         self._note(conn, principal, sandbox, "route_linked", {"route": str(route)})
         emit(conn, sandbox, "sandbox.route_linked", kind=route.kind, key=route.key)
         return Route(route.kind, route.key, now)
@@ -245,6 +251,7 @@ class SandboxService(Register):
         A creation that is called off (its template's command may run for minutes) removes what it has made; what does
         not end then either is left to the reaper of the next start.
         """
+        self._stopping = True
         self._spawn(self._endings.settle())
         for seconds in (patience, 5.0):
             if not self._background:

@@ -12,9 +12,8 @@ from valhalla.kernel.clock import Clock, isoformat
 from valhalla.kernel.principal import Principal
 from valhalla.kit import outbox
 from valhalla.kit.ledger import Ledger
-from valhalla.sandbox import rules
+from valhalla.sandbox import refusals, rules
 from valhalla.sandbox.contracts import Sandbox, Spec
-from valhalla.sandbox.errors import NameTaken, OwnerLimit, RouteTaken
 from valhalla.sandbox.pool.claims import Claim, Claims, Outcome
 from valhalla.sandbox.pool.endings import Endings
 from valhalla.sandbox.pool.filler import Filler
@@ -70,16 +69,11 @@ class Checkout:
     def _refuse(self, spec: Spec, outcome: Outcome) -> None:
         """Raise what the rules say; a generated name that is taken, or a lost slot, is tried again."""
         if outcome.verdict == "owner-limit":
-            raise OwnerLimit(
-                f"'{spec.owner}' has {outcome.detail} of {self._limit} live sandboxes",
-                owner=spec.owner,
-                live=int(outcome.detail or 0),
-                limit=self._limit,
-            )
+            raise refusals.owner_limit(spec.owner, int(outcome.detail or 0), self._limit)
         if outcome.verdict == "route-taken":
-            raise RouteTaken(f"the route {outcome.detail} belongs to another sandbox", route=outcome.detail)
+            raise refusals.route_taken(outcome.detail or "")
         if outcome.verdict == "name-taken" and spec.name is not None:
-            raise NameTaken(f"a live sandbox is called '{spec.name}'", name=spec.name)
+            raise refusals.name_taken(spec.name)
 
     def _compose(self, principal: Principal, spec: Spec, slot: Slot) -> Sandbox:
         now = self._clock.now()
