@@ -14,9 +14,11 @@ from tests.cli.fake_plane import KEY, FakePlane, problem
 
 from valhalla import AsyncClient, Client
 from valhalla.sdk.alerts import Alerts, AsyncAlerts
+from valhalla.sdk.awork import AsyncHeartbeats, AsyncJobs, AsyncSchedules
 from valhalla.sdk.errors import ValhallaError
 from valhalla.sdk.keys import AsyncKeys, Keys
 from valhalla.sdk.registries import AsyncRegistry, Registry
+from valhalla.sdk.work import Heartbeats, Jobs, Schedules
 
 
 @pytest.fixture
@@ -33,7 +35,15 @@ def methods(kind: type[Any]) -> dict[str, list[inspect.Parameter]]:
 
 @pytest.mark.parametrize(
     ("blocking", "waiting"),
-    [(Client, AsyncClient), (Keys, AsyncKeys), (Registry, AsyncRegistry), (Alerts, AsyncAlerts)],
+    [
+        (Client, AsyncClient),
+        (Keys, AsyncKeys),
+        (Registry, AsyncRegistry),
+        (Jobs, AsyncJobs),
+        (Schedules, AsyncSchedules),
+        (Heartbeats, AsyncHeartbeats),
+        (Alerts, AsyncAlerts),
+    ],
 )
 def test_both_have_the_same_methods(blocking: type[Any], waiting: type[Any]) -> None:
     assert methods(blocking) == methods(waiting)

@@ -28,6 +28,9 @@ TABLE: Final = {
     "hold": (_AT + "hold", "Approve or deny guarded actions that wait."),
     "alert": (_AT + "alert", "Look at alerts, acknowledge, resolve and silence them."),
     "ledger": (_AT + "ledger", "Read the ledger and verify that nobody changed it."),
+    "job": (_AT + "job", "Submit, watch, cancel and retry background jobs."),
+    "schedule": (_AT + "schedule", "See the timetable of jobs; run, pause and resume."),
+    "heartbeat": (_AT + "heartbeat", "See who lives; say so for a script of yours."),
     "worker": (_AT + "worker", "Run the jobs of your own program."),
     "db": (_AT + "db", "Migrate the control plane's database."),
 }

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, Unpack
 from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
 from valhalla.sdk.alerts import AsyncAlerts
+from valhalla.sdk.awork import AsyncHeartbeats, AsyncJobs, AsyncSchedules
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.holds import AsyncHolds
 from valhalla.sdk.keys import AsyncKeys
@@ -44,6 +45,9 @@ class AsyncClient:
         self.endpoint = discovery.find(url, api_key, data_dir)
         self._transport = AsyncTransport(self.endpoint.url, self.endpoint.api_key, timeout)
         self.keys = AsyncKeys(self)
+        self.jobs = AsyncJobs(self)
+        self.schedules = AsyncSchedules(self)
+        self.heartbeats = AsyncHeartbeats(self)
         self.holds = AsyncHolds(self)
         self.alerts = AsyncAlerts(self)
 

@@ -20,6 +20,7 @@ from valhalla.sdk.paging import pages
 from valhalla.sdk.registries import Registry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
 from valhalla.sdk.wire import Request
+from valhalla.sdk.work import Heartbeats, Jobs, Schedules
 
 T = TypeVar("T")
 
@@ -44,6 +45,9 @@ class Client:
         self.endpoint = discovery.find(url, api_key, data_dir)
         self._transport = Transport(self.endpoint.url, self.endpoint.api_key, timeout)
         self.keys = Keys(self)
+        self.jobs = Jobs(self)
+        self.schedules = Schedules(self)
+        self.heartbeats = Heartbeats(self)
         self.holds = Holds(self)
         self.alerts = Alerts(self)
 
