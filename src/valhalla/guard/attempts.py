@@ -137,10 +137,11 @@ def _finish(
         actor=call.scope.principal,
         generation=generation,
         patch=patch,
+        brief=True,
     )
     if state == "indeterminate":
         # a sweeper may have said so already; then there is nothing to add
-        request = CasRequest(id_, _EXECUTING, state, "finish", request.actor, generation, patch=patch)
+        request = CasRequest(id_, _EXECUTING, state, "finish", request.actor, generation, patch=patch, brief=True)
     done: Outcome[Any] = Outcome("succeeded", value, id_) if error is None else rules.ended(error, state, id_)
     if not call.row:
         guard.note(call, id_, state)

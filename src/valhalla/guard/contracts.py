@@ -178,6 +178,7 @@ class CasRequest(Struct, frozen=True):
     the store's clock: the hold is not expired, is expired, or the lease has lapsed. ``takes`` are charged in the same
     step, all or none. ``lease``, ``expires_in``, ``ttl`` and ``tombstone`` set the
     row's instants from the store's clock. ``event`` names the ledger row; ``None`` writes none (heartbeats).
+    ``brief`` says that the row itself is not asked for: a store may answer ``done`` without it.
     """
 
     id: str
@@ -194,6 +195,7 @@ class CasRequest(Struct, frozen=True):
     ttl: float | None = None
     tombstone: float | None = None
     patch: Mapping[Field, Any] = {}
+    brief: bool = False
 
 
 Swapped = Literal["done", "missed", "absent", "limited"]

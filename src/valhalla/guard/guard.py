@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -26,6 +25,7 @@ from valhalla.guard.names import check_key
 from valhalla.guard.outcome import Outcome, refusal
 from valhalla.guard.people import People, Roles
 from valhalla.guard.quorum import Quorum, parse
+from valhalla.guard.steps import is_on_loop
 from valhalla.guard.stores.memory import MemoryStore
 from valhalla.guard.unanswered import Unanswered
 from valhalla.kernel.principal import Principal
@@ -122,9 +122,7 @@ class Guard(Actions, Calling, Judging, People):
     ) -> Call:
         """Prepare a call that waits in this thread; on a thread with a running loop it does not wait at all."""
         call = self.prepare(declared, args, kwargs, asked)
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if not is_on_loop():
             return call
         # whoever it would wait for may need this very loop to go on
         call.until = call.approval_until = 0.0

@@ -7,8 +7,8 @@ an event loop.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -89,12 +89,19 @@ def _call(command: Invoke) -> Any:
     if not inspect.iscoroutine(result):
         return result
     # an async action that a worker dispatches from a thread: a coroutine that nobody awaits has done nothing
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not is_on_loop():
+        import asyncio
+
         return asyncio.run(_within(result, command.timeout))
     result.close()
     raise NotDone("an async action cannot run here: this thread's event loop is running; use the async call")
+
+
+def is_on_loop() -> bool:
+    """Say whether an event loop runs in this thread."""
+    # Who runs a loop has imported it. For all others the import would be half of the memory that the guard takes.
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return running is not None and running() is not None
 
 
 async def arun(steps: Steps[T], store: Store, stop: threading.Event) -> T:
@@ -121,6 +128,8 @@ async def _aanswer(command: Command, store: Store) -> Any:  # noqa: PLR0911 - on
     if isinstance(command, Invoke):
         return await _invoke(command)
     if isinstance(command, Pause):
+        import asyncio
+
         return await asyncio.sleep(command.seconds)
     if isinstance(command, On):
         request, store = command.request, command.store
@@ -133,6 +142,10 @@ async def _aanswer(command: Command, store: Store) -> Any:  # noqa: PLR0911 - on
     if isinstance(request, BeginRequest):
         return await store.abegin(request)
     if isinstance(request, CasRequest):
+        if getattr(store, "keeps_ends", False):
+            return await store.acas(request)
+        import asyncio
+
         # a second cancellation must not tear the end of an effect from its record
         return await asyncio.shield(asyncio.ensure_future(store.acas(request)))
     return await store.ascan(request)
@@ -144,5 +157,7 @@ async def _invoke(command: Invoke) -> Any:
 
 
 async def _within(result: Awaitable[Any], seconds: float | None) -> Any:
+    import asyncio
+
     async with asyncio.timeout(seconds):
         return await result

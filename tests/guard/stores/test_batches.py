@@ -7,11 +7,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.guard.stores.places import SCHEMA, PostgresPlace, Verbs
+from tests.guard.stores.places import PostgresPlace, Verbs
 from tests.guard.stores.test_conformance import HOLD, limit, take
 
 from valhalla.guard.contracts import Began, CasRequest, Failure
-from valhalla.guard.stores.postgres import ops
 
 
 @pytest.fixture
@@ -22,13 +21,10 @@ def verbs(servers: Any) -> Iterator[Verbs]:
 
 
 def perform(verbs: Verbs, requests: list[Any]) -> list[Any]:
-    with psycopg.connect(verbs.place.url) as conn:
-        found = conn.execute(f"SELECT {SCHEMA}.perform(%s::jsonb)::text".encode(), (ops.encode(requests),)).fetchone()
-        assert found is not None
-        return ops.decode(requests, found[0])
+    return verbs.store._threads._write(requests)
 
 
-def ending(id_: str, **fields: Any) -> CasRequest:
+def _ending(id_: str, **fields: Any) -> CasRequest:
     defaults: dict[str, Any] = {"event": "finish", "actor": "ana", "generation": 1}
     sources = frozenset({"executing", "indeterminate"})
     return CasRequest(id_, sources, fields.pop("to", "succeeded"), **(defaults | fields))
@@ -38,7 +34,7 @@ def test_begins_of_all_kinds_together(verbs: Verbs) -> None:
     done = verbs.row("succeeded", key="done")
     free = verbs.row("not_done", key="free")
     requests = [
-        verbs.request(key="a", reason="why", parent="p"),
+        verbs.request(key="a", parent="p"),
         verbs.request(key="a"),
         verbs.request(key="done"),
         verbs.request(key="done", fingerprint=b"other"),
@@ -64,7 +60,7 @@ def test_begins_of_all_kinds_together(verbs: Verbs) -> None:
         Began.DENIED,
         Began.EXECUTE,
     ]
-    assert (answers[0].record.reason, answers[0].record.parent, answers[0].record.version) == ("why", "p", 1)
+    assert (answers[0].record.parent, answers[0].record.version) == ("p", 1)
     assert answers[0].record == verbs.scan("id", id=requests[0].id).records[0]
     assert answers[2].record == done
     assert (answers[4].record.id, answers[4].record.generation) == (free.id, 2)
@@ -72,12 +68,16 @@ def test_begins_of_all_kinds_together(verbs: Verbs) -> None:
     assert sorted(line.event for line in lines[4:]) == sorted(["begin"] * 5 + ["held", "limited", "denied"])
 
 
-def test_ends_of_all_kinds_together(verbs: Verbs) -> None:
+@pytest.mark.parametrize("brief", [False, True])
+def test_ends_of_all_kinds_together(verbs: Verbs, brief: bool) -> None:
+    def ending(id_: str, **fields: Any) -> CasRequest:
+        return _ending(id_, brief=brief, **fields)
+
     rows = [verbs.row("executing", key=f"k{n}").id for n in range(6)]
     answers = perform(
         verbs,
         [
-            ending(rows[0], patch={"value": b"\x00v"}),
+            ending(rows[0], patch={"value": b'"v"'}),
             ending(rows[0], patch={"value": b"again"}),
             ending(rows[1], to="failed", patch={"failure": Failure("E", "t")}),
             ending(rows[2], generation=2, patch={"value": b"stale"}),
@@ -89,13 +89,13 @@ def test_ends_of_all_kinds_together(verbs: Verbs) -> None:
     )
     kinds = [one.kind for one in answers]
     assert kinds == ["done", "missed", "done", "missed", "done", "done", "done", "absent"]
-    assert answers[0].record.value == b"\x00v"
-    assert answers[2].record.failure == Failure("E", "t")
-    assert answers[4].record.keep_until == pytest.approx(answers[4].record.updated_at + 86_400)
-    assert (answers[5].record.value, answers[5].record.reason) == (None, "not kept")
     found = [verbs.scan("id", id=id_).records[0] for id_ in rows]
+    assert found[0].value == b'"v"'
+    assert found[1].failure == Failure("E", "t")
+    assert found[3].keep_until == pytest.approx(found[3].updated_at + 86_400)
+    assert (found[4].value, found[4].reason) == (None, "not kept")
     assert [one.state for one in found] == ["succeeded", "failed", "executing", "not_done", "succeeded", "executing"]
-    assert found[0] == answers[0].record
+    assert all(one.record is None or one.record in found for one in answers)
     assert [line.event for line in verbs.scan("ledger").lines[6:]] == ["finish"] * 4
 
 
@@ -107,3 +107,20 @@ def test_who_is_in_a_transaction_holds_up_no_batch(verbs: Verbs) -> None:
         conn.rollback()
     assert [one.kind for one in answers] == [Began.EXECUTE, Began.IN_PROGRESS, *[Began.EXECUTE] * 3]
     assert verbs.begin(key="k1").kind is Began.EXECUTE
+
+
+@pytest.mark.parametrize("odd", ["\x1f", "\x1fa\x1f", "\x00", "é", "\ud800", "'", "{}", "NULL", "a,b", "\\"])
+def test_texts_that_could_be_taken_for_two_are_kept_whole(verbs: Verbs, odd: str) -> None:
+    requests = [verbs.request(key=f"{n}{odd}", principal=f"p{odd}", correlation=f"c{odd}") for n in range(3)]
+    answers = perform(verbs, requests)
+    assert [one.kind for one in answers] == [Began.EXECUTE] * 3
+    rows = {row.id: row for row in verbs.scan("all").records}
+    for request, began in zip(requests, answers, strict=True):
+        row = rows[request.id]
+        assert row == began.record or "\x00" in odd or "\ud800" in odd
+        assert row.fingerprint == request.fingerprint
+    values = [f'"{odd}"'.encode("utf-8", "surrogatepass"), b"\x00", b"\xff\x1f"]
+    ends = [_ending(one.id, patch={"value": value}, brief=True) for one, value in zip(requests, values, strict=True)]
+    assert [one.kind for one in perform(verbs, ends)] == ["done"] * 3
+    rows = {row.id: row for row in verbs.scan("all").records}
+    assert [rows[one.id].value for one in requests] == values

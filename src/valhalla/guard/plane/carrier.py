@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,10 +14,15 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.log import get_logger
+from valhalla.kit.outbox import emit_many
 from valhalla.kit.waiting import Backoff, first_of
 
 BATCH: Final = 500
 _KIND: Final = "action"
+# what people should hear of: how it ended, and that it began to wait; a hold that gets one of two approvals does not
+_BAD: Final = frozenset({"denied", "failed", "indeterminate"})
+_TOLD: Final[Mapping[str, frozenset[str]]] = {"held": frozenset({"held"})}
+_NO_TOKEN: Final = re.compile(r"[^A-Za-z0-9_-]+")
 # lines that are in the ledger are kept for readers of the store for so many seconds
 _KEEP: Final = 7 * 86_400.0
 
@@ -73,6 +79,7 @@ class Carrier:
         rows = conn.execute(_LINES, {"seq": at, "limit": BATCH}).mappings().all()
         if rows:
             self._ledger.append_many(conn, [_entry(row) for row in rows])
+            emit_many(conn, [_event(row) for row in rows if row["state"] in _TOLD.get(row["event"], _BAD)])
             conn.execute(_MOVE, {"seq": rows[-1]["seq"]})
         else:
             conn.execute(_FORGET, {"seq": at, "keep": _KEEP, "limit": BATCH})
@@ -115,5 +122,20 @@ def _entry(row: RowMapping) -> Mapping[str, Any]:
         "kind": _KIND,
         "subject": row["id"],
         "details": details,
+        "correlation_id": row["correlation"],
+    }
+
+
+def _event(row: RowMapping) -> Mapping[str, Any]:
+    return {
+        "subject": f"{_KIND}.{_NO_TOKEN.sub('_', row['id']) or '_'}",
+        "type": f"{_KIND}.{row['state']}",
+        "data": {
+            "id": row["id"],
+            "name": row["name"],
+            "event": row["event"],
+            "principal": row["principal"],
+            "reason": row["reason"],
+        },
         "correlation_id": row["correlation"],
     }

@@ -52,7 +52,8 @@ class Store(Protocol):
     """The verbs for callers in threads and, with an ``a`` before the name, on an event loop.
 
     ``durable`` says whether a row survives the process. ``instant`` says that a verb never waits, so that the guard
-    may call the plain verbs on an event loop.
+    may call the plain verbs on an event loop. A store with ``keeps_ends = True`` writes what ``acas`` was given also if
+    its caller is cancelled; for the others the guard makes a task that nobody cancels.
     """
 
     durable: bool

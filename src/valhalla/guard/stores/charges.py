@@ -47,6 +47,8 @@ def charges_of(takes: tuple[Take, ...]) -> tuple[Charge, ...] | None:
     Raises:
         BadTake, UnknownLimit: what is asked cannot be counted.
     """
+    if not takes:
+        return ()
     found: dict[tuple[str, str, str], Charge] = {}
     for take in takes:
         check_subject(take.subject)

@@ -24,8 +24,6 @@ class Charging(msgspec.Struct, frozen=True):
 Request = BeginRequest | CasRequest | Charging
 Result = BeginResult | CasResult
 
-# what a request that only ends an execution has
-_ENDS: Final = frozenset({"do", "id", "sources", "to", "event", "actor", "generation", "version", "when", "value"})
 _ANSWERS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _BEGAN: Final = msgspec.json.Decoder(BeginResult)
 _SWAPPED: Final = msgspec.json.Decoder(CasResult)
@@ -38,8 +36,6 @@ def encode(requests: Sequence[Request], *, again: bool = False) -> str:
     if again:
         for op in ops:
             op["again"] = True
-            # each has to be looked at by itself
-            op.pop("plain", None)
     return pack(ops).decode()
 
 
@@ -98,8 +94,6 @@ def _begin(asked: BeginRequest | Charging) -> dict[str, Any]:
     if hold is not None:
         op |= {"cap": hold.cap, "expires_in": seconds(hold.expires_in)}
         cold |= {"quorum": hold.quorum, "payload": hold.payload, "summary": hold.summary}
-    if request.verdict is Verdict.RUN and request.key is not None and not request.takes:
-        op["plain"] = "begin"
     return op | _charges(request.takes)
 
 
@@ -120,14 +114,6 @@ def _cas(request: CasRequest) -> dict[str, Any]:
         if (duration := getattr(request, name)) is not None:
             op[name] = seconds(duration)
     op |= {name: patch.pop(name) for name in ("value", "fingerprint") if name in patch}
-    if (
-        request.event == "finish"
-        and request.when is None
-        and not request.takes
-        and _ENDS.issuperset(op)
-        and None not in patch.values()
-    ):
-        op["plain"] = "cas"
     if "reason" in patch:
         op["shown_reason"] = _shown(patch["reason"])
     op["cold"] = patch

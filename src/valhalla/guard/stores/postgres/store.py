@@ -40,6 +40,7 @@ class PostgresStore:
 
     durable = True
     instant = False
+    keeps_ends = True
 
     def __init__(self, url: str, *, schema: str = SCHEMA, connections: int = 2) -> None:
         """``url`` is libpq's (``postgresql://…``). ``connections`` are kept for threads, and as many for each loop.

@@ -11,8 +11,10 @@ from typing import Any
 
 import asyncpg
 
+from valhalla.guard.contracts import CasRequest
 from valhalla.guard.stores.combining import MOST
 from valhalla.guard.stores.postgres import failing, ops
+from valhalla.guard.stores.postgres.columns import Simple, statement
 from valhalla.guard.stores.postgres.ops import Request, Result
 from valhalla.guard.stores.postgres.threads import SESSION
 from valhalla.kernel.problems import Unavailable
@@ -50,6 +52,7 @@ class Loop:
     def __init__(self, url: str, schema: str, lanes: int) -> None:
         self._url = url
         self._schema = schema
+        self._batch = statement(schema, lambda number: f"${number}")
         self._perform = f"SELECT {schema}.perform($1::jsonb)::text"
         self._queue: deque[tuple[Request, asyncio.Future[Result]]] = deque()
         self._free = lanes
@@ -70,7 +73,8 @@ class Loop:
             task = loop.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await future
+        # who was cancelled wants no claim any more, but what has happened is written down
+        return await (asyncio.shield(future) if isinstance(request, CasRequest) else future)
 
     async def _drain(self) -> None:
         try:
@@ -104,10 +108,20 @@ class Loop:
 
     async def _write(self, batch: list[Request]) -> list[Result]:
         again = False
+        answers: list[Any] = [None] * len(batch)
+        simple = Simple(batch)
         for attempt in range(failing.TRIES):
             try:
                 async with self.connection() as conn:
-                    return ops.decode(batch, await conn.fetchval(self._perform, ops.encode(batch, again=again)))
+                    if simple and not again:
+                        simple.answer(await conn.fetchrow(self._batch, *simple.columns()), answers)
+                    left = [place for place, answer in enumerate(answers) if answer is None]
+                    rest = [batch[place] for place in left]
+                    if rest:
+                        text = await conn.fetchval(self._perform, ops.encode(rest, again=again))
+                        for place, answer in zip(left, ops.decode(rest, text), strict=True):
+                            answers[place] = answer
+                    return answers
             except _ERRORS as error:
                 if failing.may_repeat(error) and attempt < failing.TRIES - 1:
                     continue

@@ -11,6 +11,7 @@ import psycopg
 
 from valhalla.guard.stores.combining import Combiner
 from valhalla.guard.stores.postgres import failing, ops
+from valhalla.guard.stores.postgres.columns import Simple, statement
 from valhalla.guard.stores.postgres.ops import Request, Result
 from valhalla.kernel.problems import Unavailable
 
@@ -48,6 +49,7 @@ class Threads:
         self._url = url
         self._schema = schema
         self._lanes = lanes
+        self._batch = statement(schema, lambda _: "%s").encode()
         self._perform = f"SELECT {schema}.perform(%s::jsonb)::text".encode()
         self._idle: list[psycopg.Connection[Any]] = []
         self._closed = False
@@ -55,10 +57,21 @@ class Threads:
 
     def _write(self, batch: Sequence[Request]) -> list[Result]:
         again = False
+        answers: list[Any] = [None] * len(batch)
+        simple = Simple(batch)
         for attempt in range(failing.TRIES):
             try:
                 with self.connection() as conn:
-                    row = conn.execute(self._perform, (ops.encode(batch, again=again),), prepare=True).fetchone()
+                    if simple and not again:
+                        row = conn.execute(self._batch, simple.columns(), prepare=True).fetchone()
+                        simple.answer(row or (), answers)
+                    left = [place for place, answer in enumerate(answers) if answer is None]
+                    rest = [batch[place] for place in left]
+                    if rest:
+                        row = conn.execute(self._perform, (ops.encode(rest, again=again),), prepare=True).fetchone()
+                        for place, answer in zip(left, ops.decode(rest, (row or ("",))[0]), strict=True):
+                            answers[place] = answer
+                    return answers
             except psycopg.Error as error:
                 if failing.may_repeat(error) and attempt < failing.TRIES - 1:
                     continue
@@ -67,8 +80,6 @@ class Threads:
                     again = True
                     continue
                 raise self._problem(error) from error
-            assert row is not None
-            return ops.decode(batch, row[0])
         raise AssertionError("the last attempt returns or raises")
 
     def _problem(self, error: BaseException) -> BaseException:

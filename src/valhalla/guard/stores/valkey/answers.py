@@ -23,8 +23,8 @@ from valhalla.guard.contracts import (
     Record,
     State,
     Step,
-    Verdict,
 )
+from valhalla.guard.stores.made import made
 from valhalla.kit import redact
 
 _MICRO: Final = 1_000_000
@@ -125,7 +125,7 @@ def began(request: BeginRequest, reply: bytes) -> BeginResult:
         return BeginResult(kind, _record(answer.row, answer.now), _seconds(answer.wait))
     record = None
     if answer.id is not False:
-        record = _made(request, str(answer.id), answer.generation, answer.now / _MICRO)
+        record = made(request, str(answer.id), answer.generation, answer.now / _MICRO)
     return BeginResult(kind, record, _seconds(answer.wait), answer.limit or None, _policies(answer.policies))  # pyright: ignore[reportArgumentType]
 
 
@@ -190,35 +190,6 @@ def _record(row: _Row, now: int) -> Record:
         parent=_text(row.parent),
         correlation=_text(row.correlation),
         attempt=_text(row.attempt),
-    )
-
-
-def _made(request: BeginRequest, id_: str, generation: int, now: float) -> Record:
-    """Return the row that ``begin`` has just made: it holds what was asked, so it need not come back."""
-    hold = request.hold if request.verdict is Verdict.HOLD else None
-    return Record(
-        id=id_,
-        name=request.name,
-        effect=request.effect,
-        state="executing" if hold is None else "held",
-        key=request.key,
-        fingerprint=request.fingerprint,
-        generation=generation,
-        version=1,
-        principal=request.principal,
-        created_at=now,
-        updated_at=now,
-        lease_until=now + request.lease if hold is None else None,
-        expires_at=None if hold is None else now + hold.expires_in,
-        keep=request.keep,
-        reason=request.reason,
-        policy=request.policy,
-        quorum=() if hold is None else hold.quorum,
-        payload=None if hold is None else hold.payload,
-        summary=None if hold is None else hold.summary,
-        parent=request.parent,
-        correlation=request.correlation,
-        attempt=None if id_ == request.id else request.id,
     )
 
 
