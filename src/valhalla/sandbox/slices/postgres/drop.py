@@ -23,6 +23,13 @@ LOCK_TIMEOUT: Final = "500ms"
 _LISTED: Final = 10_000
 _DEEPEST: Final = 50
 
+# Counted by an index; pg_class has none by schema, so that listing its relations reads all of an arena's.
+_LOOK: Final = """
+SELECT (SELECT count(*) FROM (
+            SELECT FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass
+            AND refobjid = to_regnamespace(quote_ident($1)) LIMIT $3) d) AS objects,
+       to_regrole(quote_ident($2)) IS NOT NULL AS role
+"""
 # Relations first: their row types, identity sequences and indexes go with them. The youngest first: what hangs on
 # another is mostly younger, so that a cascade finds little.
 _RELATIONS: Final = """
@@ -70,6 +77,27 @@ ORDER BY d.objid DESC LIMIT $3
 """
 
 
+async def drop_both(connection: Connection, schema: str, role: str) -> None:
+    """Drop a schema and its role: in one transaction when the schema holds no more than one may take, else in pieces.
+
+    Raises:
+        the same as ``drop_schema`` and ``drop_role``.
+    """
+    found = await connection.fetchrow(_LOOK, schema, role, PIECE + 1)
+    assert found is not None
+    if found["objects"] <= PIECE:
+        script = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE;"
+        try:
+            await connection.execute(script + (_role_script(role) if found["role"] else ""))
+        except asyncpg.OutOfMemoryError:
+            # few objects, but one with thousands of indexes, triggers or references
+            pass
+        else:
+            return
+    await drop_schema(connection, schema)
+    await drop_role(connection, role)
+
+
 async def drop_schema(connection: Connection, schema: str) -> None:
     """Drop a schema with everything in it, at most ``PIECE`` objects per transaction; nothing to do is fine.
 
@@ -115,7 +143,8 @@ async def drop_role(connection: Connection, role: str) -> None:
         asyncpg.DependentObjectsStillExistError: it owns something in another database.
     """
     if await connection.fetchval("SELECT to_regrole(quote_ident($1)) IS NOT NULL", role):
-        await connection.execute(
-            f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
-            f"DROP OWNED BY {identifier(role)} CASCADE; DROP ROLE {identifier(role)}"
-        )
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {_role_script(role)}")
+
+
+def _role_script(role: str) -> str:
+    return f"DROP OWNED BY {identifier(role)} CASCADE; DROP ROLE {identifier(role)}"
