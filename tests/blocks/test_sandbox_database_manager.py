@@ -201,7 +201,7 @@ class TestArguments:
                 manager.reset()
 
     def test_no_password_is_logged_or_shown(self, tmp_path: Path) -> None:
-        log.configure(file=tmp_path / "log", human=False)
+        log.configure(level="debug", file=tmp_path / "log", human=False)
         try:
             manager = SandboxDatabaseManager("postgresql://ana:hunter2@127.0.0.1:1/shop?password=hunter2")
         finally:

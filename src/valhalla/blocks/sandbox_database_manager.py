@@ -57,7 +57,7 @@ class SandboxDatabaseManager:
         self._seeds: list[str | Path | Callable[[Session], object]] = []
         self._lock = threading.RLock()
         self._closed = False
-        _log.info("a sandbox database is used", url=self._database.shown)
+        _log.debug("a sandbox database is used", url=self._database.shown)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._database.shown!r})"
