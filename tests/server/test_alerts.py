@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +12,8 @@ import httpx
 import pytest
 from tests.server.conftest import Issue
 from tests.server.plane import Plane, refused
+
+from valhalla.kit.outbox import emit
 
 _numbers = itertools.count()
 
@@ -239,3 +243,21 @@ async def _metric(client: httpx.AsyncClient, series: str) -> float:
     text = (await client.get("/metrics")).text
     [line] = [line for line in text.splitlines() if line.startswith(series + " ")]
     return float(line.rpartition(" ")[2])
+
+
+async def test_an_event_of_the_outbox_becomes_an_alert(plane: Plane, reader: httpx.AsyncClient, name: str) -> None:
+    db = plane.runtime.db
+    for number in range(2):
+        event = {"subject": f"job.{name}{number}".replace(".test", "test"), "type": "job.dead", "data": {"name": name}}
+        await db.run(lambda conn, event=event: emit(conn, **event))
+
+    deadline = time.monotonic() + 30
+    while not (found := (await reader.get("/system/alerts", params={"text": name})).json()["items"]) or (
+        found[0]["count"] < 2
+    ):
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.02)
+
+    [alert] = found
+    assert (alert["name"], alert["source"], alert["labels"]) == ("job.dead", "job", {"name": name})
+    assert alert["title"] == f"Job {name} failed for good"

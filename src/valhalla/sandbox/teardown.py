@@ -44,7 +44,7 @@ class Teardown:
     ) -> None:
         self._db = db
         self._backends = backends
-        self._ledger = ledger
+        self.ledger = ledger
         self._clock = clock
         self._timing = timing or Timing()
         self.cut_seconds = Histogram("valhalla_sandbox_cut_seconds", "From the decision until no credential works")
@@ -64,7 +64,8 @@ class Teardown:
         """Move a sandbox to ``destroying`` and free its name, routes and place in the owner's limit.
 
         ``sources`` narrows the states it may be taken from: whoever ends what it found stuck must not end what has
-        moved on meanwhile. ``alert`` is told in the ledger and in an event of its own, ``sandbox.{action}``.
+        moved on meanwhile. ``alert`` is told in the ledger and in an event of its own, ``sandbox.{action}``;
+        a failure always is.
 
         Raises:
             Conflict: it is in none of ``sources`` any more.
@@ -87,14 +88,14 @@ class Teardown:
             to="destroying",
             sources=sources,
             values=values,
-            ledger=self._ledger,
+            ledger=self.ledger,
             actor=actor,
             kind="sandbox",
             action=action,
             details=details,
         )
         for route in store.unlink_all(conn, sandbox_id):
-            self._ledger.append(
+            self.ledger.append(
                 conn,
                 actor=actor,
                 action="route_unlinked",
@@ -103,8 +104,8 @@ class Teardown:
                 details={"route": str(route), "reason": action},
             )
         sandbox = store.from_row(row)
-        if alert is not None:
-            emit(conn, sandbox, f"sandbox.{action}", reason=reason, **alert)
+        if alert is not None or action == "failed":
+            emit(conn, sandbox, f"sandbox.{action}", reason=reason, **(alert or {"error": error and error[:500]}))
         emit(conn, sandbox, "sandbox.destroying", reason=reason)
         return sandbox
 
@@ -153,7 +154,7 @@ class Teardown:
         now = self._clock.now()
         marked = await mark_at_once(
             self._backends.postgres.pools,
-            self._ledger,
+            self.ledger,
             seen,
             actor=actor,
             reason=reason,
@@ -216,7 +217,7 @@ class Teardown:
                 key=sandbox.id,
                 to="destroyed",
                 values={"destroyed_at": self._clock.now(), "lease_until": None, "last_error": cause},
-                ledger=self._ledger,
+                ledger=self.ledger,
                 actor=actor,
                 kind="sandbox",
                 action="destroyed",

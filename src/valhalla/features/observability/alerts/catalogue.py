@@ -31,7 +31,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("job.dead", "error", "Job {name} failed for good", ("name",), ("job.replayed",)),
     Kind("job.held", "warning", "Job {name} waits: no worker knows this name", ("name",), ("job.released",)),
     Kind("heartbeat.missed", "error", "{name} has gone silent", ("name",), ("heartbeat.recovered",)),
-    Kind("readiness.lost", "critical", "The control plane is not ready", (), ("readiness.regained",)),
+    Kind("readiness.lost", "critical", "The control plane {source} is not ready", ("source",), ("readiness.regained",)),
     Kind("sandbox.failed", "error", "A sandbox of {owner} could not be made", ("owner",)),
     Kind("sandbox.quota_exceeded", "warning", "A sandbox of {owner} was ended over its quota", ("owner",)),
     Kind("action.denied", "warning", "Action {name} was denied", ("name",)),
