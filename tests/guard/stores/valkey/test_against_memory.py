@@ -40,11 +40,11 @@ LIMITS = (
 
 
 def told(record: Record | None) -> Any:
-    """Return what both must agree on: all but the results' form and the instants."""
+    """Return what both must agree on: all but the results' form and the instants, durations to ten seconds."""
     if record is None:
         return None
     times = [
-        None if at is None else round(at - record.updated_at)
+        None if at is None else round(at - record.updated_at, -1)
         for at in (record.lease_until, record.expires_at, record.value_until, record.keep_until)
     ]
     plain = {name: getattr(record, name) for name in record.__struct_fields__ if not name.endswith(("_at", "_until"))}
@@ -114,8 +114,8 @@ def proposals(chance: random.Random, count: int) -> list[BeginRequest | CasReque
 
 def ask(store: Store, request: BeginRequest | CasRequest) -> tuple[Any, ...]:
     result = store.begin(request) if isinstance(request, BeginRequest) else store.cas(request)
-    policies = [(name, left, round(reset)) for name, left, reset in result.policies]
-    wait = None if result.retry_after is None else round(result.retry_after)
+    policies = [(name, left, round(reset, -1)) for name, left, reset in result.policies]
+    wait = None if result.retry_after is None else round(result.retry_after, -1)
     return result.kind, told(result.record), wait, result.limit, policies
 
 
