@@ -16,6 +16,7 @@ ALL = (
     "guard_stores",
     "guard_valkey",
     "governor",
+    "jobs",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -12,8 +13,11 @@ from tests.work.conftest import until
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Invalid
 from valhalla.kit.db import Database
+from valhalla.work import Jobs
+from valhalla.work.background import Background
 from valhalla.work.errors import NoSuchHeartbeat
-from valhalla.work.heartbeats import Heart, Times, beat, every, expect, forget, miss
+from valhalla.work.heartbeats import Heart, Times, beat, every, expect, fail, forget, miss, read, start
+from valhalla.work.loops import loop, place_of
 
 
 async def events(db: Database) -> list[tuple[str, str]]:
@@ -136,3 +140,51 @@ def test_a_beat_touches_memory_only() -> None:
     for _ in range(1000):
         heart.beat("x")
     assert heart.unhealthy == {}
+
+
+async def test_a_run_that_begins_must_end_and_a_failure_is_told(db: Database) -> None:
+    """A beginning is no sign of life; what does not end within its grace is missed, with its reason."""
+    await db.run(expect, "backup", interval=1000, timeout=2000, grace=60)
+    await db.run(beat, "backup")
+    await db.run(start, "backup")
+    await db.run(
+        lambda conn: conn.execute(sa.text("UPDATE valhalla.heartbeats SET started_at = now() - interval '61 s'"))
+    )
+    await db.run(start, "backup")
+    assert await db.run(miss) == ["backup"]
+    assert (await db.run(read, "backup")).reason == "did not end in time"
+    await db.run(start, "backup")
+    await db.run(beat, "backup")
+    alive = await db.run(read, "backup")
+    assert (alive.status, alive.reason, alive.started_at, alive.took is None) == ("alive", None, None, False)
+    await db.run(fail, "backup", "no space for postgresql://me:hunter22@db/x")
+    failed = await db.run(read, "backup")
+    assert failed.status == "missed"
+    assert failed.reason is not None
+    assert "hunter22" not in failed.reason
+    kinds = [kind for kind, _ in await events(db)]
+    assert kinds == ["heartbeat.missed", "heartbeat.recovered", "heartbeat.missed"]
+    with pytest.raises(NoSuchHeartbeat):
+        await db.run(fail, "nobody", "")
+
+
+async def test_two_control_planes_on_one_host_beat_for_themselves(db: Database, tmp_path: Path) -> None:
+    """One of them dies: its parts are missed by name, the other's live."""
+    beating: list[Background] = []
+    for name in ("one", "two"):
+        place = place_of(tmp_path / name)
+        beating.append(
+            Background(db, Jobs(), concurrency=1, clock=Clock(), place=place, loops=[loop("reaper", 15, "")])
+        )
+    one, two = beating
+    for plane in beating:
+        for part in ("worker", "ticker", "reaper"):
+            plane.beat(part)
+        await plane.heart.look()
+    assert one.heart.unhealthy == two.heart.unhealthy == {}
+    await age(db, 100)
+    for part in ("worker", "ticker", "reaper"):
+        two.beat(part)
+    await two.heart.look()
+    assert two.heart.unhealthy == dict.fromkeys(one.loops, "is silent")
+    assert not one.loops.keys() & two.loops.keys()

@@ -9,8 +9,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from valhalla.kernel.ids import is_id
 from valhalla.work import Job, Retry
-from valhalla.work.rules import after_failure, before_start, retry_pause
+from valhalla.work.ids import job_ids
+from valhalla.work.rules import Tides, after_failure, before_start, retry_pause
 
 JOB = Job(
     id="a", name="n", queue="q", status="running", args={}, priority=0, dedup_key=None, correlation_id=None,
@@ -53,3 +55,25 @@ def test_what_was_taken_over_is_looked_at_before_it_runs() -> None:
     cancelled = before_start(job(cancel_requested_at=datetime(2026, 1, 1, tzinfo=UTC)), None)
     assert cancelled is not None
     assert (cancelled.status, cancelled.effect) == ("cancelled", "unknown")
+
+
+def test_a_clock_that_leaps_makes_nobody_dead() -> None:
+    """After the beginning and after a leap forward, silence says nothing until everybody could speak."""
+    tides = Tides(1.0)
+    assert not tides.look(1000.0, 0.0, most=1.5)
+    assert not tides.look(1000.9, 0.9, most=1.5)
+    assert tides.look(1002.0, 2.0, most=1.5)
+    assert not tides.look(4603.0, 3.0, most=1.5)
+    assert not tides.look(4603.9, 3.9, most=1.5)
+    assert tides.look(4605.0, 5.0, most=1.5)
+    # backward: everybody's last word lies in the future, and nobody looks silent
+    assert tides.look(1006.0, 6.0, most=1.5)
+
+
+def test_ids_of_jobs_are_in_the_order_of_time() -> None:
+    """Also within a batch, and they have the form of every id."""
+    first, second = job_ids(500), job_ids(3)
+    assert first == sorted(first)
+    assert len({*first, *second}) == 503
+    assert all(is_id(key) for key in (*first, *second))
+    assert first[0][:8] <= second[0][:8]

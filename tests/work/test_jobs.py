@@ -29,6 +29,7 @@ from valhalla.work import (
     cancel,
     read,
     replay,
+    replay_many,
     submit,
     submit_many,
 )
@@ -480,3 +481,84 @@ async def test_stopping_lets_short_jobs_finish_and_hands_long_ones_back(db: Data
     hurry = True
     async with working(db, jobs):
         assert (await ended(db, two.id)).result == "done"
+
+
+async def test_a_clean_stop_is_no_death_of_a_job_that_does_not_look(db: Database) -> None:
+    """A function in a thread that ignores its context is taken over without a crash against it."""
+    jobs = Jobs()
+    release = threading.Event()
+    calls: list[int] = []
+
+    @jobs.job("deaf")
+    def deaf() -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            release.wait(60)
+        return "done"
+
+    made = await db.run(submit, jobs, "deaf")
+    async with working(db, jobs, grace=0.0, poll=0.1):
+        await until(lambda: len(calls) == 1)
+    # what its process, still there, has to say comes too late
+    async with working(db, jobs, stale=0.2, poll=0.1):
+        job = await ended(db, made.id)
+    release.set()
+    assert (job.status, job.result, job.crashes, len(calls)) == ("succeeded", "done", 0, 2)
+
+
+async def test_what_was_taken_ahead_is_handed_back_when_the_seats_stay_taken(db: Database) -> None:
+    """Short jobs let the worker take more than it has seats for; another worker gets them when it was wrong."""
+    jobs = Jobs()
+    go_on = asyncio.Event()
+    began: list[int] = []
+
+    @jobs.job("job")
+    async def job(n: int) -> None:
+        began.append(n)
+        if n >= 100:
+            await go_on.wait()
+
+    await db.run(submit_many, jobs, [Request(name="job", args={"n": n}) for n in range(110)])
+    async with working(db, jobs, concurrency=2):
+        await until(lambda: sum(n >= 100 for n in began) == 2)
+        async with working(db, jobs, concurrency=20):
+            await until(lambda: len(began) == 110)
+            go_on.set()
+    assert sorted(began) == sorted({*range(110)})
+
+
+async def test_jobs_are_replayed_together(db: Database) -> None:
+    """Of two with one dedup key the older, and none beside an unfinished one."""
+    jobs = Jobs()
+
+    @jobs.job("fails", retry=NEVER)
+    async def fails() -> None:
+        raise ValueError
+
+    async def dead(**options: Any) -> str:
+        made = await db.run(submit, jobs, "fails", **options)
+        return (await ended(db, made.id)).id
+
+    async with working(db, jobs):
+        first, second, plain = await dead(dedup_key="k"), await dead(dedup_key="k"), await dead()
+        await dead(dedup_key="open")
+    await db.run(submit, jobs, "fails", dedup_key="open")
+    assert await db.run(replay_many, name="nothing") == []
+    assert await db.run(replay_many, name="fails", queue="default") == sorted([first, plain])
+    assert (await db.run(read, second)).status == "dead"
+    assert await rows(db) == 3
+
+
+async def test_a_batch_asks_once_for_all_its_duplicates(db: Database) -> None:
+    jobs = Jobs()
+    jobs.job("noop")(lambda: None)
+    requests = [Request(name="noop", dedup_key=f"k{n}") for n in range(50)]
+    first = await db.run(submit_many, jobs, requests)
+    statements: list[str] = []
+
+    def again(conn: sa.Connection) -> list[str]:
+        sa.event.listen(conn, "before_cursor_execute", lambda *args: statements.append(args[2]))
+        return [one.id for one in submit_many(conn, jobs, requests)]
+
+    assert await db.run(again) == [one.id for one in first]
+    assert len(statements) == 2
