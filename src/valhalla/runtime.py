@@ -255,9 +255,20 @@ class Runtime:
             self.tasks.append(asyncio.ensure_future(work))
             self.tasks[-1].set_name(name)
         self.tasks += self.work.start(self._stop)
+        self.features.health.phase = "serving"
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it was told to stop."""
+        return self.features.health.phase == "stopping"
+
+    def drain(self) -> None:
+        """Be not ready from now on, while requests are still answered: balancers send no new ones."""
+        self.features.health.phase = "stopping"
 
     async def stop(self) -> None:
         """Finish what is under way, then close every connection. Safe to call after a failed start."""
+        self.drain()
         self._stop.set()
         await self.sandboxes.close()
         if self.tasks:

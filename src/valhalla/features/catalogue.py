@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.observability.alerts import Alerts
+from valhalla.features.observability.health import Health
 from valhalla.features.operations.clients import Clients
 
 
@@ -17,6 +18,7 @@ class Catalogue:
     above: tuple[Feature, ...]
     clients: Clients
     alerts: Alerts
+    health: Health
 
     @classmethod
     def build(cls, platform: Platform, *above: Feature) -> Catalogue:
@@ -24,7 +26,7 @@ class Catalogue:
 
         ``above`` are those of the rooms that stand on this one, such as the guard's.
         """
-        return cls(above, clients=Clients(platform), alerts=Alerts(platform))
+        return cls(above, clients=Clients(platform), alerts=Alerts(platform), health=Health(platform))
 
     def __iter__(self) -> Iterator[Feature]:
         """Go through all of them in the order in which they start."""

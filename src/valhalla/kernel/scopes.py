@@ -43,6 +43,7 @@ SCOPES: Final = MappingProxyType(
         "traces:read": Scope("see traces", "viewer"),
         "errors:read": Scope("see error groups", "viewer"),
         "errors:write": Scope("resolve and mute error groups", "operator"),
+        "health:read": Scope("see how the control plane is, check by check", "viewer"),
         "metrics:read": Scope("see the history of metrics", "viewer"),
         "telemetry": Scope("send spans and metrics", "developer"),
         "routes:read": Scope("see the index of routes", "viewer"),

@@ -136,6 +136,11 @@ class Settings(BaseSettings):
     cors_origins: list[Origin] = Field(
         [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
     )
+    drain_grace: DurationOrZero = Field(
+        timedelta(milliseconds=100),
+        description="how long it goes on serving after SIGTERM while /ready already answers 503; longer than what asks"
+        " takes to look twice",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     access_log: bool = Field(True, description="write a line for each request")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
+from typing import Any
 
 
 async def first_of(*events: asyncio.Event, seconds: float) -> bool:
@@ -17,6 +19,19 @@ async def first_of(*events: asyncio.Event, seconds: float) -> bool:
     finally:
         for waiter in waiters:
             waiter.cancel()
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work``, interrupted when ``stop`` is set; what it raises is raised here."""
+    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopped.cancel()
+        task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
 
 
 class Backoff:

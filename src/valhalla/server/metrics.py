@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from sqlalchemy.engine import Connection
 from valhalla.kernel.problems import Unavailable
 from valhalla.runtime import Runtime
 from valhalla.sandbox.contracts import LIFECYCLE
+from valhalla.server.numbers import Counts, numbers
 from valhalla.version import VERSION
 
 _FRESH: Final = 2.0
@@ -35,17 +35,6 @@ _WAITING: Final = sa.text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What was counted in the database, and when."""
-
-    at: float
-    sandboxes: Mapping[str, int]
-    events: int
-    oldest_event: float
-    unsealed: int
-
-
 class PlaneMetrics(Collector):
     """Gauges over one runtime; those from the database are left out while there is nothing fresh to say."""
 
@@ -60,11 +49,19 @@ class PlaneMetrics(Collector):
 
     async def render(self) -> bytes:
         """Return the exposition of everything, whether the database answers or not."""
+        await self._refresh()
+        return generate_latest(self._runtime.metrics) + generate_latest(self._registry)
+
+    async def numbers(self) -> Mapping[str, float]:
+        """Return what one sample of the health's history holds: about twenty numbers."""
+        await self._refresh()
+        return numbers(self._runtime, self._counts)
+
+    async def _refresh(self) -> None:
         async with self._lock:
             if time.monotonic() - self._asked >= _FRESH:
                 self._asked = time.monotonic()
                 self._counts = await self._count()
-        return generate_latest(self._runtime.metrics) + generate_latest(self._registry)
 
     async def _count(self) -> Counts | None:
         try:

@@ -119,8 +119,9 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
             )
         )
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _ask_to_stop, server)
+        # whoever presses Ctrl-C has no balancer that must hear of it first
+        for number, grace in ((signal.SIGINT, 0.0), (signal.SIGTERM, settings.drain_grace.total_seconds())):
+            loop.add_signal_handler(number, _ask_to_stop, server, runtime, grace)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.002)
@@ -139,11 +140,20 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
     return 0
 
 
-def _ask_to_stop(server: Any) -> None:
-    """First signal: stop gracefully; second: now."""
-    if server.should_exit:
-        server.force_exit = True
-    server.should_exit = True
+def _ask_to_stop(server: Any, runtime: Any, grace: float) -> None:
+    """First signal: be not ready, and stop gracefully after ``grace`` seconds; a further one: now."""
+    if runtime.is_draining:
+        server.force_exit = server.should_exit = True
+        return
+    runtime.drain()
+
+    def stop() -> None:
+        server.should_exit = True
+
+    if grace > 0:
+        asyncio.get_running_loop().call_later(grace, stop)
+    else:
+        stop()
 
 
 def _bind(settings: Any) -> socket.socket:

@@ -61,7 +61,8 @@ def _default(value: Any) -> str:
         case bool():
             return f"`{str(value).lower()}`"
         case timedelta():
-            return f"`{_written(int(value.total_seconds()))}`"
+            seconds = value.total_seconds()
+            return f"`{_written(int(seconds))}`" if seconds.is_integer() else f"`{seconds:g}`"
         case Path() | str():
             return f'`"{value}"`'
         case list() | tuple():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import RedirectResponse
 
@@ -14,9 +14,10 @@ from valhalla.kernel.problems import NotFound
 from valhalla.kit.audit import LedgerEntryOut, LedgerPage
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
 from valhalla.runtime import Runtime
+from valhalla.server import problem_pages
 from valhalla.server.metrics import PlaneMetrics
+from valhalla.server.probes import add_probes
 from valhalla.server.problem_kinds import problem_kinds
-from valhalla.server.readiness import Readiness
 from valhalla.version import VERSION
 
 Auditor = Annotated[Principal, requires("audit:read")]
@@ -56,7 +57,8 @@ class ProblemOut(WireModel):
 def router(runtime: Runtime) -> APIRouter:
     """Return the routes over the running control plane."""
     routes = APIRouter(tags=["system"], responses=PROBLEMS, route_class=StrictRoute)
-    _probes(routes, runtime)
+    add_probes(routes, runtime)
+    _pages(routes, runtime)
     _ledger(routes, runtime)
 
     @routes.get("/system/info")
@@ -69,41 +71,28 @@ def router(runtime: Runtime) -> APIRouter:
             document |= {"cell": runtime.cell.cell, "data_dir": str(runtime.settings.data_dir.resolve())}
         return document
 
-    @routes.get("/problems/{code}")
-    async def problem(code: Annotated[str, Path(max_length=64, examples=["not-found"])]) -> ProblemOut:
-        """Explain a problem's code."""
+    @routes.get("/problems/{code}", response_model=ProblemOut, responses={200: problem_pages.HTML})
+    async def problem(code: Annotated[str, Path(max_length=64, examples=["not-found"])], request: Request) -> Any:
+        """Explain a problem's code, as a page to whoever asks for ``text/html``."""
         kind = problem_kinds().get(code)
         if kind is None:
             raise NotFound("there is no problem of this code")
-        return ProblemOut(
-            code=code, title=kind.title, status=kind.status, meaning=inspect.getdoc(kind) or "", help=kind.help
-        )
+        meaning = inspect.getdoc(kind) or ""
+        if problem_pages.wants_html(request.headers.get("accept")):
+            return problem_pages.page(code, kind, meaning)
+        return ProblemOut(code=code, title=kind.title, status=kind.status, meaning=meaning, help=kind.help)
 
     return routes
 
 
-def _probes(routes: APIRouter, runtime: Runtime) -> None:
+def _pages(routes: APIRouter, runtime: Runtime) -> None:
     plane = PlaneMetrics(runtime)
-    readiness = Readiness(runtime)
+    runtime.features.health.sampler.numbers = plane.numbers
 
     @routes.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
         """Lead whoever opens the address in a browser to the documentation."""
         return RedirectResponse("docs")
-
-    @routes.get("/live")
-    async def live() -> dict[str, str]:
-        """Answer while the process runs."""
-        return {"status": "live"}
-
-    @routes.get("/ready", responses={503: {"description": "A backend is away; the checks say which and what to do"}})
-    @routes.get("/health", include_in_schema=False)
-    async def ready(response: Response) -> dict[str, Any]:
-        """Check every backend; 503 names the one that is away and what to do."""
-        document = await readiness.document()
-        if document["status"] != "ready":
-            response.status_code = 503
-        return document
 
     @routes.get("/metrics", response_class=Response)
     async def metrics() -> Response:

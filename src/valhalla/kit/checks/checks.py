@@ -99,6 +99,12 @@ class Checks:
         """Report what is known without asking; what is too old, late or was never asked is not ready."""
         return self._report(self._chosen(None, ()))
 
+    def forget(self) -> None:
+        """Ask every check at the next run, however fresh its answer is."""
+        with self._lock:
+            for part in self._parts.values():
+                part.fresh_until = float("-inf")
+
     def close(self) -> None:
         """Be ready no more, and ask nobody."""
         with self._lock:
@@ -121,7 +127,7 @@ class Checks:
                 return None
             if part.flight is not None and not part.flight.is_lost:
                 return part.flight
-            if part.answered is not None and now - part.answered < part.cache:
+            if now < part.fresh_until:
                 return None
             flight = part.flight = Flight(now, now + part.timeout)
 
@@ -134,8 +140,7 @@ class Checks:
                 part.result = judged(part, outcome, ended - flight.started, messages=self._messages)
                 part.answered = ended
                 # an answer that came too late says how it was when nobody could wait for it: ask again
-                if ended > flight.until:
-                    part.answered = ended - part.cache
+                part.fresh_until = ended + part.cache if ended <= flight.until else ended
             flight.land()
 
         flight.start(part.check, finish, loop)

@@ -26,6 +26,7 @@ class Part:
     flight: Flight | None = None
     result: Result | None = None
     answered: float | None = None
+    fresh_until: float = float("-inf")
 
 
 def judged(part: Part, outcome: object, seconds: float, *, messages: bool) -> Result:

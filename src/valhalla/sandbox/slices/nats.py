@@ -165,7 +165,7 @@ class NatsSlice:
         return Probe(True, _since(started))
 
     async def ping(self) -> Probe:
-        """Send PING on the system connection."""
+        """Publish to oneself over the connection that makes accounts."""
         started = time.monotonic()
         try:
             return Probe(True, await self._admin.round_trip())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -99,6 +100,17 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError):
         return "nats cannot be reached"
     return str(error) or type(error).__name__
+
+
+async def _to_oneself(client: Any) -> None:
+    subject = f"valhalla.health.{secrets.token_hex(8)}"
+    subscription = await client.subscribe(subject)
+    try:
+        await client.publish(subject, b"1")
+        await subscription.next_msg(timeout=None)
+    finally:
+        with contextlib.suppress(errors.Error, OSError):
+            await subscription.unsubscribe()
 
 
 class NatsAdmin:
@@ -195,7 +207,7 @@ class NatsAdmin:
         return int(data["config"].get("max_memory", 0)), int(data["config"].get("max_storage", 0))
 
     async def round_trip(self) -> float:
-        """Return the milliseconds of one PING.
+        """Return the milliseconds until a message that is published to oneself has arrived.
 
         Raises:
             Unavailable: no server, or no reply in time.
@@ -204,7 +216,7 @@ class NatsAdmin:
         try:
             client = await self._connected()
             async with asyncio.timeout(self._timeout):
-                await client.rtt()
+                await _to_oneself(client)
         except (errors.Error, OSError, TimeoutError) as error:
             await self._forget()
             raise Unavailable("nats", explain(error)) from error

@@ -106,11 +106,17 @@ class Folders:
             remove(self.directory / name)
 
     def touch(self) -> None:
-        """Write a page and remove it again."""
+        """Write a page to the disk, read it back and remove it again."""
         self.claim()
         path = self.directory / f".ping-{secrets.token_hex(4)}"
+        page = secrets.token_bytes(4096)
         try:
-            path.write_bytes(b"\0" * 4096)
+            with path.open("wb") as file:
+                file.write(page)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.read_bytes() != page:
+                raise OSError("the disk lost what was written")
         finally:
             path.unlink(missing_ok=True)
 

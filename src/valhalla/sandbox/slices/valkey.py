@@ -8,6 +8,7 @@ server for seconds.
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -172,14 +173,19 @@ class ValkeySlice:
         return Probe(ok, _since(started), None if ok else "a key that was written could not be read")
 
     async def ping(self) -> Probe:
-        """Send PING with the control plane's credentials."""
+        """Write, read back and delete a key, and look at the users, with the control plane's credentials."""
         started = time.monotonic()
+        key, token = f"valhalla:{self._cell.cell}:health:{secrets.token_hex(8)}", secrets.token_hex(8)
         try:
-            await self._server.call("PING")
+            # it expires by itself should nobody delete it
+            _, back, _, _ = await self._server.call_all(
+                [("SET", key, token, "PX", 10_000), ("GET", key), ("DEL", key), ("ACL WHOAMI",)]
+            )
         except (Unavailable, RedisError) as error:
             reason = error.detail if isinstance(error, Unavailable) else explain(error)
             return Probe(False, _since(started), reason)
-        return Probe(True, _since(started))
+        well = back == token.encode()
+        return Probe(well, _since(started), None if well else "valkey lost what was written")
 
     async def found(self) -> Sequence[Found]:
         """List the cell's users. Keys without a user are not found; ``remove`` and the registry leave none.

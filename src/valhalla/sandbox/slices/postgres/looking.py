@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
+from typing import TYPE_CHECKING
+
 import asyncpg
 
 from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit.db import is_away
 from valhalla.kit.sql import identifier
 from valhalla.sandbox.contracts import TableStats
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
 
 _MAX_TABLES = 500
 
@@ -37,3 +43,18 @@ def plain(error: BaseException) -> str:
     if isinstance(error, Misconfigured) or not is_away(error):
         return str(error) or type(error).__name__
     return "postgres cannot be reached"
+
+
+async def write_and_read(
+    connection: asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record],
+) -> str | None:
+    """Write a row to the disk of the server, read it back and remove it; return what is wrong.
+
+    What a process that is killed in between leaves behind is pruned.
+    """
+    token = secrets.token_hex(12)
+    await connection.execute("INSERT INTO valhalla.health_marks (token) VALUES ($1)", token, timeout=3)
+    back = await connection.fetchval(
+        "DELETE FROM valhalla.health_marks WHERE token = $1 RETURNING token", token, timeout=3
+    )
+    return None if back == token else "postgres lost what was written"

@@ -23,7 +23,7 @@ from valhalla.sandbox.slices.postgres import sweep
 from valhalla.sandbox.slices.postgres.arenas import Arenas
 from valhalla.sandbox.slices.postgres.databases import OwnDatabases
 from valhalla.sandbox.slices.postgres.drop import drop_role, drop_schema
-from valhalla.sandbox.slices.postgres.looking import count_rows, plain
+from valhalla.sandbox.slices.postgres.looking import count_rows, plain, write_and_read
 from valhalla.sandbox.slices.postgres.pools import Pools
 from valhalla.sandbox.slices.postgres.roles import (
     PostgresLimits,
@@ -229,14 +229,14 @@ class PostgresSlice:
         )
 
     async def ping(self) -> Probe:
-        """Ask the server for a constant."""
+        """Write a row to the disk, read it back and remove it."""
         started = time.monotonic()
         try:
             async with self._pools.connection() as connection:
-                await connection.fetchval("SELECT 1", timeout=3)
+                reason = await write_and_read(connection)
         except (Unavailable, asyncpg.PostgresError, TimeoutError) as error:
             return Probe(False, _since(started), plain(error))
-        return Probe(True, _since(started))
+        return Probe(reason is None, _since(started), reason)
 
     async def stats(self, names: Names) -> list[TableStats]:
         """Count the rows of each base table as the sandbox itself: a policy it wrote runs with its rights only."""
