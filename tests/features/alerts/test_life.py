@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.features.alerts.conftest import Scene
 
+from valhalla.features.observability.alerts.alertmanager.rules import raised
+from valhalla.features.observability.alerts.alertmanager.wire import PostableAlert
 from valhalla.features.observability.alerts.contracts import AlertRule, AlertSubscription, Filter, Matcher
 from valhalla.features.observability.alerts.errors import NoSuchAlert
 from valhalla.kernel.principal import SYSTEM, Principal
@@ -295,3 +297,22 @@ async def test_old_ones_are_removed_and_open_ones_stay(scene: Scene) -> None:
 
     assert await scene.feature.watch.prune() == 1
     assert await scene.count() == 2
+
+
+async def test_what_is_no_longer_sent_is_over(scene: Scene) -> None:
+    sent = PostableAlert(labels={"alertname": "up", "instance": "a"})
+    await scene.service.take(WRITER, [raised(sent, scene.clock.now())])
+    scene.clock.move(minutes=4)
+    await scene.service.take(WRITER, [raised(sent, scene.clock.now())])
+    scene.clock.move(minutes=4)
+    await scene.feature.watch.look()
+    still = await only(scene)
+    scene.clock.move(minutes=2)
+    await scene.feature.watch.look()
+    over = await only(scene)
+
+    assert (still.status, still.count) == ("open", 2)
+    assert (over.status, over.resolved_by) == ("resolved", "alerts")
+    assert [details.get("reason") for _, action, details in await scene.ledger() if action == "resolved"] == [
+        "no longer sent"
+    ]

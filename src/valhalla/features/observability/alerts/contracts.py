@@ -27,7 +27,9 @@ LIFECYCLE: Final = Lifecycle(
 )
 
 # what domain events and the intake raise: nobody may raise or resolve these by the API in their name
-OWN_SOURCES: Final = frozenset({"job", "heartbeat", "sandbox", "readiness", "action", "delivery", "alertmanager"})
+OWN_SOURCES: Final = frozenset(
+    {"job", "heartbeat", "sandbox", "readiness", "action", "error", "delivery", "alertmanager"}
+)
 
 
 class Raised(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from valhalla.kit.ledger import Ledger
 AT_ONCE: Final = 250
 _MINUTE: Final = timedelta(minutes=1)
 _CONTEXT: Final = 16_384
+_MOST_LOOKED_AT: Final = 4 * _CONTEXT
 _TITLE: Final = 500
 
 
@@ -180,7 +181,24 @@ def _row(one: Governed, now: datetime) -> dict[str, Any]:
 
 def bounded(context: Mapping[str, Any]) -> dict[str, Any]:
     """Return a context without secrets that is small enough to keep for each of thousands of alerts."""
+    if _size(context) > _MOST_LOOKED_AT:
+        # looking for secrets in megabytes would hold up everybody: what stands on top says most
+        context = {key: value[:200] if isinstance(value, str) else value for key, value in _plain(context)}
+        return {**redact.redact(context), "truncated": True}
     told: Any = redact.redact(context)
     if len(dumps(told)) <= _CONTEXT:
         return told
     return {"truncated": True, "text": dumps_text(told)[: _CONTEXT // 4]}
+
+
+def _size(context: Mapping[str, Any]) -> int:
+    try:
+        return len(dumps(context))
+    except (TypeError, ValueError, RecursionError):
+        # not plain JSON: redaction makes it so, and has bounds of its own
+        return 0
+
+
+def _plain(context: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    flat = [(key[:200], value) for key, value in context.items() if isinstance(value, (str, int, float, bool))]
+    return flat[:50]
