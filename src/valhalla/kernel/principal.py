@@ -11,12 +11,16 @@ from valhalla.kernel.scopes import ADMIN
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller. ``owner`` is whose sandboxes it makes and sees; scope ``admin`` allows everything."""
+    """An authenticated caller. ``owner`` is whose sandboxes it makes and sees; scope ``admin`` allows everything.
+
+    ``limits`` are the caller's own, such as ``100/minute``.
+    """
 
     id: str
     owner: str
     scopes: frozenset[str]
     kind: Literal["client", "person", "system"] = "client"
+    limits: tuple[str, ...] = ()
 
     @property
     def is_admin(self) -> bool:

@@ -1,7 +1,7 @@
 """Every scope that a key can hold: the one list. A feature that needs another adds a line here.
 
-A scope is ``area:verb``. ``x:write`` includes ``x:read``, ``x:*`` all of an area, ``admin`` everything; other verbs include
-nothing. A role is a name for the scopes that somebody of that trade needs: each holds what those before it hold.
+A scope is ``area:verb``. ``x:write`` includes ``x:read``, ``x:*`` all of an area, ``admin`` everything; other verbs
+include nothing. A role is a name for the scopes that somebody of that trade needs: each holds what those before it hold.
 """
 
 from __future__ import annotations

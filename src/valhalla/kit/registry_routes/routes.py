@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -22,6 +22,10 @@ from valhalla.kit.registry_routes.wire import ChangesOut, RollbackIn, Wires, Wri
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+Write = Literal["create", "bulk", "rollback", "rollback-one", "put", "patch", "delete"]
+WRITES: Final[tuple[Write, ...]] = get_args(Write)
+_Offer = tuple[str, Callable[..., Any], dict[str, Any]]
+
 Key = Annotated[str, Path(max_length=512)]
 How = Annotated[WriteQuery, Query()]
 Reason = Annotated[str | None, Header(max_length=500, description="why; kept in history and ledger")]
@@ -33,25 +37,33 @@ _PREVIEW: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def registry_router(
-    face: Face[T], db: Database, settle: Callable[[], Awaitable[None]], routes: APIRouter | None = None
+    face: Face[T],
+    db: Database,
+    settle: Callable[[], Awaitable[None]],
+    routes: APIRouter | None = None,
+    *,
+    writes: Collection[Write] = WRITES,
 ) -> APIRouter:
     """Return every route of a registry, or add them to ``routes``, whose own come first.
 
-    ``settle`` brings this process's snapshot up to date after a write (``feed.refresh``).
+    ``settle`` brings this process's snapshot up to date after a write (``feed.refresh``). A registry whose past must
+    not come back (revoked keys) leaves out some ``writes`` and has its own instead.
     """
     if routes is None:
         routes = APIRouter(prefix=face.prefix, tags=[face.tag], responses=PROBLEMS, route_class=StrictRoute)
     made = wires(face)
     desk = Desk(face, db, settle)
     key = "/{key:path}" if face.has_paths else "/{key}"
-    _add_whole(routes, face, desk, made)
+    offered = {**_of_many(face, desk, made), **_of_one(face, desk, made, key)}
     add_reading(routes, face, db, made, key)
-    _add_one(routes, face, desk, made, key)
+    for name, (path, handler, options) in offered.items():
+        if name in writes:
+            routes.add_api_route(path, handler, **options)
     return routes
 
 
-def _add_whole(routes: APIRouter, face: Face[Any], desk: Desk[Any], made: Wires) -> None:
-    """Add the writes whose paths hold no key."""
+def _of_many(face: Face[Any], desk: Desk[Any], made: Wires) -> dict[Write, _Offer]:
+    """Return the writes whose paths hold no key."""
     writer = Annotated[Principal, requires(face.write)]
 
     async def create(body: Any, how: How, principal: Principal, x_reason: Reason = None) -> Response:
@@ -66,33 +78,29 @@ def _add_whole(routes: APIRouter, face: Face[Any], desk: Desk[Any], made: Wires)
     async def rollback(body: RollbackIn, how: How, principal: Principal, x_reason: Reason = None) -> Response:
         return _many(face, await desk.rollback(body.to_revision, None, _writing(principal, how, x_reason)), how)
 
-    routes.add_api_route(
-        "",
-        typed(create, body=made.new, principal=writer),
-        methods=["POST"],
-        status_code=201,
-        response_model=made.out,
-        responses=_PREVIEW,
-        summary=f"Create a {face.noun}",
-    )
-    routes.add_api_route(
-        "/bulk",
-        typed(bulk, body=made.bulk, principal=writer),
-        methods=["POST"],
-        response_model=ChangesOut,
-        summary=f"Write many {face.noun}s, all or none",
-    )
-    routes.add_api_route(
-        "/rollback",
-        typed(rollback, principal=writer),
-        methods=["POST"],
-        response_model=ChangesOut,
-        summary=f"Bring all {face.noun}s back to a revision",
-    )
+    noun, changes = face.noun, {"methods": ["POST"], "response_model": ChangesOut}
+    creating = {"methods": ["POST"], "status_code": 201, "response_model": made.out, "responses": _PREVIEW}
+    return {
+        "create": (
+            "",
+            typed(create, body=made.new, principal=writer),
+            {**creating, "summary": f"Create a {noun}"},
+        ),
+        "bulk": (
+            "/bulk",
+            typed(bulk, body=made.bulk, principal=writer),
+            {**changes, "summary": f"Write many {noun}s, all or none"},
+        ),
+        "rollback": (
+            "/rollback",
+            typed(rollback, principal=writer),
+            {**changes, "summary": f"Bring all {noun}s back to a revision"},
+        ),
+    }
 
 
-def _add_one(routes: APIRouter, face: Face[Any], desk: Desk[Any], made: Wires, path: str) -> None:
-    """Add the writes of one record."""
+def _of_one(face: Face[Any], desk: Desk[Any], made: Wires, path: str) -> dict[Write, _Offer]:
+    """Return the writes of one record."""
     writer = Annotated[Principal, requires(face.write)]
 
     async def put(
@@ -124,38 +132,35 @@ def _add_one(routes: APIRouter, face: Face[Any], desk: Desk[Any], made: Wires, p
     async def rollback(key: Key, body: RollbackIn, how: How, principal: Principal, x_reason: Reason = None) -> Response:
         return _many(face, await desk.rollback(body.to_revision, key, _writing(principal, how, x_reason)), how)
 
-    noun = face.noun
-    routes.add_api_route(
-        path + "/rollback",
-        typed(rollback, principal=writer),
-        methods=["POST"],
-        response_model=ChangesOut,
-        summary=f"Bring one {noun} back to a revision",
-    )
-    routes.add_api_route(
-        path,
-        typed(put, body=made.put, principal=writer),
-        methods=["PUT"],
-        response_model=made.out,
-        responses={201: {"model": made.out, "description": "It is new"}},
-        summary=f"Create or replace a {noun}",
-    )
-    routes.add_api_route(
-        path,
-        typed(patch, body=made.patch, principal=writer),
-        methods=["PATCH"],
-        response_model=made.out,
-        summary=f"Change members of a {noun} (JSON merge patch)",
-    )
-    routes.add_api_route(
-        path,
-        typed(delete, principal=writer),
-        methods=["DELETE"],
-        status_code=204,
-        response_model=None,
-        responses=_PREVIEW,
-        summary=f"Delete a {noun}",
-    )
+    noun, new = face.noun, {201: {"model": made.out, "description": "It is new"}}
+    gone = {"methods": ["DELETE"], "status_code": 204, "response_model": None, "responses": _PREVIEW}
+    return {
+        "rollback-one": (
+            path + "/rollback",
+            typed(rollback, principal=writer),
+            {"methods": ["POST"], "response_model": ChangesOut, "summary": f"Bring one {noun} back to a revision"},
+        ),
+        "put": (
+            path,
+            typed(put, body=made.put, principal=writer),
+            {
+                "methods": ["PUT"],
+                "response_model": made.out,
+                "responses": new,
+                "summary": f"Create or replace a {noun}",
+            },
+        ),
+        "patch": (
+            path,
+            typed(patch, body=made.patch, principal=writer),
+            {
+                "methods": ["PATCH"],
+                "response_model": made.out,
+                "summary": f"Change members of a {noun} (JSON merge patch)",
+            },
+        ),
+        "delete": (path, typed(delete, principal=writer), {**gone, "summary": f"Delete a {noun}"}),
+    }
 
 
 def _writing(principal: Principal, how: WriteQuery, header: str | None) -> Writing:

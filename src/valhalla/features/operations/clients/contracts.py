@@ -9,24 +9,27 @@ from typing import Final
 
 import msgspec
 
-SCOPES: Final = frozenset(
-    {
-        "admin",
-        "sandbox:read",
-        "sandbox:write",
-        "audit:read",
-        "holds:read",
-        "holds:approve",
-        "alerts:read",
-        "alerts:write",
-    }
-)
+from valhalla.kernel import scopes
+from valhalla.kernel.scopes import Role
+
+SCOPES: Final = frozenset(scopes.SCOPES)
 ROLE: Final = re.compile(r"role:[A-Za-z0-9_.:-]{1,60}")
 """A scope that opens no route: it says which quorums its holder may approve for (``role:finance``)."""
 
 
-class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One client as the registry stores it; ``digest`` is the SHA-256 of its key in hex."""
+class Retired(msgspec.Struct, frozen=True):
+    """A key that was replaced and is still taken ``until`` then."""
+
+    digest: str
+    until: datetime
+
+
+class ApiClient(msgspec.Struct, frozen=True):
+    """One client as the registry stores it; ``digest`` is the SHA-256 of its key in hex.
+
+    ``networks`` are the only ones the key may be used from (all, if none is named); ``limits`` are the key's own, such
+    as ``100/minute``, beside those that the registry of limits has for everybody.
+    """
 
     id: str
     name: str
@@ -37,6 +40,13 @@ class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created_by: str
     created_at: datetime
     expires_at: datetime | None = None
+    role: Role | None = None
+    environment: str = "local"
+    active: bool = True
+    networks: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    rotated_at: datetime | None = None
+    retired: tuple[Retired, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

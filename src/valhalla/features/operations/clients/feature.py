@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from valhalla.features.contracts import Feature, Platform
-from valhalla.features.operations.clients import rules
+from valhalla.features.contracts import Feature, Platform, Run
+from valhalla.features.operations.clients import networks, rules
 from valhalla.features.operations.clients.contracts import ApiClient
+from valhalla.features.operations.clients.errors import AddressRefused
+from valhalla.features.operations.clients.rules import Leases
 from valhalla.features.operations.clients.service import ClientService, client_registry
+from valhalla.features.operations.clients.usage import LastUsed
 from valhalla.kernel.principal import Principal
 from valhalla.kit.changes import Snapshot
 
@@ -26,24 +29,47 @@ class Clients(Feature):
         registry = client_registry(platform.ledger)
         platform.feed.add(registry)
         self._feed = platform.feed
-        self._view = platform.feed.view(registry.name, _by_id)
+        self._db = platform.db
+        self._environment = platform.settings.environment
+        self._view = platform.feed.view(registry.name, self._leases)
         self._now = platform.clock.now
-        self.service = ClientService(platform.db, registry, clock=platform.clock)
+        self.service = ClientService(platform.db, registry, environment=self._environment, clock=platform.clock)
+        self.last_used = LastUsed(platform.db)
+        self.unknown: Callable[[str, str | None], None] | None = None
+        """Told the SHA-256 (hex) of every well-formed key that is nobody's, and the address: decoys are among them."""
 
     def by_id(self) -> Mapping[str, ApiClient]:
         """Return the clients of the current snapshot."""
-        return self._view.value
+        records = self._feed.snapshot(self.service.registry.name).records
+        return {key: record.value for key, record in records.items()}
 
-    def authenticate(self, key: str) -> Principal | None:
-        """Return whose key it is, None for nobody's."""
-        return rules.authenticate(key, self._view.value, self._now)
+    def authenticate(self, key: str, address: str | None = None) -> Principal | None:
+        """Return whose key it is, None for nobody's.
+
+        Raises:
+            AddressRefused: the key may not be used from this address.
+        """
+        now = self._now()
+        lease = rules.lease_of(key, self._view.value, self._environment, now)
+        if lease is None:
+            if self.unknown is not None and rules.client_id_of(key) is not None:
+                self.unknown(rules.digest(key), address)
+            return None
+        if lease.networks and not networks.holds(lease.networks, address):
+            raise AddressRefused
+        self.last_used.mark(lease.principal.id, now)
+        return lease.principal
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/api-clients``."""
         from valhalla.features.operations.clients.api import router
+        from valhalla.features.operations.clients.face import face_of
 
-        return (router(self.service, self._feed.refresh),)
+        return (router(self.service, face_of(self.service, self.last_used.of), self._db, self._feed.refresh),)
 
+    def background(self) -> Mapping[str, Run]:
+        """Return what writes the last uses."""
+        return {"clients.last-used": self.last_used.run}
 
-def _by_id(snapshot: Snapshot[ApiClient]) -> Mapping[str, ApiClient]:
-    return {key: record.value for key, record in snapshot.records.items()}
+    def _leases(self, snapshot: Snapshot[ApiClient]) -> Leases:
+        return rules.leases_of((record.value for record in snapshot.records.values()), self._environment)

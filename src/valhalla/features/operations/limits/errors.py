@@ -1,0 +1,30 @@
+"""What rules of rate limits can meet."""
+
+from __future__ import annotations
+
+from valhalla.kernel.problems import Invalid, NotFound, Problem
+
+
+class BadRule(Invalid):
+    """The rule contradicts itself, or nobody could mean it."""
+
+    code = "limit-bad-rule"
+    title = "This is no valid rate limit"
+    help = "Write the rate as '100/minute', '1000/60 s' or '10 per hour'; all numbers above zero."
+
+
+class LimitNotFound(NotFound):
+    """No rule has this name."""
+
+    code = "limit-not-found"
+    title = "There is no such rate limit"
+    help = "'valhalla limit ls' lists them."
+
+
+class QuotaExceeded(Problem):
+    """A rate limit is used up; the problem names it and says when to come again."""
+
+    code = "quota-exceeded"
+    status = 429
+    title = "Too many requests"
+    help = "Wait for Retry-After, spread requests, or ask for a higher limit; RateLimit headers tell what is left."
