@@ -9,6 +9,7 @@ from valhalla.features.contracts import Feature, Platform
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.health import Health
 from valhalla.features.operations.clients import Clients
+from valhalla.features.operations.limits import RateLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Catalogue:
 
     above: tuple[Feature, ...]
     clients: Clients
+    limits: RateLimits
     alerts: Alerts
     health: Health
 
@@ -26,7 +28,13 @@ class Catalogue:
 
         ``above`` are those of the rooms that stand on this one, such as the guard's.
         """
-        return cls(above, clients=Clients(platform), alerts=Alerts(platform), health=Health(platform))
+        return cls(
+            above,
+            clients=Clients(platform),
+            limits=RateLimits(platform),
+            alerts=Alerts(platform),
+            health=Health(platform),
+        )
 
     def __iter__(self) -> Iterator[Feature]:
         """Go through all of them in the order in which they start."""
