@@ -7,6 +7,7 @@ import sys
 
 ALL = (
     "startup",
+    "gate",
     "sandboxes",
     "pool",
     "scale",

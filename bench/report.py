@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured quantity; ``goal`` is an upper bound in the same unit."""
+    """One measured quantity; ``goal`` is an upper bound in the same unit, ``floor`` a lower one."""
 
     name: str
     unit: str
@@ -25,19 +25,23 @@ class Figure:
     p50: float
     p99: float
     goal: float | None = None
+    floor: float | None = None
 
     @property
     def verdict(self) -> str:
-        if self.goal is None:
+        if self.goal is None and self.floor is None:
             return ""
-        return "ok" if self.p50 <= self.goal else "MISSED"
+        above = self.floor is not None and self.p50 < self.floor
+        return "MISSED" if above or (self.goal is not None and self.p50 > self.goal) else "ok"
 
 
-def figure(name: str, unit: str, samples: Sequence[float], goal: float | None = None) -> Figure:
+def figure(
+    name: str, unit: str, samples: Sequence[float], goal: float | None = None, *, floor: float | None = None
+) -> Figure:
     """Summarise samples."""
     ordered = sorted(samples)
     last = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return Figure(name, unit, len(ordered), ordered[0], statistics.median(ordered), last, goal)
+    return Figure(name, unit, len(ordered), ordered[0], statistics.median(ordered), last, goal, floor)
 
 
 def publish(title: str, figures: Sequence[Figure]) -> None:
@@ -45,7 +49,8 @@ def publish(title: str, figures: Sequence[Figure]) -> None:
     print(f"\n{title}")
     print(f"{'':46} {'n':>4} {'min':>9} {'p50':>9} {'p99':>9}  {'goal':>7}")
     for item in figures:
-        goal = "" if item.goal is None else f"{item.goal:g}"
+        bound = item.goal if item.floor is None else item.floor
+        goal = "" if bound is None else f"{'' if item.floor is None else '>'}{bound:g}"
         print(
             f"{item.name + ' [' + item.unit + ']':46} {item.n:4} {item.minimum:9.2f} {item.p50:9.2f} {item.p99:9.2f}"
             f"  {goal:>7} {item.verdict}"

@@ -80,7 +80,9 @@ class Gate:
                 return
             if kind == "http.response.start":
                 exchange.status = message["status"]
-                given = [header for header in message.get("headers", ()) if header[0] != CORRELATION]
+                given = message.get("headers", ())
+                if CORRELATION in dict(given):
+                    given = [header for header in given if header[0] != CORRELATION]
                 message = {**message, "headers": [*given, *exchange.marks]}
             elif head and kind == "http.response.body":
                 message = {**message, "body": b""}

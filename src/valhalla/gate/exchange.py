@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from time import perf_counter
 from typing import Any, Final
 
 from starlette.types import Scope
@@ -20,6 +21,7 @@ from valhalla.kit.trace import Trace, render
 _log = get_logger("gate")
 CORRELATION: Final = b"x-correlation-id"
 _TRACEPARENT: Final = b"traceparent"
+_READING: Final = frozenset({"GET", "HEAD", "WEBSOCKET"})
 HUNG_UP: Final = 499
 """What the log says of a caller that went away before the answer (the status that proxies use for it)."""
 
@@ -48,18 +50,19 @@ class Exchange:
     def __init__(
         self, scope: Scope, headers: dict[bytes, bytes], correlation: str, trace: Trace, hooks: Hooks, bounds: Bounds
     ) -> None:
-        self._started = time.perf_counter()
+        self._started = perf_counter()
         self._hooks = hooks
         self._bounds = bounds
         self._trace = trace
         self.scope = scope
         self.headers = headers
         self.correlation = correlation
-        self._label: str = scope["method"] if scope["type"] == "http" else "WEBSOCKET"
-        self.method = self._label if self._label not in ("HEAD", "WEBSOCKET") else "GET"
+        label: str = scope.get("method", "WEBSOCKET")
+        self._label = label
+        self.method = "GET" if label in _READING else label
         self.path: str = scope["path"]
-        client = scope.get("client")
-        self.address: str | None = client[0] if client else None
+        peer = scope.get("client")
+        self.address: str | None = peer[0] if peer else None
         self.principal: Principal | None = None
         self.status = 0
         self.marks: list[Header] = [(CORRELATION, correlation.encode()), (_TRACEPARENT, render(trace).encode())]
@@ -91,10 +94,13 @@ class Exchange:
             except Problem as problem:
                 refused = problem
         set_principal(scope, self.principal)
-        asking = Asking(self.method, self.path, self._route or "", headers, self.address, self.principal)
         problem = rules.decide(
-            asking,
+            self.method,
+            self.path,
             scope.get("query_string", b""),
+            headers,
+            self.address,
+            self.principal,
             hooks.shield,
             hooks.blocklist,
             hooks.is_public,
@@ -104,6 +110,7 @@ class Exchange:
         if unknown and refused is not None:
             problem = refused
         if hooks.limits is not None and (problem is None or unknown):
+            asking = Asking(self.method, self.path, self._route or "", headers, self.address, self.principal)
             taken = hooks.limits.take(asking)
             if not isinstance(taken, Taken):
                 taken = await taken
@@ -123,13 +130,12 @@ class Exchange:
     def end(self) -> None:
         """Count the request, keep its span if it is worth keeping, and write its line."""
         try:
-            self._tell(time.perf_counter() - self._started, self.status or HUNG_UP)
+            self._tell(perf_counter() - self._started, self.status or HUNG_UP)
         except Exception:  # noqa: BLE001 - the answer has been given
             _log.exception("a hook of the gate failed", path=self.path)
 
     def _tell(self, seconds: float, status: int) -> None:
         hooks = self._hooks
-        who = None if self.principal is None else self.principal.id
         if hooks.metrics is not None:
             hooks.metrics.observe(self._label, self.route, status, seconds)
         if hooks.spans is not None and (self._trace.sampled or seconds >= self._bounds.slow or status >= 500):
@@ -141,7 +147,7 @@ class Exchange:
                 status,
                 seconds,
                 self.correlation,
-                who,
+                None if self.principal is None else self.principal.id,
                 trace_id=self._trace.trace_id,
                 address=self.address,
             )
@@ -153,7 +159,7 @@ class Exchange:
 
     def _ended(self, status: int) -> Ended:
         trace = self._trace
-        seconds = time.perf_counter() - self._started
+        seconds = perf_counter() - self._started
         return Ended(
             f"{self._label[:20]} {self.route}".rstrip(),
             trace.trace_id,

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from valhalla.gate.contracts import Asking, Blocklist, Header, Quota, Shield
+from valhalla.gate.contracts import Blocklist, Header, Quota, Shield
 from valhalla.kernel.ids import new_id
+from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid, PayloadTooLarge, Problem, Unauthenticated
 from valhalla.kit.correlation import valid
 
@@ -26,8 +27,12 @@ _PLAIN: Final = re.compile(r'[^"\\\x00-\x1f\x7f-\uffff]*')
 
 
 def decide(
-    asking: Asking,
+    method: str,
+    path: str,
     query: bytes,
+    headers: Mapping[bytes, bytes],
+    address: str | None,
+    principal: Principal | None,
     shield: Shield | None,
     blocklist: Blocklist | None,
     is_public: Callable[[str], bool] | None,
@@ -38,7 +43,6 @@ def decide(
     Who asks has been looked up before, because the shield lets those pass who end a maintenance. Without ``is_public``
     nobody needs a key.
     """
-    method, path, _, headers, address, principal = asking
     if shield is not None and (problem := shield.refuse(method, path, principal)) is not None:
         return problem
     if blocklist is not None and (problem := blocklist.verdict(address, principal, headers)) is not None:
