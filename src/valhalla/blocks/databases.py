@@ -182,9 +182,12 @@ class Server:
         try:
             with psycopg.connect(self.url.replace("+psycopg", "", 1), connect_timeout=_CONNECT_S) as connection:
                 self._look(connection)
-                connection.execute("CREATE TEMP TABLE valhalla_probe (v int)")
-                connection.execute("INSERT INTO valhalla_probe VALUES (7)")
-                seen = connection.execute("SELECT v FROM valhalla_probe").fetchone()
+                try:
+                    seen = _probe_postgres(connection, "TABLE")
+                except psycopg.errors.InsufficientPrivilege:
+                    # who may not make tables may still work in those that are there
+                    connection.rollback()
+                    seen = _probe_postgres(connection, "TEMP TABLE")
                 connection.rollback()
         except psycopg.Error as error:
             raise Unavailable("postgres", f"{self.shown}: {text(str(error).strip(), limit=300)}") from error
@@ -233,6 +236,12 @@ def _opened(connect: Any) -> sqlite3.Connection:
         return connect()
     except sqlite3.Error as error:
         raise Unavailable("sqlite", f"the database cannot be opened: {error}") from error
+
+
+def _probe_postgres(connection: Any, kind: str) -> Any:
+    connection.execute(f"CREATE {kind} valhalla_probe (v int)")
+    connection.execute("INSERT INTO valhalla_probe VALUES (7)")
+    return connection.execute("SELECT v FROM valhalla_probe").fetchone()
 
 
 def _probe_sqlite(connection: sqlite3.Connection) -> str | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from valhalla.kit.log import get_logger
 from valhalla.sdk.errors import ApiProblem, ValhallaError
-from valhalla.sdk.wire import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,38 +37,34 @@ class Reporter:
 
     def alert(self, record: dict[str, Any]) -> None:
         """Raise an alert of this process in the control plane."""
-        body = {
-            "name": _named(record["task"]),
-            "severity": record["severity"],
-            "title": record["reason"][:500] or record["task"],
-            "source": _SOURCE,
-            "labels": {"orchestrator": self._name},
-            "context": {**record["context"], "count": record["count"]},
-        }
-        self._post("alerts", Request("POST", "/system/alerts", type(None), body=body, timeout=_PATIENCE))
+        title = record["reason"][:500] or record["task"]
+        labels, context = {"orchestrator": self._name}, {**record["context"], "count": record["count"]}
+        name, severity, alerts = _named(record["task"]), record["severity"], self._client.alerts
+        self._send(
+            "alerts",
+            lambda: alerts.raise_(name, severity, title=title, source=_SOURCE, labels=labels, context=context),
+        )
 
     def stop(self) -> None:
         """Beat no more; the control plane expects nothing any longer."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE)
-        path = f"/system/heartbeats/{self._name}"
-        self._post("heartbeats", Request("DELETE", path, type(None), timeout=_PATIENCE))
+        self._send("heartbeats", lambda: self._client.heartbeats.forget(self._name))
 
     def _run(self) -> None:
-        params = {"interval": f"{self._interval:g}", "timeout": f"{3 * self._interval:g}"}
-        path = f"/system/heartbeats/{self._name}"
+        beats = self._client.heartbeats
         while True:
             if self._alive():
-                self._post("heartbeats", Request("POST", path, type(None), params=params, timeout=_PATIENCE))
+                self._send("heartbeats", lambda: beats.ping(self._name, interval=self._interval))
             if self._stop.wait(self._interval):
                 return
 
-    def _post(self, what: str, request: Request[Any]) -> None:
+    def _send(self, what: str, send: Callable[[], object]) -> None:
         if what in self._refused:
             return
         try:
-            self._client.document(request)
+            send()
         except ApiProblem as problem:
             if problem.status in _REFUSED:
                 self._refused.add(what)
