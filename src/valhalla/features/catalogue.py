@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.observability.alerts import Alerts
+from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.limits import RateLimits
@@ -21,6 +22,7 @@ class Catalogue:
     limits: RateLimits
     alerts: Alerts
     health: Health
+    failures: Failures
 
     @classmethod
     def build(cls, platform: Platform, *above: Feature) -> Catalogue:
@@ -34,6 +36,7 @@ class Catalogue:
             limits=RateLimits(platform),
             alerts=Alerts(platform),
             health=Health(platform),
+            failures=Failures(platform),
         )
 
     def __iter__(self) -> Iterator[Feature]:

@@ -24,7 +24,7 @@ def build(runtime: Runtime) -> ASGIApp:
     Raises:
         Overlap: two routes answer the same requests.
     """
-    settings, clients = runtime.settings, runtime.features.clients
+    settings, features = runtime.settings, runtime.features
     app = application(runtime)
     routes = Switchboard(app.routes)
     app.router.middleware_stack = routes.serve(app.router)
@@ -32,11 +32,12 @@ def build(runtime: Runtime) -> ASGIApp:
     return Gate(
         Express(app, runtime.sandboxes),
         Hooks(
-            authenticate=lambda key, _address: clients.authenticate(key),
+            authenticate=features.clients.authenticate,
             is_public=is_public,
             metrics=runtime.http_metrics,
             log=AccessLog() if settings.access_log else None,
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,
+            failed=features.failures.recorder.failed,
             routes=routes,
         ),
         Bounds(
