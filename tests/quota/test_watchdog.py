@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import Any
 
 import asyncpg
@@ -12,6 +14,8 @@ from tests.sandbox.plane import Team, fetch, open_cache, opened, remains, set_ro
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.runtime import Runtime
+from valhalla.sandbox.quota import Excess
+from valhalla.sandbox.quota.warnings import Warnings
 
 TABLES = "DO $$ BEGIN FOR i IN 1..{0} LOOP EXECUTE 'CREATE TABLE t' || i || ' (id int)'; END LOOP; END $$"
 FUNCTIONS = (
@@ -60,6 +64,22 @@ async def test_too_many_objects(small: Runtime, team: Team, servers: Servers) ->
     }
     assert (await team.get(modest.sandbox.id)).status == "running"
     assert (await small.reaper.once()).over_quota == {}
+    # who has nearly too much is warned, once
+    (warning,) = [each for each in await told(small, modest.sandbox.id) if each["type"] == "sandbox.quota_warning"]
+    assert (warning["data"]["what"], warning["data"]["measured"]) == ("objects in Postgres", 100)
+    assert (await team.actions(modest.sandbox.id)).count("quota_warning") == 1
+    assert "quota_warning" not in await team.actions(ended.id)
+
+
+async def test_another_process_does_not_warn_again(small: Runtime, team: Team) -> None:
+    """The ledger remembers what was told; what nears a second quota is told of separately."""
+    near = Excess((await team.create()).sandbox.id, "objects in Postgres", 90, 100)
+    other = Excess(near.sandbox_id, "keys in Valkey", 290, 300)
+    one, two = Warnings(small.db, small.ledger), Warnings(small.db, small.ledger)
+    assert await one.tell([near]) == [near]
+    assert await two.tell([near, other]) == [other]
+    assert await one.tell([]) == []
+    assert await one.tell([near, other]) == []
 
 
 async def test_functions_are_objects_too(small: Runtime, team: Team) -> None:
@@ -84,6 +104,35 @@ async def test_too_many_bytes(small: Runtime, team: Team, where: str) -> None:
     assert list(report.over_quota) == [greedy.sandbox.id]
     assert "bytes in Postgres" in report.over_quota[greedy.sandbox.id]
     assert (await team.get(modest.sandbox.id)).status == "running"
+
+
+@pytest.mark.slow
+async def test_objects_in_a_database_of_its_own(small: Runtime, team: Team) -> None:
+    """They are counted there as in an arena, once the database has grown."""
+    apart = small.settings.data_dir / "templates" / "apart"
+    apart.mkdir(parents=True)
+    (apart / "template.toml").write_text('isolation = "database"')
+    (apart / "one.sql").write_text("SELECT 1")
+    greedy = await team.create(template="apart")
+    assert greedy.connection is not None
+    assert (await small.reaper.once()).over_quota == {}
+    await run(greedy.connection, TABLES.format(101))
+    assert (await small.reaper.once()).over_quota == {
+        greedy.sandbox.id: "quota_exceeded: 101 objects in Postgres, 100 are allowed"
+    }
+
+
+async def test_a_file_that_is_too_large(small: Runtime, team: Team) -> None:
+    """A SQLite file counts with its journals; who has little is neither ended nor warned."""
+    greedy, modest = await team.create(slices=["sqlite"]), await team.create(slices=["sqlite"])
+    assert greedy.connection is not None
+    with contextlib.closing(sqlite3.connect(greedy.connection["sqlite"]["path"])) as file, file:
+        file.execute("CREATE TABLE big (text)")
+        file.execute("INSERT INTO big VALUES (zeroblob(21000000))")
+    report = await small.reaper.once()
+    assert list(report.over_quota) == [greedy.sandbox.id]
+    assert "bytes in SQLite" in report.over_quota[greedy.sandbox.id]
+    assert "quota_warning" not in await team.actions(modest.sandbox.id)
 
 
 async def test_a_locked_table_does_not_hide_the_others(small: Runtime, team: Team) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 _MIB = 1024 * 1024
 
@@ -21,12 +22,21 @@ class QuotaLimits:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A sandbox that holds more than it may, in the words that its owner reads."""
+    """A sandbox that holds more than it may, or nearly so, in the words that its owner reads."""
 
     sandbox_id: str
     what: str
     measured: int
     limit: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is more than allowed, and not only near."""
+        return self.measured > self.limit
+
+    def told(self) -> dict[str, Any]:
+        """Return what ledger and events say."""
+        return {"what": self.what, "measured": self.measured, "limit": self.limit}
 
     def __str__(self) -> str:
         return f"quota_exceeded: {self.measured} {self.what}, {self.limit} are allowed"

@@ -1,4 +1,4 @@
-"""When an arena must be measured exactly. Pure."""
+"""When an arena must be measured exactly, and what is near a quota. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ PAUSE: Final = 60.0
 
 RENEWAL: Final = 600.0
 """Seconds after which what was measured is too old: what others have freed may hide what one has taken."""
+
+
+def near(limit: int) -> int:
+    """Return what a sandbox may hold before its owner is warned: four fifths of the quota."""
+    return limit - limit // 5
 
 
 def must_measure(last: Measured | None, *, size: int, limit: int, now: float) -> bool:

@@ -126,6 +126,14 @@ class SqliteSlice:
             return Probe(False, _since(started), error.detail)
         return Probe(True, _since(started))
 
+    async def sizes(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the bytes of sandboxes' files with their journals, by sandbox id; one that is gone is left out.
+
+        Raises:
+            Unavailable: the directory cannot be read.
+        """
+        return await self._run(lambda: {each: size for each in ids if (size := self._folders.size(each)) is not None})
+
     async def found(self) -> Sequence[Found]:
         """List the cell's folders, also those that a crash left half made or half removed.
 

@@ -93,6 +93,14 @@ class Folders:
             if owner == sandbox_id:
                 remove(self.directory / name)
 
+    def size(self, sandbox_id: str) -> int | None:
+        """Return the bytes of everything in a sandbox's folder; None when there is none."""
+        try:
+            # nothing is followed: the folder is the sandbox's to write in
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in os.scandir(self.of(sandbox_id)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def names(self) -> list[tuple[str, str]]:
         """Return every sandbox's folders as (name, sandbox id)."""
         if not self.directory.is_dir():

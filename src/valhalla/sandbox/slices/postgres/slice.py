@@ -22,7 +22,7 @@ from valhalla.sandbox.slices.contracts import Found, Names, Probe
 from valhalla.sandbox.slices.postgres import sweep
 from valhalla.sandbox.slices.postgres.arenas import Arenas
 from valhalla.sandbox.slices.postgres.databases import OwnDatabases
-from valhalla.sandbox.slices.postgres.drop import drop_role, drop_schema
+from valhalla.sandbox.slices.postgres.drop import drop_both, drop_role, drop_schema
 from valhalla.sandbox.slices.postgres.looking import count_rows, plain, write_and_read
 from valhalla.sandbox.slices.postgres.pools import Pools
 from valhalla.sandbox.slices.postgres.roles import (
@@ -159,8 +159,7 @@ class PostgresSlice:
             return
         try:
             async with self._pools.connection(names.database) as connection:
-                await drop_schema(connection, names.schema)
-                await drop_role(connection, names.role)
+                await drop_both(connection, names.schema, names.role)
         except asyncpg.InvalidCatalogNameError:
             return
         except asyncpg.LockNotAvailableError as error:

@@ -64,6 +64,17 @@ async def arena_usage(pools: Pools, arena: str, *, objects: int) -> ArenaUsage:
     return ArenaUsage(size, _by_id(rows))
 
 
+async def own_objects(pools: Pools, database: str, *, objects: int) -> dict[str, int]:
+    """Return how many objects the sandbox of a database of its own has, by its id, if there are more than ``objects``.
+
+    Raises:
+        Unavailable: the server cannot be reached.
+        asyncpg.InvalidCatalogNameError: the database is gone.
+    """
+    async with pools.single(database) as connection:
+        return _by_id(await connection.fetch(_COUNTED, objects))
+
+
 async def sizes(pools: Pools, arena: str) -> dict[str, int]:
     """Return the bytes that each sandbox's committed tables and indexes take, by sandbox id.
 
