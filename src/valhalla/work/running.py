@@ -1,13 +1,10 @@
-"""Call a job's function once: a sync one in a thread of its own, an async one on the loop; nothing it does gets out."""
+"""Call a job's function once: a sync one in a thread, an async one on the loop; nothing it does gets out."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import random
-import threading
-from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -18,6 +15,7 @@ from valhalla.work.contracts import Ended, Job
 from valhalla.work.errors import BadArguments
 from valhalla.work.registry import Definition
 from valhalla.work.rules import after_failure
+from valhalla.work.threads import Threads
 from valhalla.work.values import UnstorableError, failure, plain
 
 _log = get_logger("work")
@@ -28,8 +26,9 @@ Why = Literal["cancelled", "stopping"]
 class Attempt:
     """One call of a job's function."""
 
-    def __init__(self, job: Job, definition: Definition) -> None:
+    def __init__(self, job: Job, definition: Definition, threads: Threads) -> None:
         self.job = job
+        self._threads = threads
         self._definition = definition
         self.context = JobContext(id=job.id, name=job.name, attempt=job.attempts + 1, correlation_id=job.correlation_id)
         self.over = False
@@ -68,7 +67,7 @@ class Attempt:
             if self._definition.is_async:
                 self._call = asyncio.create_task(self._on_loop(args))
             else:
-                self._call = _in_thread(lambda: self._definition.call(**args), self.job.name)
+                self._call = self._threads.run(lambda: self._definition.call(**args), self.job.name)
             done, _ = await asyncio.wait({self._call}, timeout=self.job.timeout)
             if not done:
                 return await self._out_of_time(self._call)
@@ -133,32 +132,3 @@ def told(progress: dict[str, Any] | None) -> Any:
 
 class _EndedProcessError(Exception):
     """A job asked the interpreter to exit; only the job ends."""
-
-
-def _in_thread(call: Callable[[], Any], name: str) -> asyncio.Future[Any]:
-    # a daemon thread: the interpreter's exit would wait for the threads of an executor, and a job may hang
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def finish(value: Any, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(value)
-        else:
-            future.set_exception(error)
-
-    def body() -> None:
-        value, problem = None, None
-        try:
-            value = call()
-        except StopIteration as error:  # a future refuses it
-            problem = RuntimeError(f"the job raised StopIteration: {error}")
-        except BaseException as error:  # noqa: BLE001 - SystemExit too ends the job only
-            problem = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(finish, value, problem)
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(body,), name=f"job-{name}", daemon=True).start()
-    return future

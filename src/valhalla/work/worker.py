@@ -23,6 +23,7 @@ from valhalla.work.rules import SUSPECT, Tides
 from valhalla.work.running import Attempt
 from valhalla.work.seats import Seats
 from valhalla.work.settling import Settling
+from valhalla.work.threads import Threads
 
 _log = get_logger("work")
 _SWEEP: Final = 5.0
@@ -63,6 +64,7 @@ class Worker:
         self._keep_for = keep_for
         self._alive = alive
         self._seats = Seats(concurrency, self._attempt)
+        self._threads = Threads()
         self._one_suspect = asyncio.Lock()
         self._wake = asyncio.Event()
         self._settling = Settling(db, self.id)
@@ -110,6 +112,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*helpers, *self._seats.tasks, return_exceptions=True)
             pulse.stop()
+            self._threads.close()
 
     async def _serve(self, stop: asyncio.Event) -> None:
         backoff = Backoff(0.2, 5.0)
@@ -146,7 +149,7 @@ class Worker:
                 return 0.05
             raise
         for job in jobs:
-            self._seats.add(Attempt(job, self._jobs.known(job.name)))
+            self._seats.add(Attempt(job, self._jobs.known(job.name), self._threads))
         return 0.0 if len(jobs) == most else due
 
     async def _patience(self) -> float | None:
