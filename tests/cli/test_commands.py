@@ -187,6 +187,20 @@ def test_doctor_when_nothing_runs(valhalla: Valhalla) -> None:
     assert result.code == 1
     assert "valhalla up" in result.out
     assert "postgres binary" in result.out
+    assert "NO-GO: control plane" in result.out
+
+
+def test_doctor_says_go_from_evidence(plane: FakePlane, data_dir: Path, valhalla: Valhalla) -> None:
+    well = {"ok": True, "latency_ms": 1.25, "reason": None, "help": None, "critical": True, "age_seconds": 0.5}
+    plane.ready = {"status": "ready", "checks": {"nats": well}}
+
+    result = valhalla("doctor")
+
+    assert result.code == 0
+    assert "GO: all is well" in result.out
+    assert ("1.2 ms" in result.out, "0.5 s" in result.out) == (True, True)
+    document = json.loads(valhalla("doctor", "--json").out)
+    assert (document["verdict"], document["checks"]["nats"]["age_seconds"]) == ("GO", 0.5)
 
 
 def test_a_key_is_printed_alone(plane: FakePlane, data_dir: Path, valhalla: Valhalla) -> None:

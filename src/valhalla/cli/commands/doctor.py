@@ -19,7 +19,10 @@ Checks = dict[str, dict[str, Any]]
 @shared_options
 @pass_invocation
 def command(invocation: Invocation) -> int:
-    """Check every part and say what to do about what fails: exit code 0 all well, 1 not.
+    """Say GO or NO-GO from evidence, and what to do about what fails: exit code 0 all well, 1 not.
+
+    Every part is asked now: it writes and reads back, runs a job, sends an event. AGE tells how old the evidence is.
+    Without a control plane this machine is checked instead.
 
     \b
     Example:
@@ -33,12 +36,14 @@ def command(invocation: Invocation) -> int:
         checks |= machine.checks(data_directory(invocation.data_dir))
     healthy = all(check["ok"] for check in checks.values())
     if invocation.json:
-        emit({"ok": healthy, "checks": checks, "findings": findings})
+        emit({"ok": healthy, "verdict": "GO" if healthy else "NO-GO", "checks": checks, "findings": findings})
     elif not invocation.quiet:
         _print(invocation, checks)
         for finding in findings:
             say(f"\nnote: {printable(finding)}")
-        say("" if not healthy else f"\n{paint(invocation, 'All is well', 'ok')}")
+        failed = ", ".join(printable(name) for name, check in checks.items() if not check["ok"])
+        verdict = ("GO: all is well", "ok") if healthy else (f"NO-GO: {failed}", "failed")
+        say(f"\n{paint(invocation, *verdict)}")
     return 0 if healthy else REFUSED
 
 
@@ -58,9 +63,18 @@ def _control_plane(invocation: Invocation) -> tuple[Checks, list[str]]:
 
 
 def _print(invocation: Invocation, checks: Checks) -> None:
-    from valhalla.cli.sandbox.status import check_row
-
-    table(invocation, ["check", "state", "latency", "reason"], [check_row(*item) for item in checks.items()])
+    table(invocation, ["check", "state", "latency", "age", "reason"], [_row(*item) for item in checks.items()])
     for name, check in checks.items():
         if not check["ok"] and check.get("help"):
             say(f"\n{printable(name)}: {printable(check['help'])}")
+
+
+def _row(name: str, check: dict[str, Any]) -> tuple[str, ...]:
+    from valhalla.cli.sandbox.status import check_row
+
+    part, state, latency, reason = check_row(name, check)
+    if state == "failed" and check.get("critical") is False:
+        # it fails, and the control plane takes requests all the same
+        reason = f"(not critical) {reason}"
+    age = check.get("age_seconds")
+    return part, state, latency, f"{age:.1f} s" if isinstance(age, (int, float)) else "", reason
