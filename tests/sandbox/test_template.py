@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from tests.sandbox.conftest import Left
-from tests.sandbox.plane import Team, opened
+from tests.sandbox.plane import Team, fetch, opened, spec_for
 
 from valhalla.kernel.problems import Misconfigured
 from valhalla.runtime import Runtime
-from valhalla.sandbox.errors import TemplateFailed
+from valhalla.sandbox.errors import CreateFailed, TemplateFailed
+from valhalla.sandbox.service import SandboxService
 
 Write = Callable[..., str]
 
@@ -94,6 +95,27 @@ async def test_a_file_that_is_no_text(team: Team, template: Write, left: Left, f
     name = template(a_sql="")
     (folder / "templates" / name / "a.sql").write_bytes(b"\xff\xfe")
     assert (await failed(team, left, name)).extra["file"] == "a.sql"
+
+
+async def test_a_stop_does_not_wait_for_files_that_hang(
+    team: Team, template: Write, left: Left, runtime: Runtime
+) -> None:
+    """The creation is called off, its caller is told, and nothing is left."""
+    name = template(a_sql="SET statement_timeout = 0; SELECT pg_sleep(60)")
+    service = SandboxService(
+        runtime.db, runtime.backends, runtime.ledger, runtime.cell, templates=runtime.sandboxes.templates
+    )
+    spec = spec_for(team.owner, runtime, template=name)
+    creating = asyncio.create_task(service.create(team.principal, spec))
+    sleeping = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)' AND state = 'active'"
+    while not await fetch(runtime, sleeping):
+        await asyncio.sleep(0.01)
+    await service.close(patience=0.01)
+    with pytest.raises(CreateFailed, match="was stopped"):
+        await creating
+    (ended,) = await team.all()
+    assert ended.status == "destroyed"
+    assert await left(ended.id) == []
 
 
 async def test_files_that_hang_are_ended(

@@ -97,6 +97,12 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
             # uvicorn would raise the signal again after its shutdown, before ours
             yield
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # at once: requests are waited for, and one that fills a sandbox from a template that hangs never ends
+            ending = asyncio.create_task(runtime.sandboxes.close())
+            await super().shutdown(sockets)
+            await ending
+
     runtime = Runtime(settings, cell, endpoints)
     try:
         data_dir = settings.data_dir.resolve()
