@@ -20,6 +20,7 @@ from valhalla.guard.declaration import Declaration
 from valhalla.guard.errors import GuardProblem
 from valhalla.guard.fingerprint import OPTIONS, check_finite, default
 from valhalla.guard.journal import BATCH
+from valhalla.guard.keyless import light, light_async
 from valhalla.guard.names import MAX_KEY
 from valhalla.guard.rules import UNKEPT
 from valhalla.guard.stores.memory import MemoryStore
@@ -154,7 +155,7 @@ def fuse(guard: Guard, declared: Declaration) -> Callable[..., Any]:
 
         return general
     if declared.key is None:
-        return _light(guard, declared)
+        return light(guard, declared)
     claim, finish, decode = claimer(guard, declared), finisher(guard, declared), guard.store.codec.decode
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -184,12 +185,14 @@ def fuse_async(guard: Guard, declared: Declaration) -> Callable[..., Any]:
     """Return the callable of an async action."""
     get, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
     function, slow, failed = declared.function, guard.acaller(declared), guard.arescuer(declared)
-    if not eligible(guard, declared) or declared.key is None:
+    if not eligible(guard, declared):
 
         async def general(*args: Any, **kwargs: Any) -> Any:
             return await slow(args, kwargs)
 
         return general
+    if declared.key is None:
+        return light_async(guard, declared)
     claim, finish, decode = claimer(guard, declared), finisher(guard, declared), guard.store.codec.decode
 
     async def call(*args: Any, **kwargs: Any) -> Any:
@@ -213,49 +216,3 @@ def fuse_async(guard: Guard, declared: Declaration) -> Callable[..., Any]:
         return value
 
     return call
-
-
-def _light(guard: Guard, declared: Declaration) -> Callable[..., Any]:
-    """Return the callable of a sync action without a key: context, limits, ledger line, and no row."""
-    store = guard.store
-    assert isinstance(store, MemoryStore)
-    get, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
-    function, slow, failed = declared.function, guard.caller(declared), guard.rescuer(declared)
-    clock, next_id, name = store.clock, guard.ids.source.__next__, declared.name
-    pending = store.journal.pending
-    append, budget = pending.append, declared.budget
-    take = guard.bound(declared) if declared.limited else None
-    simple = declared.subject is None and declared.cost_index is None and isinstance(declared.cost, int)
-    cost = declared.cost if isinstance(declared.cost, int) else 1
-    values_of = declared.binder.values
-
-    def light(*args: Any, **kwargs: Any) -> Any:
-        outer = get()
-        scope = outer.scope
-        if not (scope.plain and guard.fused):
-            return slow(args, kwargs)
-        if take is not None:
-            if simple:
-                decision = take("", cost)
-            else:
-                values = values_of(args, kwargs)
-                decision = take(declared.subject_of(values, args, kwargs), declared.cost_of(values, args, kwargs))
-            if not decision.allowed:
-                return slow(args, kwargs)
-        if budget is not None:
-            budget.firsts += 1
-        begun = clock()
-        context = Context(next_id(), outer.id, scope)
-        token = enter(context)
-        try:
-            value = function(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - what it means is decided by its class
-            leave(token)
-            return failed(None, context, args, kwargs, error)
-        leave(token)
-        append(("finish", begun, clock(), name, context.id, "succeeded", scope.principal, None, b"", 1, None))  # pyright: ignore[reportArgumentType]
-        if len(pending) >= BATCH:
-            store.tick()
-        return value
-
-    return light

@@ -63,7 +63,7 @@ def cas(request: CasRequest, ledger: int, *, durable: bool) -> bytes:
             ledger, request.id, tuple(request.sources), request.to, _or_false(request.event), request.actor,
             _or_false(request.generation), _or_false(request.version), _or_false(request.when),
             bool(request.takes) and takes_of(request.takes), _span(request.lease), _span(request.expires_in),
-            _span(request.ttl), _span(request.tombstone), patch, durable,
+            _span(request.ttl), _span(request.tombstone), patch, durable, request.brief,
         )
     )  # fmt: skip
 

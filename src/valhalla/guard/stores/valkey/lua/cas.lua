@@ -1,6 +1,6 @@
 -- cas: change one row if it still is what the request says. q is
 -- { ledger, id, sources, to, event, who, generation, version, when, takes, lease, expires_in, ttl, tombstone, patch,
---   durable? }; patch is { place, value, place, value, ... }
+--   durable?, brief? }; patch is { place, value, place, value, ... }
 local function answer(kind, row, wait, limit, policies)
   return cmsgpack.pack({ kind, now, wait or false, limit or false, policies or false, row or false })
 end
@@ -42,4 +42,4 @@ enter(row, q[4], q[5], q[6])
 for i = 1, #q[15], 2 do
   if q[15][i] == VALUE then row[VALUE] = false end
 end
-return answer('done', row, false, false, policies)
+return answer('done', not q[17] and row, false, false, policies)
