@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from valhalla.gate import AccessLog, Bounds, Cors, Gate, Hooks, Switchboard
 from valhalla.gate.handlers import handle_problems
+from valhalla.gate.quotas import Quotas
 from valhalla.gate.rules import is_public, networks
 from valhalla.runtime import Runtime
 from valhalla.sandbox.api import router as sandbox_router
@@ -29,11 +30,14 @@ def build(runtime: Runtime) -> ASGIApp:
     routes = Switchboard(app.routes)
     app.router.middleware_stack = routes.serve(app.router)
     handle_problems(app, routes)
+    quotas = Quotas(lambda: features.limits.view.value)
+    features.limits.counting = quotas
     return Gate(
         Express(app, runtime.sandboxes),
         Hooks(
             authenticate=features.clients.authenticate,
             is_public=is_public,
+            limits=quotas,
             metrics=runtime.http_metrics,
             log=AccessLog() if settings.access_log else None,
             cors=Cors(settings.cors_origins) if settings.cors_origins else None,

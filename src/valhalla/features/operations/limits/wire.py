@@ -82,7 +82,6 @@ class RuleUsage(WireModel):
     taken: int
     refused: int
     shadowed: int
-    subjects: int = Field(description="buckets that are kept now")
     top: list[Talker] = Field(description="who took most in the last minutes")
 
 

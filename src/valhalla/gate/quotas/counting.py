@@ -1,0 +1,251 @@
+"""The gate's limits: every rule that counts a request is charged, or none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from zlib import crc32
+
+from valhalla.features.operations.limits import rules
+from valhalla.features.operations.limits.contracts import LimitRule
+from valhalla.features.operations.limits.errors import QuotaExceeded
+from valhalla.features.operations.limits.rules import Request
+from valhalla.gate.contracts import Asking, Quota, Taken
+from valhalla.gate.quotas.talkers import Talkers
+from valhalla.guard.governor import Decision, Governor, Limit
+
+NOTHING: Final = Taken(())
+# where who may change limits gets in whatever the limits say: a rule that shuts everybody out can be taken back
+_DOOR: Final = "/system/rate-limits"
+_LOOK: Final = 4096
+_SHARED: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One rule as it is enforced; the governor's name of it changes when usage cannot be carried over."""
+
+    rule: LimitRule
+    limit: Limit
+    resource: str
+    talkers: Talkers
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One rule's part of a request."""
+
+    counted: Counted
+    subject: str
+    cost: int
+
+
+class Quotas:
+    """Counts in this process. Reads the rules from a snapshot; changing a rule keeps what is used of it."""
+
+    def __init__(
+        self,
+        current: Callable[[], Sequence[LimitRule]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        most_subjects: int = 1_000_000,
+    ) -> None:
+        """``current`` returns the rules of the newest snapshot (one object until they change).
+
+        With more than ``most_subjects`` buckets (about 60 bytes each) subjects share buckets: memory stays bounded and
+        limits become tighter, never wider.
+        """
+        self._current = current
+        self._governor = Governor(unknown="allow", clock=clock)
+        self._clock = clock
+        self._most = most_subjects
+        self._rules: Sequence[LimitRule] | None = None
+        self._counted: dict[str, Counted] = {}
+        self._own: dict[str, Counted] = {}
+        self._looks = 0
+        self._crowded = False
+
+    def take(self, asking: Asking) -> Taken:
+        """Charge one request to every limit that it counts for, or to none."""
+        who = asking.principal
+        self._follow()
+        if not self._counted and (who is None or not who.limits):
+            return NOTHING
+        if rules.is_free(asking.path):
+            return NOTHING
+        if who is not None and asking.path.startswith(_DOOR) and who.allows("limits:write"):
+            return NOTHING
+        request = Request(
+            asking.method,
+            asking.path,
+            asking.route or asking.path,
+            asking.address,
+            None if who is None else who.owner,
+            None if who is None else who.id,
+        )
+        charges = self._charges(request, () if who is None else who.limits)
+        return self._take(charges) if charges else NOTHING
+
+    def _take(self, charges: Sequence[Charge]) -> Taken:
+        now = self._clock()
+        done: list[tuple[Charge, Decision]] = []
+        for charge in charges:
+            counted = charge.counted
+            decision = self._governor.take(counted.resource, charge.subject, charge.cost)
+            if not decision.allowed:
+                for earlier, made in done:
+                    self._governor.refund(earlier.counted.resource, earlier.subject, earlier.cost, at=made.at)
+                return self._refuse(charges, now)
+            done.append((charge, decision))
+        quotas: list[Quota] = []
+        for charge, decision in done:
+            counted = charge.counted
+            shadowed = bool(decision.shadowed)
+            counted.talkers.note(charge.subject, charge.cost, now, refused=False, shadowed=shadowed)
+            quotas += _quotas(counted, decision)
+        return Taken(quotas)
+
+    def _refuse(self, charges: Sequence[Charge], now: float) -> Taken:
+        """Say which limit makes one wait longest; nothing has been charged."""
+        quotas: list[Quota] = []
+        longest: tuple[float, Charge] | None = None
+        for charge in charges:
+            decision = self._governor.peek(charge.counted.resource, charge.subject, charge.cost)
+            quotas += _quotas(charge.counted, decision)
+            if not decision.allowed:
+                charge.counted.talkers.note(charge.subject, charge.cost, now, refused=True)
+                wait = float("inf") if decision.retry_after is None else decision.retry_after
+                if longest is None or wait > longest[0]:
+                    longest = wait, charge
+        if longest is None:
+            # it came back between two looks
+            return Taken(quotas)
+        wait, charge = longest
+        return Taken(quotas, refusal(charge.counted, charge.cost, wait))
+
+    def usage(self, top: int) -> Mapping[str, Any]:
+        """Return the members of ``UsageOut``; whatever is counted here, at most ``top`` subjects of each rule."""
+        self._follow()
+        items = [
+            {
+                "name": counted.rule.name,
+                "taken": counted.talkers.taken,
+                "refused": counted.talkers.refused,
+                "shadowed": counted.talkers.shadowed,
+                "top": [{"subject": s, "taken": t, "refused": r} for s, t, r in counted.talkers.top(top)],
+            }
+            for counted in (*self._counted.values(), *self._own.values())
+        ]
+        return {"items": items, "buckets": self._governor.buckets()}
+
+    def explain(self, request: Request) -> Mapping[str, Any]:
+        """Return the members of ``TestOut``: what every rule would say; nothing is charged."""
+        self._follow()
+        verdicts = [self._verdict(counted, request) for counted in self._counted.values()]
+        return {"allowed": all(v["allowed"] or v["shadow"] for v in verdicts), "verdicts": verdicts}
+
+    def _verdict(self, counted: Counted, request: Request) -> dict[str, Any]:
+        rule, limit = counted.rule, counted.limit
+        free = rules.is_free(request.path)
+        subject = None if free else rules.subject_of(rule, request)
+        cost = rules.cost_of(rule, request)
+        made: dict[str, Any] = {
+            "name": rule.name, "counts": subject is not None, "subject": subject, "cost": cost, "allowed": True,
+            "shadow": rule.shadow, "limit": limit.capacity, "window": limit.window, "remaining": None, "reset": None,
+            "retry_after": None,
+        }  # fmt: skip
+        if subject is None:
+            return made
+        decision = self._governor.peek(counted.resource, self._bucket(subject), cost)
+        state = decision.policies[0] if decision.policies else (rule.name, None, None)
+        allowed = decision.allowed and not decision.shadowed
+        return made | {
+            "allowed": allowed,
+            "remaining": state[1],
+            "reset": state[2],
+            "retry_after": None if decision.allowed else decision.retry_after,
+        }
+
+    def _charges(self, request: Request, own: Sequence[str]) -> list[Charge]:
+        charges: list[Charge] = []
+        for counted in self._counted.values():
+            subject = rules.subject_of(counted.rule, request)
+            if subject is not None:
+                charges.append(Charge(counted, self._bucket(subject), rules.cost_of(counted.rule, request)))
+        if own and request.key is not None:
+            charges += [Charge(self._of_key(rate), self._bucket(request.key), 1) for rate in own]
+        return charges
+
+    def _bucket(self, subject: str) -> str:
+        """Return where a subject is counted; a crowd shares."""
+        self._looks += 1
+        if self._looks % _LOOK == 0:
+            self._crowded = self._governor.buckets() > self._most
+        if self._crowded and subject:
+            return f"~{crc32(subject.encode()) % _SHARED}"
+        return subject
+
+    def _follow(self) -> None:
+        """Bring the governor up to date with the newest rules."""
+        newest = self._current()
+        if newest is self._rules:
+            return
+        counted: dict[str, Counted] = {}
+        for rule in newest:
+            before = self._counted.get(rule.name)
+            made = _counted(rule, Talkers(self._clock()) if before is None else before.talkers)
+            self._governor.set_limit(made.resource, made.limit)
+            counted[rule.name] = made
+        kept = {each.resource for each in counted.values()}
+        for gone in self._counted.values():
+            if gone.resource not in kept:
+                self._governor.set_limit(gone.resource, ())
+        self._counted, self._rules = counted, newest
+
+    def _of_key(self, rate: str) -> Counted:
+        """Return the limit of a key's own that is written like this; all keys that have it are its subjects."""
+        found = self._own.get(rate)
+        if found is None:
+            name = "key-" + "".join(c if c.isalnum() else "-" for c in rate.strip().lower())[:50]
+            found = _counted(LimitRule(name, rate), Talkers(self._clock()))
+            self._governor.set_limit(found.resource, found.limit)
+            self._own[rate] = found
+        return found
+
+
+def refusal(counted: Counted, cost: int, wait: float) -> QuotaExceeded:
+    """Return the problem that a limit is used up."""
+    rule = counted.rule
+    return QuotaExceeded(
+        f"the limit '{rule.name}' allows {rule.rate}, counted per {rule.scope}",
+        retry_after=None if wait == float("inf") else wait,
+        limit=rule.name,
+        rate=rule.rate,
+        scope=rule.scope,
+        cost=cost,
+    )
+
+
+def _counted(rule: LimitRule, talkers: Talkers) -> Counted:
+    rate = rules.parse_rate(rule.rate)
+    together = rule.scope == "global"
+    limit = Limit(
+        capacity=rate.capacity,
+        window=rate.window,
+        name=rule.name,
+        kind=rule.kind,
+        burst=rule.burst,
+        scope="all" if together else "subject",
+        shadow=rule.shadow,
+    )
+    # what is used under another kind or scope means something else
+    return Counted(rule, limit, f"{rule.name}|{rule.kind}|{rule.scope}", talkers)
+
+
+def _quotas(counted: Counted, decision: Decision) -> list[Quota]:
+    return [
+        Quota(name, counted.limit.capacity, counted.limit.window, remaining, reset)
+        for name, remaining, reset in decision.policies
+    ]
