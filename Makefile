@@ -5,7 +5,7 @@ UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: help install up demo test test-all chaos lint types contracts check bench clean
+.PHONY: help install up demo examples test test-all chaos lint types contracts check bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -26,6 +26,9 @@ up: install ## Run the control plane in the foreground (ARGS="--port 8420")
 
 demo: install ## Make a sandbox, work in it, prove that it is isolated, and that nothing is left of it
 	$(RUN)/valhalla demo
+
+examples: install ## Run every example (their output is checked by the tests)
+	@set -e; for file in examples/blocks/*.py examples/*.py; do echo "== $$file"; $(RUN)/python $$file; done
 
 test: install ## Run the tests
 	$(RUN)/pytest -q -n $(WORKERS) -m "not slow"
