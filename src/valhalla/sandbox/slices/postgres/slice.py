@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +13,6 @@ import asyncpg
 from valhalla.kernel.clock import isoformat
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.scram import verifier
 from valhalla.kit.sql import identifier, literal
 from valhalla.sandbox.contracts import TableStats
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
@@ -24,18 +21,16 @@ from valhalla.sandbox.slices.postgres.arenas import Arenas
 from valhalla.sandbox.slices.postgres.databases import OwnDatabases
 from valhalla.sandbox.slices.postgres.drop import drop_both, drop_role, drop_schema
 from valhalla.sandbox.slices.postgres.looking import count_rows, plain, write_and_read
+from valhalla.sandbox.slices.postgres.making import Maker, inside
 from valhalla.sandbox.slices.postgres.pools import Pools
 from valhalla.sandbox.slices.postgres.roles import (
     PostgresLimits,
     alter,
     as_sandbox,
     await_silence,
-    role_script,
     schema_script,
     terminate,
 )
-
-_EXISTS = "SELECT to_regrole($1) IS NOT NULL"
 
 
 class PostgresSlice:
@@ -53,10 +48,10 @@ class PostgresSlice:
     ) -> None:
         self._pools = self.pools = Pools(control_url)
         self._cell = cell
-        self._limits = limits or PostgresLimits()
         self._host = public_host or self._pools.host
         self._arenas = Arenas(self._pools, cell.cell)
         self.databases = OwnDatabases(self._pools, cell.cell)
+        self._maker = Maker(self._pools, self._arenas, self.databases, limits or PostgresLimits())
 
     @property
     def arenas(self) -> Arenas:
@@ -64,31 +59,8 @@ class PostgresSlice:
         return self._arenas
 
     async def provision(self, names: Names, *, expires_at: datetime, seed: str | None = None) -> None:
-        """Make role and schema and run ``seed`` as the role (a built-in template's SQL).
-
-        In an arena all of it is one transaction; a database of its own takes steps, each of which may be repeated.
-
-        Raises:
-            Unavailable: the server cannot be reached.
-        """
-        secret = await self._verifier(names)
-        if names.isolation == "database":
-            await self._provision_database(names, secret, expires_at, seed)
-            return
-        async with self._pools.connection(names.database) as connection:
-            if not await connection.fetchval(_EXISTS, names.role):
-                # one simple-protocol string is one transaction: role, schema and contents commit together or not at all
-                role = self._role(names, names.database, secret, expires_at)
-                await connection.execute(role + schema_script(names, seed))
-
-    async def _provision_database(self, names: Names, secret: str, expires_at: datetime, seed: str | None) -> None:
-        async with self._pools.connection() as connection:
-            if not await connection.fetchval(_EXISTS, names.role):
-                await connection.execute(self._role(names, self.databases.group, secret, expires_at))
-        await self.databases.make(names)
-        async with self._inside(names) as connection:
-            if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", names.schema):
-                await connection.execute(schema_script(names, seed))
+        """Make role and schema and run ``seed`` as the role; see ``Maker``."""
+        await self._maker.provision(names, self.password(names), expires_at=expires_at, seed=seed)
 
     async def provision_many(self, many: Sequence[Names], *, expires_at: datetime, seed: str) -> None:
         """Make roles and schemas of one arena in one transaction, each seeded with trusted SQL; none may exist yet.
@@ -96,35 +68,7 @@ class PostgresSlice:
         Raises:
             Unavailable: the server cannot be reached.
         """
-        secrets = await asyncio.gather(*map(self._verifier, many))
-        scripts = (
-            self._role(names, names.database, secret, expires_at) + schema_script(names, seed)
-            for names, secret in zip(many, secrets, strict=True)
-        )
-        async with self._pools.connection(many[0].database) as connection:
-            await connection.execute("".join(scripts))
-
-    async def _verifier(self, names: Names) -> str:
-        # thousands of rounds of SHA-256; the server repeats them to see that the password is not empty
-        return await asyncio.to_thread(verifier, self.password(names), iterations=self._limits.scram_iterations)
-
-    def _role(self, names: Names, group: str, secret: str, expires_at: datetime) -> str:
-        return role_script(
-            names.role,
-            names.schema,
-            group=group,
-            secret=secret,
-            expires_at=expires_at,
-            limits=self._limits,
-            limit_temp=self._arenas.can_limit_temp_files,
-        )
-
-    @asynccontextmanager
-    async def _inside(self, names: Names) -> AsyncGenerator[Any]:
-        """Lend a connection of the control plane to the sandbox's database; none is kept open to an own one."""
-        own = names.isolation == "database"
-        async with self._pools.single(names.database) if own else self._pools.connection(names.database) as connection:
-            yield connection
+        await self._maker.provision_many(many, list(map(self.password, many)), expires_at=expires_at, seed=seed)
 
     async def extend(self, names: Names, *, expires_at: datetime) -> None:
         """Move the role's ``VALID UNTIL``; a role that is gone is left to the registry to decide about."""
@@ -177,7 +121,7 @@ class PostgresSlice:
             if names.isolation == "database":
                 await self.databases.drop(names.database)
                 await self.databases.make(names)
-            async with self._inside(names) as connection:
+            async with inside(self._pools, names) as connection:
                 await drop_schema(connection, names.schema)
                 await connection.execute(schema_script(names, None))
         except asyncpg.LockNotAvailableError as error:
@@ -191,7 +135,7 @@ class PostgresSlice:
         Raises:
             Unavailable: the server cannot be reached.
         """
-        async with self._inside(names) as connection:
+        async with inside(self._pools, names) as connection:
             await connection.execute(as_sandbox(names, sql or "SELECT 1"))
 
     async def probe(self, names: Names) -> Probe:
@@ -247,7 +191,7 @@ class PostgresSlice:
 
     async def exists(self, names: Names) -> bool:
         """Say whether the schema exists."""
-        async with self._inside(names) as connection:
+        async with inside(self._pools, names) as connection:
             return await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", names.schema)
 
     async def activity(self) -> dict[str, datetime]:
