@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -32,6 +33,10 @@ from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.kernel.ids import new_id
 
 KINDS = ("sqlite", "postgres", "valkey")
+# of the long run: deaths at boundaries and rounds of deaths at any instant, on each store
+DEATHS = int(os.environ.get("GUARD_DEATHS", "1500"))
+ROUNDS = int(os.environ.get("GUARD_ROUNDS", "150"))
+SEED = int(os.environ.get("GUARD_SEED", "7"))
 
 
 @pytest.fixture(params=KINDS)
@@ -120,21 +125,21 @@ def test_thousands_of_deaths(kind: str, where: str, store: Any, tmp_path: Path) 
         _check(store, log, at, order)
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(one, range(1500)))
+        list(pool.map(one, range(DEATHS)))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_deaths_at_any_instant(kind: str, where: str, store: Any, tmp_path: Path) -> None:
     """Killed from outside wherever it happens to be: no order happened twice, and each row says what is known."""
-    seed = random.Random(7)
-    for round_ in range(150):
+    chance = random.Random(SEED)
+    for round_ in range(ROUNDS):
         log, orders = tmp_path / f"log-{round_}", [new_id() for _ in range(200)]
         process = FORKS.Process(
             target=pay_and_die, args=(kind, where, str(log), "after finish", "irreversible", orders)
         )
         process.start()
-        killer = threading.Timer(0.05 + seed.random() * 0.3, process.kill)
+        killer = threading.Timer(0.05 + chance.random() * 0.3, process.kill)
         killer.start()
         process.join(60)
         killer.cancel()
