@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 
 from valhalla.gate import AccessLog, Bounds, Cors, Gate, Hooks, Switchboard
 from valhalla.gate.handlers import handle_problems
-from valhalla.gate.quotas import Quotas
+from valhalla.gate.quotas import Fleet, Quotas
 from valhalla.gate.rules import is_public, networks
 from valhalla.runtime import Runtime
 from valhalla.sandbox.api import router as sandbox_router
@@ -30,7 +30,7 @@ def build(runtime: Runtime) -> ASGIApp:
     routes = Switchboard(app.routes)
     app.router.middleware_stack = routes.serve(app.router)
     handle_problems(app, routes)
-    quotas = Quotas(lambda: features.limits.view.value)
+    quotas = Quotas(lambda: features.limits.view.value, fleet=_fleet(runtime))
     features.limits.counting = quotas
     return Gate(
         Express(app, runtime.sandboxes),
@@ -50,6 +50,12 @@ def build(runtime: Runtime) -> ASGIApp:
             trusted=networks(settings.trusted_proxies),
         ),
     )
+
+
+def _fleet(runtime: Runtime) -> Fleet | None:
+    external = runtime.settings.valkey_url
+    url = runtime.endpoints.valkey_url if external is None else external.get_secret_value()
+    return None if url is None else Fleet(url)
 
 
 def application(runtime: Runtime) -> FastAPI:

@@ -47,6 +47,7 @@ ASKED = Request("POST", "/api/sandboxes/abc", "/api/sandboxes/{ref}", "10.1.2.3"
         {"rate": "10/min", "scope": "global", "subjects": ["ada"]},
         {"rate": "10/min", "subjects": ["a\x00"]},
         {"rate": "10/min", "strict": True},
+        {"rate": "10/min", "kind": "exact", "count": "fleet"},
         {"rate": "10/min", "name": "1st"},
         {"rate": "10/min", "name": "a" * 64},
     ],

@@ -28,7 +28,9 @@ class World:
     def ask(self, key: str = "k1", path: str = "/api/x", address: str = "10.0.0.1", **who_is: Any) -> Taken:
         scopes: tuple[str, ...] = who_is.get("scopes", ())
         who = Principal(key, f"owner-{key}", frozenset(scopes), limits=who_is.get("limits", ()))
-        return self.quotas.take(Asking("GET", path, path, {}, address, who))
+        taken = self.quotas.take(Asking("GET", path, path, {}, address, who))
+        assert isinstance(taken, Taken)
+        return taken
 
     def passes(self, **how: Any) -> bool:
         return self.ask(**how).refusal is None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 from zlib import crc32
 
 from valhalla.features.operations.limits import rules
 from valhalla.features.operations.limits.contracts import LimitRule
-from valhalla.features.operations.limits.errors import QuotaExceeded
 from valhalla.features.operations.limits.rules import Request
 from valhalla.gate.contracts import Asking, Quota, Taken
+from valhalla.gate.quotas.counted import Charge, Counted, counted_by, quotas_of, refusal
+from valhalla.gate.quotas.fleet import Answer, Fleet
 from valhalla.gate.quotas.talkers import Talkers
 from valhalla.guard.governor import Decision, Governor, Limit
 
@@ -21,25 +21,6 @@ NOTHING: Final = Taken(())
 _DOOR: Final = "/system/rate-limits"
 _LOOK: Final = 4096
 _SHARED: Final = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """One rule as it is enforced; the governor's name of it changes when usage cannot be carried over."""
-
-    rule: LimitRule
-    limit: Limit
-    resource: str
-    talkers: Talkers
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """One rule's part of a request."""
-
-    counted: Counted
-    subject: str
-    cost: int
 
 
 class Quotas:
@@ -51,6 +32,7 @@ class Quotas:
         *,
         clock: Callable[[], float] = time.monotonic,
         most_subjects: int = 1_000_000,
+        fleet: Fleet | None = None,
     ) -> None:
         """``current`` returns the rules of the newest snapshot (one object until they change).
 
@@ -58,6 +40,7 @@ class Quotas:
         limits become tighter, never wider.
         """
         self._current = current
+        self._fleet = fleet
         self._governor = Governor(unknown="allow", clock=clock)
         self._clock = clock
         self._most = most_subjects
@@ -67,15 +50,14 @@ class Quotas:
         self._looks = 0
         self._crowded = False
 
-    def take(self, asking: Asking) -> Taken:
-        """Charge one request to every limit that it counts for, or to none."""
+    def take(self, asking: Asking) -> Taken | Awaitable[Taken]:
+        """Charge one request to every limit that it counts for, or to none.
+
+        Only a strict rule of the fleet makes anybody wait.
+        """
         who = asking.principal
         self._follow()
-        if not self._counted and (who is None or not who.limits):
-            return NOTHING
-        if rules.is_free(asking.path):
-            return NOTHING
-        if who is not None and asking.path.startswith(_DOOR) and who.allows("limits:write"):
+        if (not self._counted and (who is None or not who.limits)) or _is_free(asking):
             return NOTHING
         request = Request(
             asking.method,
@@ -86,7 +68,53 @@ class Quotas:
             None if who is None else who.id,
         )
         charges = self._charges(request, () if who is None else who.limits)
-        return self._take(charges) if charges else NOTHING
+        if self._fleet is None or all(charge.counted.rule.count == "process" for charge in charges):
+            return self._take(charges)
+        shared = [charge for charge in charges if charge.counted.rule.count == "fleet"]
+        local = [charge for charge in charges if charge.counted.rule.count == "process"]
+        if any(charge.counted.rule.strict for charge in shared):
+            return self._take_strictly(self._fleet, shared, local)
+        return self._settle(self._fleet, shared, [_ask(self._fleet, charge) for charge in shared], local)
+
+    async def _take_strictly(self, fleet: Fleet, shared: list[Charge], local: list[Charge]) -> Taken:
+        answers = [
+            await fleet.take_exactly(*_args(charge)) if charge.counted.rule.strict else _ask(fleet, charge)
+            for charge in shared
+        ]
+        return self._settle(fleet, shared, answers, local)
+
+    def _settle(
+        self, fleet: Fleet, shared: list[Charge], answers: Sequence[Answer | None], local: list[Charge]
+    ) -> Taken:
+        """Bring what Valkey said and what is counted here together: all pass, or everything is given back."""
+        now = self._clock()
+        told = [(charge, answer) for charge, answer in zip(shared, answers, strict=True) if answer is not None]
+        # Valkey is away: each process counts by itself
+        local = [*local, *(charge for charge, answer in zip(shared, answers, strict=True) if answer is None)]
+        refused = [(charge, a) for charge, a in told if not a.allowed and not charge.counted.rule.shadow]
+        taken = NOTHING if refused or not local else self._take(local)
+        if refused or taken.refusal is not None:
+            for charge, answer in told:
+                if answer.allowed:
+                    fleet.give_back(*_args(charge))
+        quotas = [*taken.quotas]
+        for charge, answer in told:
+            rule, limit = charge.counted.rule, charge.counted.limit
+            out = not answer.allowed and not rule.shadow
+            if out or (not refused and taken.refusal is None):
+                shadowed = rule.shadow and not answer.allowed
+                charge.counted.talkers.note(charge.subject, charge.cost, now, refused=out, shadowed=shadowed)
+            if not rule.shadow:
+                quotas.append(Quota(rule.name, limit.capacity, limit.window, answer.remaining, answer.reset))
+        if refused:
+            charge, answer = max(refused, key=lambda pair: pair[1].wait)
+            return Taken(quotas, refusal(charge.counted, charge.cost, answer.wait))
+        return Taken(quotas, taken.refusal)
+
+    async def close(self) -> None:
+        """Close what the shared count holds."""
+        if self._fleet is not None:
+            await self._fleet.close()
 
     def _take(self, charges: Sequence[Charge]) -> Taken:
         now = self._clock()
@@ -104,7 +132,7 @@ class Quotas:
             counted = charge.counted
             shadowed = bool(decision.shadowed)
             counted.talkers.note(charge.subject, charge.cost, now, refused=False, shadowed=shadowed)
-            quotas += _quotas(counted, decision)
+            quotas += quotas_of(counted, decision)
         return Taken(quotas)
 
     def _refuse(self, charges: Sequence[Charge], now: float) -> Taken:
@@ -113,7 +141,7 @@ class Quotas:
         longest: tuple[float, Charge] | None = None
         for charge in charges:
             decision = self._governor.peek(charge.counted.resource, charge.subject, charge.cost)
-            quotas += _quotas(charge.counted, decision)
+            quotas += quotas_of(charge.counted, decision)
             if not decision.allowed:
                 charge.counted.talkers.note(charge.subject, charge.cost, now, refused=True)
                 wait = float("inf") if decision.retry_after is None else decision.retry_after
@@ -195,7 +223,7 @@ class Quotas:
         counted: dict[str, Counted] = {}
         for rule in newest:
             before = self._counted.get(rule.name)
-            made = _counted(rule, Talkers(self._clock()) if before is None else before.talkers)
+            made = counted_by(rule, Talkers(self._clock()) if before is None else before.talkers)
             self._governor.set_limit(made.resource, made.limit)
             counted[rule.name] = made
         kept = {each.resource for each in counted.values()}
@@ -209,43 +237,21 @@ class Quotas:
         found = self._own.get(rate)
         if found is None:
             name = "key-" + "".join(c if c.isalnum() else "-" for c in rate.strip().lower())[:50]
-            found = _counted(LimitRule(name, rate), Talkers(self._clock()))
+            found = counted_by(LimitRule(name, rate), Talkers(self._clock()))
             self._governor.set_limit(found.resource, found.limit)
             self._own[rate] = found
         return found
 
 
-def refusal(counted: Counted, cost: int, wait: float) -> QuotaExceeded:
-    """Return the problem that a limit is used up."""
-    rule = counted.rule
-    return QuotaExceeded(
-        f"the limit '{rule.name}' allows {rule.rate}, counted per {rule.scope}",
-        retry_after=None if wait == float("inf") else wait,
-        limit=rule.name,
-        rate=rule.rate,
-        scope=rule.scope,
-        cost=cost,
-    )
+def _is_free(asking: Asking) -> bool:
+    who = asking.principal
+    inside = who is not None and asking.path.startswith(_DOOR) and who.allows("limits:write")
+    return inside or rules.is_free(asking.path)
 
 
-def _counted(rule: LimitRule, talkers: Talkers) -> Counted:
-    rate = rules.parse_rate(rule.rate)
-    together = rule.scope == "global"
-    limit = Limit(
-        capacity=rate.capacity,
-        window=rate.window,
-        name=rule.name,
-        kind=rule.kind,
-        burst=rule.burst,
-        scope="all" if together else "subject",
-        shadow=rule.shadow,
-    )
-    # what is used under another kind or scope means something else
-    return Counted(rule, limit, f"{rule.name}|{rule.kind}|{rule.scope}", talkers)
+def _args(charge: Charge) -> tuple[str, str, int, Limit]:
+    return charge.counted.resource, charge.subject, charge.cost, charge.counted.limit
 
 
-def _quotas(counted: Counted, decision: Decision) -> list[Quota]:
-    return [
-        Quota(name, counted.limit.capacity, counted.limit.window, remaining, reset)
-        for name, remaining, reset in decision.policies
-    ]
+def _ask(fleet: Fleet, charge: Charge) -> Answer | None:
+    return fleet.take(*_args(charge))

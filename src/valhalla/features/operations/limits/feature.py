@@ -29,6 +29,10 @@ class Counting(Protocol):
         """Return the members of ``TestOut``."""
         ...
 
+    async def close(self) -> None:
+        """Close its connections."""
+        ...
+
 
 class RateLimits(Feature):
     """The rules; ``counting`` is put in place by who enforces them."""
@@ -49,6 +53,11 @@ class RateLimits(Feature):
         from valhalla.features.operations.limits.api import router
 
         return (router(self.registry, self._db, self._feed.refresh, lambda: self.counting),)
+
+    async def stop(self) -> None:
+        """Close what counts."""
+        if self.counting is not None:
+            await self.counting.close()
 
 
 def _chosen(snapshot: Snapshot[LimitRule]) -> tuple[LimitRule, ...]:

@@ -84,6 +84,8 @@ def check(rule: LimitRule) -> None:
             _network(subject)
     if any(not subject or len(subject) > 200 or not subject.isprintable() for subject in rule.subjects):
         raise BadRule("a subject is printable text of 1 to 200 characters")
+    if rule.count == "fleet" and rule.kind != "gcra":
+        raise BadRule("the fleet counts kind 'gcra' only; an exact limit is counted per process")
     if rule.strict and rule.count != "fleet":
         raise BadRule("only a rule that counts for the fleet can be strict: each process counts exactly anyway")
 

@@ -1,0 +1,83 @@
+"""Limits that several processes count together, against the real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from tests.conftest import Servers
+
+from valhalla.features.operations.limits.contracts import LimitRule
+from valhalla.gate.contracts import Asking, Taken
+from valhalla.gate.quotas import Fleet, Quotas
+from valhalla.kernel.principal import Principal
+
+_numbers = itertools.count()
+
+
+def processes(servers: Servers, many: int, rate: str, **members: Any) -> list[Quotas]:
+    """Return what each of several processes would count with."""
+    url = servers.endpoints.valkey_url
+    assert url is not None
+    rule = LimitRule(f"fleet-{next(_numbers)}", rate, scope="key", count="fleet", **members)
+    rules = (rule,)
+    return [Quotas(lambda: rules, fleet=Fleet(url)) for _ in range(many)]
+
+
+async def passes(quotas: Quotas, key: str = "k") -> bool:
+    taken = quotas.take(Asking("GET", "/x", "/x", {}, None, Principal(key, "o", frozenset())))
+    if isinstance(taken, Awaitable):
+        taken = await taken
+    assert isinstance(taken, Taken)
+    return taken.refusal is None
+
+
+async def closed(some: list[Quotas]) -> None:
+    for one in some:
+        await one.close()
+
+
+async def test_a_strict_rule_is_exact_over_all_processes(servers: Servers) -> None:
+    fleet = processes(servers, 3, "40/day", strict=True)
+
+    passed = await asyncio.gather(*(passes(fleet[n % 3]) for n in range(60)))
+
+    assert sum(passed) == 20
+    assert await passes(fleet[0], "another")
+    await closed(fleet)
+
+
+async def test_shares_pass_the_limit_and_one_share_per_process_at_most(servers: Servers) -> None:
+    fleet = processes(servers, 3, "400/day")
+
+    passed = 0
+    for n in range(900):
+        passed += await passes(fleet[n % 3])
+        if n % 10 == 0:
+            # a moment for the shares to come
+            await asyncio.sleep(0.002)
+    share = 200 // 20
+    assert 100 <= passed <= 200 + 3 * share
+    await closed(fleet)
+
+
+async def test_a_shared_count_does_not_make_a_request_wait(servers: Servers) -> None:
+    [quotas] = processes(servers, 1, "1000/day")
+    asking = Asking("GET", "/x", "/x", {}, None, Principal("k", "o", frozenset()))
+
+    assert isinstance(quotas.take(asking), Taken)
+    await closed([quotas])
+
+
+async def test_without_valkey_each_process_counts_by_itself() -> None:
+    rules = (LimitRule("alone", "4/day", scope="key", count="fleet", strict=True),)
+    quotas = Quotas(lambda: rules, fleet=Fleet("redis://127.0.0.1:1"))
+
+    assert [await passes(quotas) for _ in range(4)] == [True, True, False, False]
+    begin = time.monotonic()
+    assert await passes(quotas, "another")
+    assert time.monotonic() - begin < 10
+    await closed([quotas])
