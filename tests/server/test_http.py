@@ -176,6 +176,28 @@ async def test_every_code_has_its_page(plane: Plane) -> None:
     refused(await nobody.get("/problems/" + "x" * 65), 422, "invalid-request")
 
 
+async def test_people_get_a_page_without_scripts(plane: Plane) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+    page = await plane.client().get("/problems/not-found", headers=browser)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "<h1>There is no such thing</h1>" in page.text
+    assert "<script" not in page.text
+    for accept in ("*/*", "application/json", "application/json, text/html;q=0.5", "text/html;q=0", "text/html;q=x"):
+        answer = await plane.client().get("/problems/not-found", headers={"Accept": accept})
+        assert answer.json()["code"] == "not-found", accept
+    refused(await plane.client().get("/problems/nothing", headers=browser), 404, "not-found")
+
+
+async def test_a_parameter_that_no_route_has(plane: Plane, team_a: httpx.AsyncClient) -> None:
+    problem = refused(await team_a.get("/api/sandboxes", params={"stauts": "running"}), 422, "invalid-request")
+    assert problem["errors"] == [{"in": "query", "pointer": "/stauts", "detail": "this parameter is unknown"}]
+    assert "status" in problem["help"]
+    hostile = refused(await team_a.get("/api/sandboxes", params={"<script>": "1"}), 422, "invalid-request")
+    assert "script" not in json.dumps(hostile)
+    assert (await plane.client().get("/live?x=1")).status_code == 200
+
+
 def test_the_server_knows_the_problems_of_the_whole_code_base() -> None:
     program = """
 import importlib, json, pkgutil

@@ -152,9 +152,10 @@ async def _fuzz(plane: Plane, description: dict[str, Any], key: str, *, examples
 async def test_no_input_makes_a_500(plane: Plane, description: dict[str, Any], issue: Issue) -> None:
     key = (await issue("http-fuzz", "sandbox:write", "audit:read"))["key"]
 
-    statuses = await _fuzz(plane, description, key, examples=25)
+    # shared by all operations: what is paid does not grow with every route that somebody adds
+    statuses = await _fuzz(plane, description, key, examples=max(3, 500 // len(operations(description))))
 
-    assert sum(statuses.values()) > 300
+    assert sum(statuses.values()) > 200
     assert {200, 404, 422} <= statuses.keys()
 
 
@@ -164,7 +165,7 @@ async def test_no_input_makes_a_500_for_longer(plane: Plane, description: dict[s
     key = (await issue("admin", "admin"))["key"]
     started = asyncio.get_running_loop().time()
 
-    statuses = await _fuzz(plane, description, key, examples=300)
+    statuses = await _fuzz(plane, description, key, examples=max(20, 6000 // len(operations(description))))
 
-    assert sum(statuses.values()) > 4000
+    assert sum(statuses.values()) > 2000
     assert asyncio.get_running_loop().time() - started < timedelta(minutes=9).total_seconds()

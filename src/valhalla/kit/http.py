@@ -49,13 +49,15 @@ class _StrictRequest(Request):
 class StrictRoute(APIRoute):
     """The class of every route (``APIRouter(route_class=StrictRoute)``): JSON as it is defined, no unknown parameters.
 
-    A route that takes any query says so: ``open_query = True`` on its endpoint.
+    Public routes take any query, since probes and scrapers add their own, and so does an endpoint that has
+    ``open_query = True``.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler: it would read ``NaN`` and pass over a filter whose name is misspelt."""
         handle = super().get_route_handler()
-        known = None if getattr(self.endpoint, "open_query", False) else _query_names(self)
+        liberal = getattr(self.endpoint, "open_query", False) or scope_of(self) is None
+        known = None if liberal else _query_names(self)
 
         async def strict(request: Request) -> Response:
             if known is not None and request.scope["query_string"]:
