@@ -18,6 +18,21 @@ KEY = "vh_test_key"
 CREDS = "-----BEGIN NATS USER JWT-----\nabc\n------END NATS USER JWT------\n"
 
 
+_LIMIT = {"name": "per-key", "rate": "9/min", "scope": "key", "costs": {"/x": 2}, "enabled": True, "version": 4}
+_USAGE = {"name": "per-key", "taken": 3, "refused": 1, "shadowed": 0, "top": [{"subject": "k1", "taken": 3}]}
+_CHANGE = {
+    "revision": 4,
+    "op": "put",
+    "key": "per-key",
+    "before": {"rate": "8/min"},
+    "after": {"rate": "9/min"},
+    "differences": {"rate": {"from": "8/min", "to": "9/min"}},
+    "actor": "ada",
+    "at": "2026-01-01T00:00:00Z",
+    "reason": None,
+}
+
+
 def instant(**ahead: float) -> str:
     """Return an RFC 3339 instant from now."""
     return (datetime.now(UTC) + timedelta(**ahead)).isoformat().replace("+00:00", "Z")
@@ -75,7 +90,7 @@ class FakePlane:
                 self.wfile.write(content)
                 plane.answered_at = time.monotonic()
 
-            do_GET = do_POST = do_DELETE = handle_one  # noqa: N815
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
@@ -134,6 +149,17 @@ class FakePlane:
             ("GET", "/system/audit", self._audit),
             ("POST", "/system/api-clients", self._new_key),
             ("GET", "/system/api-clients", lambda **_: (200, {"items": [self._key()], "next": None})),
+            ("POST", "/system/api-clients/(.+)/rotate", lambda _id, body, **_: self._new_key(body={})),
+            ("POST", "/system/api-clients/(.+)/(?:de)?activate", lambda _id, **_: (200, self._key())),
+            ("GET", "/system/rate-limits/usage", lambda **_: (200, {"items": [_USAGE], "buckets": 1})),
+            ("GET", "/system/rate-limits/(?:[a-z]+/)?history", lambda **_: (200, {"items": [_CHANGE], "next": None})),
+            ("GET", "/system/rate-limits/diff", lambda **_: (200, {"items": [_CHANGE], "next": None})),
+            ("POST", "/system/rate-limits/(?:[a-z]+/)?rollback", lambda **_: (200, {"items": [_CHANGE]})),
+            ("GET", "/system/rate-limits/(.+)", lambda _name, **_: (200, _LIMIT)),
+            ("GET", "/system/rate-limits", lambda **_: (200, {"items": [_LIMIT], "next": None, "total": 1})),
+            ("PUT", "/system/rate-limits/(.+)", lambda _name, **_: (200, _LIMIT)),
+            ("PATCH", "/system/rate-limits/(.+)", self._patched_limit),
+            ("DELETE", "/system/rate-limits/(.+)", lambda _name, **_: (204, None)),
             ("DELETE", "/system/api-clients/(.+)", lambda _id, **_: (204, None)),
             ("GET", "/system/holds", lambda **_: (200, {"items": [self._hold()], "next": None})),
             ("GET", "/system/holds/(.+)", lambda _id, **_: (200, self._hold())),
@@ -246,6 +272,9 @@ class FakePlane:
 
     def _key(self) -> dict[str, Any]:
         return {"id": "k1", "name": "ci", "owner": "team-a", "scopes": ["sandbox:write"], "prefix": "vh_k1"}
+
+    def _patched_limit(self, _name: str, query: dict[str, str], **_: Any) -> tuple[int, Any]:
+        return (200, {"dry_run": True, "items": [_CHANGE]}) if query.get("dry_run") else (200, _LIMIT)
 
     def _new_key(self, body: dict[str, Any], **_: Any) -> tuple[int, Any]:
         return 201, self._key() | body | {"key": "vh_k1_secret"}

@@ -36,13 +36,18 @@ def registry_group(noun: str, registry: str, *, key: str = "key", columns: Seque
     examples = f"\n\n\b\nExample:\n  valhalla {noun} ls\n  valhalla {noun} get {example}"
     group = click.Group(noun, help=f"Read and change {noun}s, their history and their past.{examples}")
     shared_options(group)
+    add_commands(group, of, example, tuple(_EXAMPLES))
+    return group
+
+
+def add_commands(group: click.Group, of: Words, example: str, names: Sequence[str]) -> None:
+    """Add the named ones of the commands of a registry to a group that has others of its own."""
     for make in (_ls, _get, _put, _set, _rm, _history, _diff, _rollback):
         made = make(of)
-        made.help = (
-            f"{made.help}\n\n\b\nExample:\n  valhalla {noun} {made.name} {_EXAMPLES[made.name or ''].format(example)}"
-        )
-        group.add_command(made)
-    return group
+        if made.name in names:
+            line = f"valhalla {of.noun} {made.name} {_EXAMPLES[str(made.name)].format(example)}"
+            made.help = f"{made.help}\n\n\b\nExample:\n  {line}"
+            group.add_command(made)
 
 
 _EXAMPLES = {

@@ -112,11 +112,39 @@ def reap(*, dry_run: bool = False) -> Request[ReapReport]:
 
 
 def create_key(
-    *, owner: str, scopes: Sequence[str], name: str | None = None, expires_at: datetime | None = None
+    *,
+    owner: str,
+    scopes: Sequence[str] = (),
+    role: str | None = None,
+    name: str | None = None,
+    expires_at: datetime | None = None,
+    networks: Sequence[str] = (),
+    limits: Sequence[str] = (),
 ) -> Request[ApiKey]:
     """Make an API key; the answer is the only time it is told."""
-    body = present(name=name, owner=owner, scopes=list(scopes), expires_at=expires_at)
+    body = present(
+        name=name,
+        owner=owner,
+        scopes=list(scopes) or None,
+        role=role,
+        expires_at=expires_at,
+        networks=list(networks) or None,
+        limits=list(limits) or None,
+    )
     return Request("POST", "/system/api-clients", ApiKey, body=body)
+
+
+def rotate_key(client_id: str, grace_seconds: int) -> Request[ApiKey]:
+    """Give a client a new key; the one before is taken for the grace, too."""
+    path = f"/system/api-clients/{segment(client_id)}/rotate"
+    return Request("POST", path, ApiKey, body={"grace_seconds": grace_seconds})
+
+
+def switch_key(client_id: str, *, active: bool, confirm: bool = False) -> Request[ApiKey]:
+    """Take a client's keys again, or no longer."""
+    verb = "activate" if active else "deactivate"
+    path = f"/system/api-clients/{segment(client_id)}/{verb}"
+    return Request("POST", path, ApiKey, params=params(confirm=confirm))
 
 
 def list_keys(*, limit: int | None = None, cursor: str | None = None) -> Request[Page[ApiKey]]:
@@ -124,9 +152,15 @@ def list_keys(*, limit: int | None = None, cursor: str | None = None) -> Request
     return Request("GET", "/system/api-clients", Page[ApiKey], params=params(limit=limit, cursor=cursor))
 
 
-def revoke_key(client_id: str) -> Request[None]:
-    """End a key at once."""
-    return Request("DELETE", f"/system/api-clients/{segment(client_id)}", type(None))
+def revoke_key(client_id: str, *, confirm: bool = False) -> Request[None]:
+    """End a key at once; ``confirm`` also the last one that can administer keys."""
+    path = f"/system/api-clients/{segment(client_id)}"
+    return Request("DELETE", path, type(None), params=params(confirm=confirm))
+
+
+def limit_usage(top: int = 10) -> Request[dict[str, Any]]:
+    """What became of each rate limit's requests in the process that answers."""
+    return Request("GET", "/system/rate-limits/usage", dict[str, Any], params=params(top=top))
 
 
 def audit(

@@ -37,9 +37,17 @@ class ApiKey(Model, frozen=True, kw_only=True):
     owner: str
     name: str | None = None
     scopes: tuple[str, ...] = ()
+    role: str | None = None
+    networks: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    environment: str = ""
+    active: bool = True
     prefix: str = ""
     created_at: datetime | None = None
     expires_at: datetime | None = None
+    rotated_at: datetime | None = None
+    overlap_until: datetime | None = None
+    last_used_at: datetime | None = None
     key: str | None = None
 
     def __repr__(self) -> str:
