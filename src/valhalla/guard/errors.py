@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from valhalla.kernel.problems import Conflict, Invalid, NotFound, Problem
+from valhalla.kernel.problems import Conflict, Invalid, NotFound, Problem, QuotaExceeded
 
 if TYPE_CHECKING:
     from valhalla.guard.contracts import Policies
@@ -97,13 +97,8 @@ class TooManyHolds(GuardProblem):
     help = "Have the open ones decided or cancel them before proposing more."
 
 
-class LimitExceeded(GuardProblem):
+class LimitExceeded(QuotaExceeded, GuardProblem):
     """A limit refused; nothing was charged and the effect did not run. ``policies`` tells every limit's state."""
-
-    code = "quota-exceeded"
-    status = 429
-    title = "A limit is reached"
-    help = "Wait for 'retry_after' seconds, or have the limit changed."
 
     policies: Policies = ()
 

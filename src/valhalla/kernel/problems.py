@@ -134,6 +134,15 @@ class PayloadTooLarge(Problem):
     help = "Send less in one request."
 
 
+class QuotaExceeded(Problem):
+    """A limit is used up: of requests at the gate, or of calls of a guarded action. Nothing was charged or done."""
+
+    code = "quota-exceeded"
+    status = 429
+    title = "A limit is used up"
+    help = "Wait for 'retry_after' seconds, spread the calls, or have the limit raised."
+
+
 class Unavailable(Problem):
     """A backend that is needed cannot be reached right now; nothing was changed."""
 

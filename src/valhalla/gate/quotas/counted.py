@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from valhalla.features.operations.limits import rules
 from valhalla.features.operations.limits.contracts import LimitRule
-from valhalla.features.operations.limits.errors import QuotaExceeded
 from valhalla.gate.contracts import Quota
 from valhalla.gate.quotas.talkers import Talkers
 from valhalla.guard.governor import Decision, Limit
+from valhalla.kernel.problems import QuotaExceeded
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valhalla.kernel.problems import Invalid, NotFound, Problem
+from valhalla.kernel.problems import Invalid, NotFound
 
 
 class BadRule(Invalid):
@@ -19,12 +19,3 @@ class LimitNotFound(NotFound):
     code = "limit-not-found"
     title = "There is no such rate limit"
     help = "'valhalla limit ls' lists them."
-
-
-class QuotaExceeded(Problem):
-    """A rate limit is used up; the problem names it and says when to come again."""
-
-    code = "quota-exceeded"
-    status = 429
-    title = "Too many requests"
-    help = "Wait for Retry-After, spread requests, or ask for a higher limit; RateLimit headers tell what is left."
