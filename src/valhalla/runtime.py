@@ -163,7 +163,7 @@ class Runtime:
             concurrency=settings.worker_jobs,
             clock=self.clock,
             place=place_of(settings.data_dir),
-            loops=self._loops(),
+            loops=[*self._loops(), *(one for feature in self.features for one in feature.loops())],
         )
         self.http_metrics = HttpMetrics()
         self.metrics = CollectorRegistry()
@@ -171,6 +171,10 @@ class Runtime:
         for feature in self.features:
             for collector in feature.collectors():
                 self.metrics.register(collector)
+            for one in feature.readiness():
+                self.features.health.checks.register(
+                    one.name, one.check, critical=one.critical, timeout=one.timeout, cache=one.cache, help=one.help
+                )
         self.findings: list[str] = []
         self.first_admin: IssuedKey | None = None
         self._stop = asyncio.Event()

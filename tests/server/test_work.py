@@ -9,8 +9,8 @@ from tests.server.plane import Plane
 
 from valhalla.server.readiness import readiness
 from valhalla.work import heartbeats, read, schedules
-from valhalla.work.loops import place_of
 from valhalla.work.heartbeats import expect, forget
+from valhalla.work.loops import place_of
 
 
 async def test_the_schedule_of_the_control_plane_is_run_by_its_worker(plane: Plane) -> None:
@@ -46,3 +46,19 @@ async def test_readiness_names_who_is_silent(plane: Plane) -> None:
     beating = {one.name for one in await runtime.db.run(heartbeats.every)}
     parts = ("dispatcher", "feed", "reaper", "sealer", "ticker", "watchdog", "worker")
     assert {f"{part}.{place}" for part in parts} <= beating
+
+
+async def test_what_features_run_in_the_background_beats(plane: Plane) -> None:
+    """Also what does something once a minute has been heard of; what only tries ways tells of itself."""
+    features = plane.runtime.features
+    running = {name for feature in features for name in feature.background()} - {"health-work", "health-events"}
+    loops = [one.name for feature in features for one in feature.loops()]
+    assert len(loops) == len(set(loops)) >= len(running)
+    place = place_of(plane.runtime.settings.data_dir)
+    wanted = {f"{name}.{place}" for name in loops}
+    deadline = time.monotonic() + 20
+    while missing := wanted - {
+        one.name for one in await plane.runtime.db.run(heartbeats.every) if one.status == "alive"
+    }:
+        assert time.monotonic() < deadline, missing
+        await asyncio.sleep(0.05)

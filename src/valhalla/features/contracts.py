@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from valhalla.kernel.clock import Clock
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.changes import Feed
+from valhalla.kit.checks import Check
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.outbox import Sink
 from valhalla.kit.settings import Settings
 from valhalla.work import Jobs
+from valhalla.work.loops import Loop
 from valhalla.work.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -38,6 +40,18 @@ class Platform:
     beat: Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadinessCheck:
+    """One check that a feature brings; ``timeout`` and ``cache`` in seconds, as of ``Checks.register``."""
+
+    name: str
+    check: Check
+    help: str
+    critical: bool = False
+    timeout: float = 3.0
+    cache: float = 0.0
+
+
 class Feature:
     """One feature. Building it registers its registries and jobs; every hook is asked once, after that.
 
@@ -53,6 +67,14 @@ class Feature:
     def background(self) -> Mapping[str, Run]:
         """Return what runs until it is told to stop, by the name of its task."""
         return {}
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what of its background promises to beat; each calls ``Platform.beat`` with its loop's name."""
+        return ()
+
+    def readiness(self) -> Sequence[ReadinessCheck]:
+        """Return what ``/ready`` and ``valhalla doctor`` ask besides the backends."""
+        return ()
 
     def schedules(self) -> Sequence[Schedule]:
         """Return the timetable of its jobs."""

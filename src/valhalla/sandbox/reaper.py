@@ -68,10 +68,14 @@ class Reaper:
         self.last_run: float | None = None
         self.last_error: str | None = None
         self.beat: Callable[[], None] = lambda: None
-        """Called after each run, whatever came of it."""
+        """Called when it begins and after each run, whatever came of it."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; a run that fails is logged and repeated."""
+        # the first run may find the leavings of a crash: who asks meanwhile should hear that it lives
+        self.beat()
+        if self._watchdog is not None:
+            self._watchdog.beat()
         while not stop.is_set():
             try:
                 if self._jumped():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -58,6 +58,8 @@ class Carrier:
         self._db = db
         self._ledger = ledger
         self._interval = interval
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn, whatever came of it."""
 
     async def once(self) -> int:
         """Carry everything that waits; return how many lines.
@@ -89,6 +91,7 @@ class Carrier:
         """Work until ``stop`` is set, then carry what is left; a lost database is waited for."""
         backoff = Backoff(0.5, 10.0)
         while not stop.is_set():
+            self.beat()
             pause = self._interval
             try:
                 await self.once()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
@@ -14,11 +15,14 @@ from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
+from valhalla.work.loops import Loop, loop
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
 _SWEEP: Final = 15.0
+_CARRYING: Final = loop("guard-carrier", 5.0, "carries what happened to actions into the ledger")
+_SWEEPING: Final = loop("guard-sweeper", _SWEEP, "lets holds expire, knows lapsed executions as such", patience=60)
 log = get_logger("guard.plane")
 
 
@@ -33,6 +37,7 @@ class GuardedActions(Feature):
         self.guard = Guard(PostgresStore(platform.db.dsn))
         self.holds = HoldService(self.guard)
         self.carrier = Carrier(platform.db, platform.ledger)
+        self.carrier.beat = partial(platform.beat, _CARRYING.name)
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/holds``."""
@@ -44,9 +49,14 @@ class GuardedActions(Feature):
         """Carry lines into the ledger; let holds expire and lapsed executions be known as such."""
         return {"guard-carrier": self.carrier.run, "guard-sweeper": self._sweep}
 
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_CARRYING, _SWEEPING)
+
     async def _sweep(self, stop: asyncio.Event) -> None:
         backoff = Backoff(1.0, 60.0)
         while not stop.is_set():
+            self._beat(_SWEEPING.name)
             pause = _SWEEP
             try:
                 await self.guard.asweep()

@@ -87,7 +87,7 @@ class Filler:
         self.process = new_id()
         self.last_error: str | None = None
         self.beat: Callable[[], None] = lambda: None
-        """Called at every turn, whatever came of it."""
+        """Called when it begins, with each batch and at every turn, whatever came of it."""
         self.refused: dict[str, str] = {}
         """Templates that are to be pooled and cannot be, with the reason."""
         self.pool: dict[str, Level] = {}
@@ -142,6 +142,8 @@ class Filler:
         """Work until ``stop`` is set, then give the stock back; a backend that is away is waited for."""
         if not self.enabled:
             return
+        # the first batch takes a while: who asks meanwhile should hear that it lives
+        self.beat()
         backoff = Backoff(0.5, 10.0)
         while not stop.is_set():
             self._woken.clear()
@@ -264,6 +266,7 @@ class Filler:
         crashpoint("fill.built")
         await self._db.run(store.mark_ready, [each.id for each in names], now=self._clock.now())
         crashpoint("fill.ready")
+        self.beat()
         # the rest of this batch's share of the rate
         await self._pause(count / speed - (time.monotonic() - started))
 

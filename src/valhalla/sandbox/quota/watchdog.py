@@ -50,7 +50,7 @@ class Watchdog:
         self._warnings = Warnings(db, teardown.ledger)
         self.exceeded = 0
         self.beat: Callable[[], None] = lambda: None
-        """Called when it has looked."""
+        """Called when the reaper begins, and when it has looked."""
 
     async def once(self, report: ReapReport) -> None:
         """End what is over its quota; a backend that is away is reported and looked at the next time.

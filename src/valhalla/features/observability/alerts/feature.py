@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from valhalla.features.contracts import Feature, Platform, Run
@@ -17,6 +18,7 @@ from valhalla.features.observability.alerts.sink import AlertSink
 from valhalla.features.observability.alerts.watch import Watch
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.outbox import Sink
+from valhalla.work.loops import Loop, loop
 from valhalla.work.schedules import Cron, Schedule
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
 _PRUNE = Schedule(name="valhalla.prune-alerts", job="valhalla.prune-alerts", timing=Cron("23 * * * *"), jitter=60.0)
+_LOOP = loop("alerts", 5.0, "writes, escalates and ends alerts")
 
 
 class Alerts(Feature):
@@ -44,6 +47,7 @@ class Alerts(Feature):
         self.service = AlertService(db, ledger, self.policy, self.intake, self.recorder, clock=clock)
         self.silences = SilenceService(db, self.policy, self._settled, clock=clock)
         self.watch = Watch(db, ledger, self.policy, self.service, clock=clock)
+        self.watch.beat = partial(platform.beat, _LOOP.name)
         platform.jobs.job("valhalla.prune-alerts", queue="valhalla")(self._prune)
 
     def routers(self) -> Sequence[APIRouter]:
@@ -63,6 +67,10 @@ class Alerts(Feature):
     def background(self) -> Mapping[str, Run]:
         """Return what writes, escalates and ends."""
         return {"alerts": self.watch.run}
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_LOOP,)
 
     def schedules(self) -> Sequence[Schedule]:
         """Return when old ones are removed."""

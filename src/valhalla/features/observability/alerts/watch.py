@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -43,12 +43,15 @@ class Watch:
         self._clock = clock
         self.counts: Mapping[tuple[str, str], int] = {}
         self.last_error: str | None = None
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn, whatever came of it."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, then write what is left. A lost database is waited for."""
         backoff = Backoff(0.5, 5.0)
         looked = float("-inf")
         while not stop.is_set():
+            self.beat()
             try:
                 await self._service.drain()
                 if self._clock.monotonic() - looked >= _LOOK:

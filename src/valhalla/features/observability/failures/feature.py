@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from prometheus_client.core import CounterMetricFamily
@@ -15,6 +16,7 @@ from valhalla.features.observability.failures import store
 from valhalla.features.observability.failures.recorder import Recorder
 from valhalla.features.observability.failures.service import FailureService
 from valhalla.version import VERSION
+from valhalla.work.loops import Loop, loop
 from valhalla.work.schedules import Cron, Schedule
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _PRUNE: Final = Schedule(
     name="valhalla.prune-errors", job="valhalla.prune-errors", timing=Cron("41 * * * *"), jitter=60.0
 )
+_LOOP: Final = loop("failures", 60.0, "writes unexpected errors down", patience=60)
 _KEPT: Final = timedelta(days=90)
 
 
@@ -35,6 +38,7 @@ class Failures(Feature):
         """Register the job."""
         self._db = platform.db
         self.recorder = Recorder(platform.db, platform.ledger, version=VERSION, clock=platform.clock)
+        self.recorder.beat = partial(platform.beat, _LOOP.name)
         self.service = FailureService(platform.db, platform.ledger, clock=platform.clock)
         platform.jobs.job("valhalla.prune-errors", queue="valhalla")(self._prune)
 
@@ -47,6 +51,10 @@ class Failures(Feature):
     def background(self) -> Mapping[str, Run]:
         """Return what writes."""
         return {"failures": self.recorder.run}
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_LOOP,)
 
     def schedules(self) -> Sequence[Schedule]:
         """Return when old ones are removed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy.engine import Connection
@@ -40,6 +40,8 @@ class Recorder:
         self.recorded = 0
         self.dropped = 0
         self.last_error: str | None = None
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn, whatever came of it."""
 
     def failed(self, error: BaseException, request: Request) -> None:
         """Note one unexpected error of a request; never waits."""
@@ -80,6 +82,7 @@ class Recorder:
         backoff = Backoff(_PAUSE, 30.0)
         pause = 0.0
         while not stop.is_set():
+            self.beat()
             await first_of(stop, self._wake, seconds=60.0)
             # what fails comes in storms: wait for the rest of it
             await first_of(stop, seconds=pause or _PAUSE)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from valhalla.features.contracts import Feature, Platform, Run
+from valhalla.features.contracts import Feature, Platform, ReadinessCheck, Run
 from valhalla.features.observability.health import store, ways
 from valhalla.features.observability.health.contracts import Phase
 from valhalla.features.observability.health.metrics import CheckMetrics
-from valhalla.features.observability.health.sampler import Sampler
+from valhalla.features.observability.health.sampler import EVERY, Sampler
 from valhalla.features.observability.health.trips import Trip
 from valhalla.features.observability.health.watch import Watch
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.checks import Checks, Verdict
-from valhalla.work.loops import place_of
+from valhalla.work.loops import Loop, loop, place_of
 from valhalla.work.schedules import Cron, Schedule
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _EVERY: Final = 30.0
 _WITHIN: Final = 5.0
 # evidence of the slowest way, missed once
 _OLDEST: Final = 90.0
+_SAMPLING: Final = loop("health-sampler", EVERY, "counts what there is", patience=30)
+_WATCHING: Final = loop("health-watch", 5.0, "tells when readiness goes and comes back", patience=30)
 
 
 class Health(Feature):
@@ -46,6 +49,8 @@ class Health(Feature):
         self.checks = Checks(max_age=_OLDEST, messages=False)
         self.sampler = Sampler(platform.db, self._source, clock=platform.clock)
         self.watch = Watch(platform.db, self.checks, self._source, phase=lambda: self.phase, clock=platform.clock)
+        self.sampler.beat = partial(platform.beat, _SAMPLING.name)
+        self.watch.beat = partial(platform.beat, _WATCHING.name)
         self.heard: ways.Heard = _nobody
         self._trips = {
             "work": Trip(self._job, what="a job", every=_EVERY, within=_WITHIN),
@@ -53,9 +58,6 @@ class Health(Feature):
         }
         platform.jobs.job(ways.JOB, queue="valhalla")(ways.nothing)
         platform.jobs.job(_PRUNE, queue="valhalla")(self._prune)
-        self.checks.register("start", self._serving, timeout=1.0, help=_HELP["start"])
-        for name, trip in self._trips.items():
-            self.checks.register(name, trip.check, critical=False, timeout=_WITHIN + 1, help=_HELP[name])
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/health`` and its history."""
@@ -70,6 +72,17 @@ class Health(Feature):
             "health-watch": self.watch.run,
             **{f"health-{name}": trip.run for name, trip in self._trips.items()},
         }
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_SAMPLING, _WATCHING)
+
+    def readiness(self) -> Sequence[ReadinessCheck]:
+        """Return where in its life it is, and the ways that are tried."""
+        return (
+            ReadinessCheck("start", self._serving, _HELP["start"], critical=True, timeout=1.0),
+            *(ReadinessCheck(name, trip.check, _HELP[name], timeout=_WITHIN + 1) for name, trip in self._trips.items()),
+        )
 
     def schedules(self) -> Sequence[Schedule]:
         """Return what keeps the samples few."""

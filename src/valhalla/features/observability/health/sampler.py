@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from valhalla.features.observability.health import store
@@ -32,10 +32,14 @@ class Sampler:
         self._waiting: deque[Sample] = deque(maxlen=_MOST)
         self.numbers: Numbers | None = None
         self.last: Sample | None = None
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn, whatever came of it."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sample until ``stop`` is set. The first comes after a pause: a start has other work."""
+        self.beat()
         while not await first_of(stop, seconds=EVERY):
+            self.beat()
             try:
                 await unless(stop, self.sample())
             except Unavailable:

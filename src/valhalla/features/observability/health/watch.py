@@ -42,10 +42,14 @@ class Watch:
         self._every = every
         self._waiting: deque[rules.Turn] = deque(maxlen=_MOST)
         self.last: rules.Turn | None = None
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn, whatever came of it."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until ``stop`` is set."""
+        self.beat()
         while not await first_of(stop, seconds=self._every):
+            self.beat()
             try:
                 await unless(stop, self.look())
             except Unavailable:

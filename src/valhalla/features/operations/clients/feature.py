@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from valhalla.features.contracts import Feature, Platform, Run
@@ -14,9 +15,12 @@ from valhalla.features.operations.clients.service import ClientService, client_r
 from valhalla.features.operations.clients.usage import LastUsed
 from valhalla.kernel.principal import Principal
 from valhalla.kit.changes import Snapshot
+from valhalla.work.loops import Loop, loop
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+_LOOP = loop("clients", 5.0, "notes when keys were last used")
 
 
 class Clients(Feature):
@@ -35,6 +39,7 @@ class Clients(Feature):
         self._now = platform.clock.now
         self.service = ClientService(platform.db, registry, environment=self._environment, clock=platform.clock)
         self.last_used = LastUsed(platform.db)
+        self.last_used.beat = partial(platform.beat, _LOOP.name)
         self.unknown: Callable[[str, str | None], None] | None = None
         """Told the SHA-256 (hex) of every well-formed key that is nobody's, and the address: decoys are among them."""
 
@@ -70,6 +75,10 @@ class Clients(Feature):
     def background(self) -> Mapping[str, Run]:
         """Return what writes the last uses."""
         return {"clients.last-used": self.last_used.run}
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_LOOP,)
 
     def _leases(self, snapshot: Snapshot[ApiClient]) -> Leases:
         return rules.leases_of((record.value for record in snapshot.records.values()), self._environment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -32,6 +32,8 @@ class LastUsed:
         self._fresh: dict[str, datetime] = {}
         self._known: dict[str, datetime] = {}
         self._seen = _BEGINNING
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn, whatever came of it."""
 
     def mark(self, client_id: str, at: datetime) -> None:
         """Note a use."""
@@ -47,6 +49,7 @@ class LastUsed:
     async def run(self, stop: asyncio.Event) -> None:
         """Write and read until told to stop; then once more, so that an orderly end loses nothing."""
         while not stop.is_set():
+            self.beat()
             await self.exchange()
             await first_of(stop, seconds=self._interval)
         await self.exchange()
