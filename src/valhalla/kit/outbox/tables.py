@@ -20,6 +20,7 @@ events = sa.Table(
     sa.Column("correlation_id", sa.Text),
     sa.Column("at", _instant, nullable=False),
     sa.Column("sent_at", _instant),
+    sa.Column("traceparent", sa.Text),
     sa.Index("ix_events_unsent", "id", postgresql_where=sa.text("sent_at IS NULL")),
     sa.Index("ix_events_sent", "sent_at", postgresql_where=sa.text("sent_at IS NOT NULL")),
 )

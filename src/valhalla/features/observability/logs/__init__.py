@@ -1,0 +1,1 @@
+"""Log lines that can be searched."""

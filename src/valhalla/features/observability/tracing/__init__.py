@@ -1,0 +1,1 @@
+"""Spans and the traces that they make."""
