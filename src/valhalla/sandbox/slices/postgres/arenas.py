@@ -20,6 +20,7 @@ from valhalla.sandbox.slices.postgres.hardening import (
     public_schema_statements,
     superuser_script,
 )
+from valhalla.sandbox.slices.postgres.makers import Makers, group_name
 from valhalla.sandbox.slices.postgres.pools import Pools
 
 MINIMUM_VERSION = 160_000
@@ -27,7 +28,8 @@ MINIMUM_VERSION = 160_000
 
 _ROLE_AND_TEMPLATE: Final = (
     "SELECT current_setting('server_version_num')::int AS version, r.rolsuper, r.rolcreaterole, r.rolcreatedb,"
-    " has_parameter_privilege('temp_file_limit', 'SET') AS temp,"
+    " r.rolsuper OR coalesce((SELECT has_parameter_privilege(oid, 'temp_file_limit', 'SET') FROM pg_roles"
+    "  WHERE rolname = $2), false) AS temp,"
     " coalesce((SELECT datistemplate FROM pg_database WHERE datname = $1), false) AS hardened"
     " FROM pg_roles r WHERE r.rolname = current_user"
 )
@@ -41,6 +43,7 @@ class Arenas:
         self._cell = cell
         self.prefix = f"vh_{cell}_arena_"
         self.can_limit_temp_files = False
+        self.makers = Makers(pools, cell)
         self.current = self.name_of(1)
 
     def name_of(self, number: int) -> str:
@@ -67,8 +70,10 @@ class Arenas:
         async with self._pools.connection() as connection, _one_at_a_time(connection):
             row = await self._look(connection)
             self._check(row)
+            await _ignoring_duplicates(connection, f"CREATE ROLE {identifier(group_name(self._cell))} NOLOGIN")
             self.can_limit_temp_files = row["temp"]
             await self._make(connection, self.current, row)
+        await self.makers.prepare(await self.list(), superuser=row["rolsuper"])
         return await self._findings(row)
 
     async def make(self, number: int) -> None:
@@ -79,6 +84,7 @@ class Arenas:
         """
         async with self._pools.connection() as connection, _one_at_a_time(connection):
             await self._make(connection, self.name_of(number), await self._look(connection))
+        await self.makers.open(self.name_of(number))
 
     async def _make(self, connection: Any, name: str, row: asyncpg.Record) -> None:
         await _ignoring_duplicates(connection, f"CREATE ROLE {identifier(name)} NOLOGIN")
@@ -105,10 +111,12 @@ class Arenas:
         await self._pools.forget(name)
         async with self._pools.connection() as connection:
             await connection.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+        await self.makers.forget(name)
+        async with self._pools.connection() as connection:
             await connection.execute(f"DROP ROLE IF EXISTS {identifier(name)}")
 
     async def _look(self, connection: Any) -> asyncpg.Record:
-        row = await connection.fetchrow(_ROLE_AND_TEMPLATE, template_name(self._cell))
+        row = await connection.fetchrow(_ROLE_AND_TEMPLATE, template_name(self._cell), group_name(self._cell))
         assert row is not None
         return row
 

@@ -10,6 +10,7 @@ from valhalla.kit.scram import verifier
 from valhalla.kit.sql import identifier, literal
 from valhalla.sandbox.slices.postgres.catalogs import SHARED
 from valhalla.sandbox.slices.postgres.hardening import VERSION, own_script, superuser_script
+from valhalla.sandbox.slices.postgres.makers import group_name
 
 
 def template_name(cell: str) -> str:
@@ -36,10 +37,14 @@ class Bootstrap:
 
 
 async def is_bootstrapped(connection: asyncpg.Connection[asyncpg.Record], cell: str) -> bool:
-    """Say whether a cluster has the cell's hardened templates, complete."""
+    """Say whether a cluster has the cell's hardened templates and what its makers need, complete."""
     names = [template_name(cell), own_template_name(cell)]
-    statement = "SELECT count(*) FROM pg_database WHERE datistemplate AND datname = ANY ($1)"
-    return await connection.fetchval(statement, names) == len(names)
+    statement = (
+        "SELECT (SELECT count(*) FROM pg_database WHERE datistemplate AND datname = ANY ($1)) = cardinality($1)"
+        " AND coalesce((SELECT has_parameter_privilege(oid, 'temp_file_limit', 'SET') FROM pg_roles"
+        " WHERE rolname = $2), false)"
+    )
+    return await connection.fetchval(statement, names, group_name(cell))
 
 
 async def bootstrap(superuser_url: str, plan: Bootstrap, *, exclusive: bool) -> None:
@@ -75,6 +80,13 @@ async def _make_role(connection: asyncpg.Connection[asyncpg.Record], plan: Boots
         f"GRANT pg_use_reserved_connections TO {role};"
         # the only limit on a sandbox's role that the role itself cannot lift
         f"GRANT SET ON PARAMETER temp_file_limit TO {role}"
+    )
+    makers = group_name(plan.cell)
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", makers):
+        await connection.execute(f"CREATE ROLE {identifier(makers)} NOLOGIN")
+    await connection.execute(
+        f"GRANT {identifier(makers)} TO {role} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;"
+        f"GRANT SET ON PARAMETER temp_file_limit TO {identifier(makers)}"
     )
 
 

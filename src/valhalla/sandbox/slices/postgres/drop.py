@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from valhalla.kit.sql import identifier
+from valhalla.sandbox.slices.postgres.makers import Through, directly
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PIECE: Final = 200
 LOCK_TIMEOUT: Final = "500ms"
+_PATIENCE: Final = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
 _LISTED: Final = 10_000
 _DEEPEST: Final = 50
 
@@ -77,8 +79,10 @@ ORDER BY d.objid DESC LIMIT $3
 """
 
 
-async def drop_both(connection: Connection, schema: str, role: str) -> None:
+async def drop_both(connection: Connection, schema: str, role: str, by: Through = directly) -> None:
     """Drop a schema and its role: in one transaction when the schema holds no more than one may take, else in pieces.
+
+    ``by`` lets what is dropped be dropped by who may.
 
     Raises:
         the same as ``drop_schema`` and ``drop_role``.
@@ -86,19 +90,22 @@ async def drop_both(connection: Connection, schema: str, role: str) -> None:
     found = await connection.fetchrow(_LOOK, schema, role, PIECE + 1)
     assert found is not None
     if found["objects"] <= PIECE:
-        script = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE;"
+        if not found["role"]:
+            # its owner is gone, so the schema went before
+            return
+        script = f"DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE;"
         try:
-            await connection.execute(script + (_role_script(role) if found["role"] else ""))
+            await connection.execute(_PATIENCE + by(script + _role_script(role)))
         except asyncpg.OutOfMemoryError:
             # few objects, but one with thousands of indexes, triggers or references
             pass
         else:
             return
-    await drop_schema(connection, schema)
-    await drop_role(connection, role)
+    await drop_schema(connection, schema, by)
+    await drop_role(connection, role, by)
 
 
-async def drop_schema(connection: Connection, schema: str) -> None:
+async def drop_schema(connection: Connection, schema: str, by: Through = directly) -> None:
     """Drop a schema with everything in it, at most ``PIECE`` objects per transaction; nothing to do is fine.
 
     Raises:
@@ -107,13 +114,12 @@ async def drop_schema(connection: Connection, schema: str) -> None:
     """
     for query in (_RELATIONS, _OTHERS):
         while objects := await connection.fetch(query, schema, _LISTED):
-            await _drop(connection, objects)
-    await connection.execute(
-        f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE"
-    )
+            await _drop(connection, objects, by)
+    if await connection.fetchval("SELECT to_regnamespace(quote_ident($1)) IS NOT NULL", schema):
+        await connection.execute(_PATIENCE + by(f"DROP SCHEMA IF EXISTS {identifier(schema)} CASCADE"))
 
 
-async def _drop(connection: Connection, objects: Sequence[asyncpg.Record], *, depth: int = 0) -> None:
+async def _drop(connection: Connection, objects: Sequence[asyncpg.Record], by: Through, *, depth: int = 0) -> None:
     """Drop objects in pieces: smaller ones when there are too few locks, and what hangs on one before the one."""
     start, piece = 0, PIECE
     stripped: set[int] = set()
@@ -121,7 +127,7 @@ async def _drop(connection: Connection, objects: Sequence[asyncpg.Record], *, de
         some = objects[start : start + piece]
         drops = "".join(f"{each['drop']} CASCADE;" for each in some)
         try:
-            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {drops}")
+            await connection.execute(_PATIENCE + by(drops))
         except asyncpg.OutOfMemoryError:
             if len(some) > 1:
                 piece = max(1, len(some) // 4)
@@ -129,21 +135,21 @@ async def _drop(connection: Connection, objects: Sequence[asyncpg.Record], *, de
             if start in stripped or depth == _DEEPEST:
                 raise
             while hanging := await connection.fetch(_HANGING, some[0]["class"], some[0]["oid"], _LISTED):
-                await _drop(connection, hanging, depth=depth + 1)
+                await _drop(connection, hanging, by, depth=depth + 1)
             stripped.add(start)
             continue
         start += len(some)
         piece = min(PIECE, piece * 2)
 
 
-async def drop_role(connection: Connection, role: str) -> None:
+async def drop_role(connection: Connection, role: str, by: Through = directly) -> None:
     """Drop a role with what it still owns in the connected database (large objects, default privileges).
 
     Raises:
         asyncpg.DependentObjectsStillExistError: it owns something in another database.
     """
     if await connection.fetchval("SELECT to_regrole(quote_ident($1)) IS NOT NULL", role):
-        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; {_role_script(role)}")
+        await connection.execute(_PATIENCE + by(_role_script(role)))
 
 
 def _role_script(role: str) -> str:

@@ -12,13 +12,14 @@ from valhalla.kit.scram import verifier
 from valhalla.sandbox.slices.contracts import Names
 from valhalla.sandbox.slices.postgres.arenas import Arenas
 from valhalla.sandbox.slices.postgres.databases import OwnDatabases
+from valhalla.sandbox.slices.postgres.makers import Through, directly
 from valhalla.sandbox.slices.postgres.pools import Pools
-from valhalla.sandbox.slices.postgres.roles import PostgresLimits, role_script, schema_script
+from valhalla.sandbox.slices.postgres.roles import PostgresLimits, as_sandbox, role_script, schema_script
 
 _EXISTS: Final = "SELECT to_regrole($1) IS NOT NULL"
 
 
-class Maker:
+class Provisioner:
     """Makes roles and schemas; the passwords are its caller's."""
 
     def __init__(self, pools: Pools, arenas: Arenas, databases: OwnDatabases, limits: PostgresLimits) -> None:
@@ -42,17 +43,19 @@ class Maker:
         async with self._pools.connection(names.database) as connection:
             if not await connection.fetchval(_EXISTS, names.role):
                 # one simple-protocol string is one transaction: role, schema and contents commit together or not at all
-                role = self._role(names, names.database, secret, expires_at)
-                await connection.execute(role + schema_script(names, seed))
+                by = await self._arenas.makers.take(names.database, 1)
+                await connection.execute(self._script(names, secret, expires_at, seed, by))
 
     async def _provision_database(self, names: Names, secret: str, expires_at: datetime, seed: str | None) -> None:
         async with self._pools.connection() as connection:
             if not await connection.fetchval(_EXISTS, names.role):
-                await connection.execute(self._role(names, self._databases.group, secret, expires_at))
+                # few have a database of their own: the control plane makes their roles itself
+                role = self._role(names, self._databases.group, secret, expires_at)
+                await connection.execute(f"SET LOCAL createrole_self_grant = 'set, inherit'; {role}")
         await self._databases.make(names)
         async with inside(self._pools, names) as connection:
             if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", names.schema):
-                await connection.execute(schema_script(names, seed))
+                await connection.execute(schema_script(names) + _seeded(names, seed, directly))
 
     async def provision_many(
         self, many: Sequence[Names], passwords: Sequence[str], *, expires_at: datetime, seed: str
@@ -63,9 +66,9 @@ class Maker:
             Unavailable: the server cannot be reached.
         """
         secrets = await asyncio.gather(*map(self._verifier, passwords))
+        by = await self._arenas.makers.take(many[0].database, len(many))
         scripts = (
-            self._role(names, names.database, secret, expires_at) + schema_script(names, seed)
-            for names, secret in zip(many, secrets, strict=True)
+            self._script(names, secret, expires_at, seed, by) for names, secret in zip(many, secrets, strict=True)
         )
         async with self._pools.connection(many[0].database) as connection:
             await connection.execute("".join(scripts))
@@ -73,6 +76,10 @@ class Maker:
     async def _verifier(self, password: str) -> str:
         # thousands of rounds of SHA-256; the server repeats them to see that the password is not empty
         return await asyncio.to_thread(verifier, password, iterations=self._limits.scram_iterations)
+
+    def _script(self, names: Names, secret: str, expires_at: datetime, seed: str | None, by: Through) -> str:
+        made = by(self._role(names, names.database, secret, expires_at) + schema_script(names))
+        return made + _seeded(names, seed, by)
 
     def _role(self, names: Names, group: str, secret: str, expires_at: datetime) -> str:
         return role_script(
@@ -84,6 +91,10 @@ class Maker:
             limits=self._limits,
             limit_temp=self._arenas.can_limit_temp_files,
         )
+
+
+def _seeded(names: Names, seed: str | None, by: Through) -> str:
+    return as_sandbox(names, seed, by) if seed else ""
 
 
 @asynccontextmanager

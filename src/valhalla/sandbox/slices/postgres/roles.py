@@ -15,6 +15,7 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.kit.scram import ITERATIONS
 from valhalla.kit.sql import identifier, literal
 from valhalla.sandbox.slices.contracts import Names
+from valhalla.sandbox.slices.postgres.makers import Through, directly, through
 from valhalla.sandbox.slices.postgres.pools import Pools
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ class PostgresLimits:
 def role_script(
     role: str, schema: str, *, group: str, secret: str, expires_at: datetime, limits: PostgresLimits, limit_temp: bool
 ) -> str:
-    """Return the statements that make a role; ``secret`` is its verifier, ``group`` marks it as the cell's."""
+    """Return the statements that make a role; ``secret`` is its verifier, ``group`` marks it as the cell's.
+
+    Whoever runs them must have ``createrole_self_grant`` set to 'set, inherit'.
+    """
     name = identifier(role)
     statement = int(limits.statement_timeout.total_seconds() * 1000)
     idle = int(limits.idle_in_transaction_timeout.total_seconds() * 1000)
     temp = f"ALTER ROLE {name} SET temp_file_limit = {literal(limits.temp_file_limit)};" if limit_temp else ""
     return (
-        "SET LOCAL createrole_self_grant = 'set, inherit';"
         f"CREATE ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
         f" CONNECTION LIMIT {limits.connections} PASSWORD {literal(secret)}"
         f" VALID UNTIL {literal(isoformat(expires_at))};"
@@ -56,19 +59,25 @@ def role_script(
     )
 
 
-def schema_script(names: Names, seed: str | None) -> str:
-    """Return the statements that make a sandbox's schema, and run trusted SQL in it."""
-    script = f"CREATE SCHEMA {identifier(names.schema)} AUTHORIZATION {identifier(names.role)};"
-    return script + as_sandbox(names, seed) if seed else script
+def schema_script(names: Names) -> str:
+    """Return the statement that makes a sandbox's schema."""
+    return f"CREATE SCHEMA {identifier(names.schema)} AUTHORIZATION {identifier(names.role)};"
 
 
-def as_sandbox(names: Names, sql: str) -> str:
-    """Return trusted SQL as the sandbox's role runs it."""
+def as_sandbox(names: Names, sql: str, by: Through) -> str:
+    """Return trusted SQL as the sandbox's role runs it; the control plane may be that role for this transaction alone.
+
+    ``by`` is how the role's maker is reached, if it has one.
+    """
     role, schema = identifier(names.role), identifier(names.schema)
-    return f"SET LOCAL ROLE {role}; SET LOCAL search_path = {schema}; {sql}; RESET ROLE;"
+    run = f"SET LOCAL ROLE {role}; SET LOCAL search_path = {schema}; {sql}; RESET ROLE;"
+    if by is directly:
+        return run
+    lend = f"SELECT vh_makers.lend({literal(names.role)}, "
+    return f"{lend}true); {run} {lend}false);"
 
 
-async def alter(connection: Connection, statement: str) -> None:
+async def alter(connection: Connection, role: str, change: str) -> None:
     """Alter a role; the server refuses one of two who do so at once instead of letting it wait.
 
     Raises:
@@ -77,7 +86,7 @@ async def alter(connection: Connection, statement: str) -> None:
     """
     for _ in range(50):
         try:
-            await connection.execute(statement)
+            await connection.execute(through(role)(f"ALTER ROLE {identifier(role)} {change}"))
         except asyncpg.InternalServerError as error:
             if "concurrently" not in str(error):
                 raise
@@ -89,9 +98,7 @@ async def alter(connection: Connection, statement: str) -> None:
 
 async def terminate(connection: Connection, role: str) -> int:
     """End every session of a role; return how many there were."""
-    return await connection.fetchval(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = $1", role
-    )
+    return await connection.fetchval("SELECT vh_makers.silence($1)", role)
 
 
 async def await_silence(pools: Pools, role: str) -> None:

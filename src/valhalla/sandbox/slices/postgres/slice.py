@@ -13,7 +13,7 @@ import asyncpg
 from valhalla.kernel.clock import isoformat
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.sql import identifier, literal
+from valhalla.kit.sql import literal
 from valhalla.sandbox.contracts import TableStats
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
 from valhalla.sandbox.slices.postgres import sweep
@@ -21,7 +21,8 @@ from valhalla.sandbox.slices.postgres.arenas import Arenas
 from valhalla.sandbox.slices.postgres.databases import OwnDatabases
 from valhalla.sandbox.slices.postgres.drop import drop_both, drop_role, drop_schema
 from valhalla.sandbox.slices.postgres.looking import count_rows, plain, write_and_read
-from valhalla.sandbox.slices.postgres.making import Maker, inside
+from valhalla.sandbox.slices.postgres.makers import Through, directly, through
+from valhalla.sandbox.slices.postgres.making import Provisioner, inside
 from valhalla.sandbox.slices.postgres.pools import Pools
 from valhalla.sandbox.slices.postgres.roles import (
     PostgresLimits,
@@ -51,7 +52,7 @@ class PostgresSlice:
         self._host = public_host or self._pools.host
         self._arenas = Arenas(self._pools, cell.cell)
         self.databases = OwnDatabases(self._pools, cell.cell)
-        self._maker = Maker(self._pools, self._arenas, self.databases, limits or PostgresLimits())
+        self._provisioner = Provisioner(self._pools, self._arenas, self.databases, limits or PostgresLimits())
 
     @property
     def arenas(self) -> Arenas:
@@ -59,8 +60,8 @@ class PostgresSlice:
         return self._arenas
 
     async def provision(self, names: Names, *, expires_at: datetime, seed: str | None = None) -> None:
-        """Make role and schema and run ``seed`` as the role; see ``Maker``."""
-        await self._maker.provision(names, self.password(names), expires_at=expires_at, seed=seed)
+        """Make role and schema and run ``seed`` as the role; see ``Provisioner``."""
+        await self._provisioner.provision(names, self.password(names), expires_at=expires_at, seed=seed)
 
     async def provision_many(self, many: Sequence[Names], *, expires_at: datetime, seed: str) -> None:
         """Make roles and schemas of one arena in one transaction, each seeded with trusted SQL; none may exist yet.
@@ -68,15 +69,13 @@ class PostgresSlice:
         Raises:
             Unavailable: the server cannot be reached.
         """
-        await self._maker.provision_many(many, list(map(self.password, many)), expires_at=expires_at, seed=seed)
+        await self._provisioner.provision_many(many, list(map(self.password, many)), expires_at=expires_at, seed=seed)
 
     async def extend(self, names: Names, *, expires_at: datetime) -> None:
         """Move the role's ``VALID UNTIL``; a role that is gone is left to the registry to decide about."""
         async with self._pools.connection() as connection:
             try:
-                await alter(
-                    connection, f"ALTER ROLE {identifier(names.role)} VALID UNTIL {literal(isoformat(expires_at))}"
-                )
+                await alter(connection, names.role, f"VALID UNTIL {literal(isoformat(expires_at))}")
             except asyncpg.UndefinedObjectError:
                 return
 
@@ -84,7 +83,7 @@ class PostgresSlice:
         """Refuse new logins and end every live session of the role."""
         async with self._pools.connection() as connection:
             try:
-                await alter(connection, f"ALTER ROLE {identifier(names.role)} NOLOGIN")
+                await alter(connection, names.role, "NOLOGIN")
             except asyncpg.UndefinedObjectError:
                 return
             await terminate(connection, names.role)
@@ -103,7 +102,7 @@ class PostgresSlice:
             return
         try:
             async with self._pools.connection(names.database) as connection:
-                await drop_both(connection, names.schema, names.role)
+                await drop_both(connection, names.schema, names.role, through(names.role))
         except asyncpg.InvalidCatalogNameError:
             return
         except asyncpg.LockNotAvailableError as error:
@@ -122,8 +121,9 @@ class PostgresSlice:
                 await self.databases.drop(names.database)
                 await self.databases.make(names)
             async with inside(self._pools, names) as connection:
-                await drop_schema(connection, names.schema)
-                await connection.execute(schema_script(names, None))
+                by = _by(names)
+                await drop_schema(connection, names.schema, by)
+                await connection.execute(by(schema_script(names)))
         except asyncpg.LockNotAvailableError as error:
             raise Unavailable("postgres", f"a lock on schema {names.schema} is held") from error
         except (asyncpg.DuplicateSchemaError, asyncpg.DuplicateDatabaseError) as error:
@@ -136,7 +136,7 @@ class PostgresSlice:
             Unavailable: the server cannot be reached.
         """
         async with inside(self._pools, names) as connection:
-            await connection.execute(as_sandbox(names, sql or "SELECT 1"))
+            await connection.execute(as_sandbox(names, sql or "SELECT 1", _by(names)))
 
     async def probe(self, names: Names) -> Probe:
         """Log in as the sandbox and look for its schema."""
@@ -241,6 +241,10 @@ class PostgresSlice:
     async def close(self) -> None:
         """Close every connection."""
         await self._pools.close()
+
+
+def _by(names: Names) -> Through:
+    return directly if names.isolation == "database" else through(names.role)
 
 
 def _since(started: float) -> float:

@@ -6,13 +6,13 @@ import re
 from datetime import datetime
 from typing import Final
 
-from valhalla.kit.sql import identifier
 from valhalla.sandbox.slices.contracts import Found
 from valhalla.sandbox.slices.postgres.arenas import Arenas
 from valhalla.sandbox.slices.postgres.databases import OwnDatabases
 from valhalla.sandbox.slices.postgres.drop import drop_role, drop_schema
+from valhalla.sandbox.slices.postgres.makers import through
 from valhalla.sandbox.slices.postgres.pools import Pools
-from valhalla.sandbox.slices.postgres.roles import await_silence
+from valhalla.sandbox.slices.postgres.roles import alter, await_silence
 
 MARK: Final = re.compile(r"sbx_([a-z0-9]{16})")
 _ROLES: Final = (
@@ -28,10 +28,7 @@ async def activity(pools: Pools) -> dict[str, datetime]:
         Unavailable: the server cannot be reached.
     """
     async with pools.connection() as connection:
-        rows = await connection.fetch(
-            "SELECT usename, max(coalesce(state_change, backend_start)) FROM pg_stat_activity"
-            " WHERE usename LIKE 'sbx\\_%' AND application_name <> 'valhalla' GROUP BY usename"
-        )
+        rows = await connection.fetch("SELECT role_name, at FROM vh_makers.activity()")
     return {match[1]: at for role, at in rows if (match := MARK.fullmatch(role))}
 
 
@@ -64,11 +61,15 @@ async def remove(orphan: Found, pools: Pools, arenas: Arenas, databases: OwnData
     elif orphan.kind == "schema":
         arena, _, schema = orphan.name.partition(".")
         async with pools.connection(arena) as connection:
-            await drop_schema(connection, schema)
+            # the owner has the schema's name
+            await drop_schema(connection, schema, through(schema))
     else:
         async with pools.connection() as connection:
-            await connection.execute(f"ALTER ROLE {identifier(orphan.name)} NOLOGIN")
+            await alter(connection, orphan.name, "NOLOGIN")
         await await_silence(pools, orphan.name)
-        for arena in await arenas.list():
+        async with pools.connection() as connection:
+            maker = await connection.fetchval("SELECT vh_makers.maker_of($1)", orphan.name)
+        # what a maker made can own something in the maker's arena only
+        for arena in await arenas.list() if maker is None else [maker.rpartition("_m")[0]]:
             async with pools.connection(arena) as connection:
-                await drop_role(connection, orphan.name)
+                await drop_role(connection, orphan.name, through(orphan.name))
