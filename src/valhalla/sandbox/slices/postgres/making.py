@@ -40,10 +40,11 @@ class Provisioner:
         if names.isolation == "database":
             await self._provision_database(names, secret, expires_at, seed)
             return
+        # before a connection is taken: finding the next maker needs one too
+        by = await self._arenas.makers.take(names.database, 1)
         async with self._pools.connection(names.database) as connection:
             if not await connection.fetchval(_EXISTS, names.role):
                 # one simple-protocol string is one transaction: role, schema and contents commit together or not at all
-                by = await self._arenas.makers.take(names.database, 1)
                 await connection.execute(self._script(names, secret, expires_at, seed, by))
 
     async def _provision_database(self, names: Names, secret: str, expires_at: datetime, seed: str | None) -> None:
