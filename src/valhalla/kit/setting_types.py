@@ -52,7 +52,7 @@ def _not_negative(value: timedelta) -> timedelta:
     return value
 
 
-def _address(schemes: tuple[str, ...], *, userinfo: bool = True) -> Callable[[V], V]:
+def _address(schemes: tuple[str, ...], *, credentials_in: str | None = None) -> Callable[[V], V]:
     def check(value: V) -> V:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         form = f"it must look like {schemes[0]}://host:port"
@@ -63,8 +63,8 @@ def _address(schemes: tuple[str, ...], *, userinfo: bool = True) -> Callable[[V]
             raise ValueError(form) from None
         if not good:
             raise ValueError(form)
-        if not userinfo and parts.username is not None:
-            raise ValueError("it must not hold credentials: they belong into nats_system_creds")
+        if credentials_in is not None and parts.username is not None:
+            raise ValueError(f"it must not hold credentials: they belong into {credentials_in}")
         return value
 
     return check
@@ -113,14 +113,26 @@ def _origin(value: str) -> str:
     return value
 
 
+def _base_url(value: str) -> str:
+    from valhalla.kit.outgoing_guard.rules import Base
+
+    try:
+        Base.parse(value)
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 _AnyDuration = Annotated[timedelta, BeforeValidator(_read_duration), Field(le=timedelta(days=3650))]
 Duration = Annotated[_AnyDuration, AfterValidator(_positive)]
 DurationOrZero = Annotated[_AnyDuration, AfterValidator(_not_negative)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_address(("postgresql", "postgres")))]
 ValkeyUrl = Annotated[SecretStr, AfterValidator(_address(("redis", "rediss")))]
-NatsUrl = Annotated[str, AfterValidator(_address(("nats", "tls"), userinfo=False))]
+NatsUrl = Annotated[str, AfterValidator(_address(("nats", "tls"), credentials_in="nats_system_creds"))]
+HttpUrl = Annotated[str, AfterValidator(_address(("http", "https"), credentials_in="otlp_headers"))]
 OperatorSeed = Annotated[SecretStr, AfterValidator(_operator_seed)]
 CellKeyText = Annotated[SecretStr, AfterValidator(_cell_key)]
 Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]

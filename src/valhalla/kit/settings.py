@@ -19,9 +19,11 @@ from pydantic_settings import (
 
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.setting_types import (
+    BaseUrl,
     CellKeyText,
     Duration,
     DurationOrZero,
+    HttpUrl,
     NatsUrl,
     Network,
     OperatorSeed,
@@ -136,13 +138,41 @@ class Settings(BaseSettings):
     cors_origins: list[Origin] = Field(
         [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
     )
+    outgoing_networks: list[Network] = Field(
+        [],
+        description="private networks that smoke tests and notifications may reach, such as 10.0.0.0/8",
+    )
+    smoke_targets: list[BaseUrl] = Field(
+        [], description="base URLs that smoke tests may ask, such as https://api.example; what lies under them, too"
+    )
     drain_grace: DurationOrZero = Field(
         timedelta(milliseconds=100),
         description="how long it goes on serving after SIGTERM while /ready already answers 503; longer than what asks"
         " takes to look twice",
     )
+    maintenance_notice: DurationOrZero = Field(
+        timedelta(minutes=15), description="how long before a window of maintenance every answer names it in a header"
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     access_log: bool = Field(True, description="write a line for each request")
+    log_store: bool = Field(True, description="keep log lines in the database, to be searched at /system/logs")
+    log_store_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="the least level of lines that are kept there"
+    )
+    log_store_access: bool = Field(False, description="keep the line of each request there, too")
+    logs_kept: Duration = Field(timedelta(days=14), description="how long log lines are kept")
+    trace_sample: float = Field(
+        0.05, ge=0, le=1, description="the share of traces that are kept although nothing failed or was slow in them"
+    )
+    trace_slow: Duration = Field(timedelta(seconds=1), description="from which duration on a trace is always kept")
+    traces_kept: Duration = Field(timedelta(days=3), description="how long spans are kept")
+    otlp_endpoint: HttpUrl | None = Field(
+        None, description="where kept spans are sent as OTLP/HTTP, such as http://collector:4318; nowhere when absent"
+    )
+    otlp_protobuf: bool = Field(True, description="send them as protobuf instead of as JSON")
+    otlp_headers: SecretStr | None = Field(
+        None, description="headers of these requests, as name=value, separated by commas"
+    )
 
     @field_validator("host")
     @classmethod
