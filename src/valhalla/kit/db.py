@@ -18,8 +18,9 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
 
-from valhalla.kernel.problems import Unavailable
+from valhalla.kernel.problems import Problem, Unavailable
 from valhalla.kit.json import dumps_text, loads
+from valhalla.kit.writing import may_write
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +47,7 @@ _BROKEN: Final = (
     # the driver's word for a session that the dying server has just told so, before it closed it
     asyncpg.InternalClientError,
 )
+_READ_ONLY: Final = "25006"
 _SHORTAGES: Final = {
     "53100": "the disk of Postgres is full",
     "53200": "Postgres is out of memory or of locks",
@@ -118,6 +120,9 @@ class Database:
         self._async: Engine | None = None
         self._autocommit: Engine | None = None
         self._sync: Engine | None = None
+        self.closed: Callable[[], Problem | None] | None = None
+        """Says why nobody may write now, None while everybody may. Who then runs here without ``kit.writing`` having
+        vouched for it gets read-only transactions, and the problem when it writes all the same."""
 
     def __repr__(self) -> str:
         return f"Database({self._url.render_as_string(hide_password=True)})"
@@ -169,7 +174,10 @@ class Database:
 
         Raises:
             Unavailable: the server cannot be reached; a transaction that was not acknowledged may still have committed.
+            Problem: it wrote while writes are closed.
         """
+        if self.closed is not None and (refusal := self._refusal()) is not None:
+            return await self._reading(refusal, f, *args, **kwargs)
         return await self._spawn(_in_transaction, self._engine(), f, *args, **kwargs)
 
     async def read(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -177,10 +185,35 @@ class Database:
 
         Raises:
             Unavailable: the server cannot be reached.
+            Problem: it wrote while writes are closed.
         """
+        if self.closed is not None and (refusal := self._refusal()) is not None:
+            return await self._reading(refusal, f, *args, **kwargs)
         if self._autocommit is None:
             self._autocommit = self._engine().execution_options(isolation_level="AUTOCOMMIT")
         return await self._spawn(_connected, self._autocommit, f, *args, **kwargs)
+
+    def require_writable(self) -> None:
+        """Accept a caller that is about to write elsewhere than in ``run``.
+
+        Raises:
+            Problem: writes are closed to it.
+        """
+        if (refusal := self._refusal()) is not None:
+            raise refusal
+
+    def _refusal(self) -> Problem | None:
+        return None if self.closed is None or may_write() else self.closed()
+
+    async def _reading(
+        self, refusal: Problem, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        try:
+            return await self._spawn(_in_transaction, _read_only(self._engine()), f, *args, **kwargs)
+        except Exception as error:
+            if sqlstate(error) == _READ_ONLY:
+                raise refusal from error
+            raise
 
     async def _spawn(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         try:
@@ -192,10 +225,13 @@ class Database:
 
     def run_blocking(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Like ``run``, for a caller without an event loop."""
+        refusal = self._refusal()
+        engine = self._sync_engine()
         try:
-            with self._sync_engine().begin() as connection:
-                return f(connection, *args, **kwargs)
+            return _in_transaction(engine if refusal is None else _read_only(engine), f, *args, **kwargs)
         except Exception as error:
+            if refusal is not None and sqlstate(error) == _READ_ONLY:
+                raise refusal from error
             if is_away(error):
                 raise _away(error) from error
             raise
@@ -224,6 +260,11 @@ class Database:
                     await greenlet_spawn(self._async.dispose)
         if self._sync is not None:
             await asyncio.to_thread(self._sync.dispose)
+
+
+def _read_only(engine: Engine) -> Engine:
+    """Return the same pool with transactions that Postgres itself lets read only; the mode ends with the checkout."""
+    return engine.execution_options(postgresql_readonly=True)
 
 
 def _in_transaction(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: Any) -> T:

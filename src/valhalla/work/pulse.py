@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -36,7 +37,9 @@ class Pulse:
         self._should_end = should_end
         self._every = every
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="work-pulse", daemon=True)
+        # a thread inherits nothing: what the worker may write, its pulse may
+        beat = contextvars.copy_context().run
+        self._thread = threading.Thread(target=beat, args=(self._beat,), name="work-pulse", daemon=True)
 
     def start(self) -> None:
         """Begin to beat."""

@@ -113,6 +113,12 @@ class Feed:
         """Seconds since the snapshots were last known to be current, ``None`` while changes are being heard."""
         return None if self._linked else time.monotonic() - self._fresh_at
 
+    def fault(self, registry: str) -> str | None:
+        """Return why a registry's snapshot or a view of it is not the newest, None while it is."""
+        if (fault := self._faults.get(registry)) is not None:
+            return fault
+        return "a view keeps its old value" if any(view.failed for view in self._views[registry]) else None
+
     def status(self) -> dict[str, Any]:
         """Describe the feed for ``/ready`` and ``/metrics``."""
         stale = self.stale_for
