@@ -11,6 +11,7 @@ from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.limits import RateLimits
+from valhalla.features.operations.routes import Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Catalogue:
     alerts: Alerts
     health: Health
     failures: Failures
+    routes: Routes
 
     @classmethod
     def build(cls, platform: Platform, *above: Feature) -> Catalogue:
@@ -30,13 +32,15 @@ class Catalogue:
 
         ``above`` are those of the rooms that stand on this one, such as the guard's.
         """
+        clients, limits = Clients(platform), RateLimits(platform)
         return cls(
             above,
-            clients=Clients(platform),
-            limits=RateLimits(platform),
+            clients=clients,
+            limits=limits,
             alerts=Alerts(platform),
             health=Health(platform),
             failures=Failures(platform),
+            routes=Routes(platform, clients, limits),
         )
 
     def __iter__(self) -> Iterator[Feature]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from valhalla.features.operations.routes.contracts import Served
 from valhalla.gate import AccessLog, Bounds, Cors, Gate, Hooks, Switchboard
 from valhalla.gate.handlers import handle_problems
 from valhalla.gate.quotas import Fleet, Quotas
@@ -24,6 +25,7 @@ def build(runtime: Runtime) -> ASGIApp:
 
     Raises:
         Overlap: two routes answer the same requests.
+        Exception: a feature cannot be mounted; nothing is served without it.
     """
     settings, features = runtime.settings, runtime.features
     app = application(runtime)
@@ -32,18 +34,20 @@ def build(runtime: Runtime) -> ASGIApp:
     handle_problems(app, routes)
     quotas = Quotas(lambda: features.limits.view.value, fleet=_fleet(runtime))
     features.limits.counting = quotas
+    hooks = Hooks(
+        authenticate=features.clients.authenticate,
+        is_public=is_public,
+        limits=quotas,
+        metrics=runtime.http_metrics,
+        log=AccessLog() if settings.access_log else None,
+        cors=Cors(settings.cors_origins) if settings.cors_origins else None,
+        failed=features.failures.recorder.failed,
+        routes=routes,
+    )
+    features.routes.serve(Served(app.routes, routes.find, runtime.http_metrics.routes, hooks))
     return Gate(
         Express(app, runtime.sandboxes),
-        Hooks(
-            authenticate=features.clients.authenticate,
-            is_public=is_public,
-            limits=quotas,
-            metrics=runtime.http_metrics,
-            log=AccessLog() if settings.access_log else None,
-            cors=Cors(settings.cors_origins) if settings.cors_origins else None,
-            failed=features.failures.recorder.failed,
-            routes=routes,
-        ),
+        hooks,
         Bounds(
             max_body=settings.max_body_bytes,
             body_timeout=settings.body_timeout.total_seconds(),
