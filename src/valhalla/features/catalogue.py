@@ -9,6 +9,7 @@ from valhalla.features.contracts import Feature, Platform
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
+from valhalla.features.observability.logs import Logs
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.routes import Routes
@@ -24,6 +25,7 @@ class Catalogue:
     alerts: Alerts
     health: Health
     failures: Failures
+    logs: Logs
     routes: Routes
 
     @classmethod
@@ -40,6 +42,7 @@ class Catalogue:
             alerts=Alerts(platform),
             health=Health(platform),
             failures=Failures(platform),
+            logs=Logs(platform),
             routes=Routes(platform, clients, limits),
         )
 

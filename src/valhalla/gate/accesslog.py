@@ -30,6 +30,35 @@ class AccessLine(Protocol):
         ...
 
 
+class EachLine:
+    """Several writers, each told of every request."""
+
+    def __init__(self, *writers: AccessLine) -> None:
+        self._writers = writers
+
+    @classmethod
+    def of(cls, *writers: AccessLine | None) -> AccessLine | None:
+        """Return what writes to all that are there, ``None`` if none is."""
+        found = [writer for writer in writers if writer is not None]
+        return cls(*found) if len(found) > 1 else next(iter(found), None)
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        correlation: str,
+        principal: str | None,
+        *,
+        trace_id: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        """Write one line to each."""
+        for write in self._writers:
+            write(method, path, status, seconds, correlation, principal, trace_id=trace_id, address=address)
+
+
 class AccessLog:
     """Lines on one stream, standard error unless another is given. A line that cannot be written is counted."""
 

@@ -18,7 +18,7 @@ from valhalla.gate.body import Body
 from valhalla.gate.exchange import CORRELATION, HUNG_UP, Exchange
 from valhalla.gate.hooks import Bounds, Hooks
 from valhalla.kernel.problems import Problem
-from valhalla.kit.correlation import correlate, correlation_id
+from valhalla.kit.correlation import act_as, acting, correlate, correlation_id
 from valhalla.kit.http import problem_parts
 from valhalla.kit.trace import Trace, current, new_trace, parse, trace_on
 
@@ -43,9 +43,10 @@ class Gate:
         trace = self._trace(headers.get(b"traceparent"))
         correlation = rules.correlation(headers.get(CORRELATION), trace.span_id)
         # set by hand: two context managers cost more than the whole decision
-        outer = correlation_id(), current()
+        outer = correlation_id(), current(), acting()
         correlate(correlation)
         trace_on(trace)
+        act_as(None)
         exchange = Exchange(scope, headers, correlation, trace, self.hooks, self._bounds)
         try:
             if kind == "http":
@@ -56,6 +57,7 @@ class Gate:
             exchange.end()
             correlate(outer[0])
             trace_on(outer[1])
+            act_as(outer[2])
 
     def _trace(self, header: bytes | None) -> Trace:
         if header is not None and (caller := parse(header)) is not None:

@@ -14,6 +14,7 @@ from valhalla.gate.hooks import Bounds, Hooks
 from valhalla.gate.switchboard import LEAF, routed_path
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem
+from valhalla.kit.correlation import act_as
 from valhalla.kit.http import set_principal
 from valhalla.kit.log import get_logger
 from valhalla.kit.trace import Trace, render
@@ -91,6 +92,7 @@ class Exchange:
         if hooks.authenticate is not None and (key := rules.bearer(headers.get(b"authorization"))) is not None:
             try:
                 self.principal = hooks.authenticate(key, self.address)
+                act_as(None if self.principal is None else self.principal.id)
             except Problem as problem:
                 refused = problem
         set_principal(scope, self.principal)

@@ -29,7 +29,7 @@ class Batches(Generic[T]):
         batch: int = 2_000,
         pause: float = 0.5,
     ) -> None:
-        """``write`` stores up to ``batch`` things, or raises and has stored none; ``pause`` in seconds between looks."""
+        """``write`` stores up to ``batch`` things, or raises and has stored none; ``pause`` in seconds."""
         self._name = name
         self._write = write
         self._most = most
@@ -38,6 +38,7 @@ class Batches(Generic[T]):
         self._waiting: deque[T] = deque()
         # taken only where something is lost: a put that succeeds is one append, which threads may do at once
         self._lock = threading.Lock()
+        self._writing = asyncio.Lock()
         self._taken: list[T] = []
         self._failures = 0
         self.written = 0
@@ -88,6 +89,10 @@ class Batches(Generic[T]):
         Raises:
             Unavailable: the store cannot be reached; nothing is dropped for that.
         """
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         left = len(self)
         while left > 0:
             if not self._taken:

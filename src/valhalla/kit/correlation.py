@@ -23,6 +23,7 @@ LONGEST: Final = 128
 # it goes into headers, logs and file names: no blanks, no control characters, nothing beyond ASCII
 _FORM: Final = re.compile(rf"[A-Za-z0-9._:@/+=-]{{1,{LONGEST}}}", re.ASCII)
 _current: ContextVar[str | None] = ContextVar("valhalla_correlation_id", default=None)
+_acting: ContextVar[str | None] = ContextVar("valhalla_principal", default=None)
 
 
 def correlation_id() -> str | None:
@@ -43,6 +44,16 @@ def correlated(value: str | None) -> Generator[None]:
 def correlate(value: str | None) -> None:
     """Give what follows in this thread, or task, one correlation id; for who has no block to put it around."""
     _current.set(value)
+
+
+def acting() -> str | None:
+    """Return the id of who asked for what is being done, if that is known: for log lines, it decides nothing."""
+    return _acting.get()
+
+
+def act_as(principal_id: str | None) -> None:
+    """Say who asked for what follows in this thread, or task."""
+    _acting.set(principal_id)
 
 
 def valid(value: str | None) -> str | None:

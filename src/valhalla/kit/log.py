@@ -7,7 +7,7 @@ structlog is imported at the first line that is written: 50 ms that a short comm
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal, cast
@@ -29,7 +29,10 @@ _RESERVED: Final = frozenset(
 _PARAMETERS: Final = frozenset({"self", "event", "method_name", "exception"})
 _TRACEBACK: Final = 16_384
 
-__all__ = ["Level", "Logger", "configure", "correlated", "correlation_id", "get_logger"]
+Tap = Callable[[Mapping[str, Any]], None]
+"""Told of every line, redacted, as it is written; keeps no reference to it, neither waits nor raises."""
+
+__all__ = ["Level", "Logger", "Tap", "configure", "correlated", "correlation_id", "get_logger", "tap", "untap"]
 
 
 class Logger:
@@ -102,12 +105,23 @@ def configure(
     _pipeline.change(_LEVELS[level], file, human, tuple(secret_names))
 
 
+def tap(listener: Tap) -> None:
+    """Tell ``listener`` of every line of this process from now on."""
+    _pipeline.taps = (*_pipeline.taps, listener)
+
+
+def untap(listener: Tap) -> None:
+    """Tell it no more; harmless if it was not told."""
+    _pipeline.taps = tuple(one for one in _pipeline.taps if one != listener)
+
+
 class _Pipeline:
     """Where the lines of this process go; the only thing here that is shared."""
 
     def __init__(self) -> None:
         self.level = 20
         self.generation = 0
+        self.taps: tuple[Tap, ...] = ()
         self._path: Path | None = None
         self._human: bool | None = None
         self._names: tuple[str, ...] = ()
@@ -163,6 +177,8 @@ class _Pipeline:
                 members[_own(key, members)] = value
             if traceback is not None:
                 members["exception"] = text(str(traceback), limit=_TRACEBACK)
+            for listener in self.taps:
+                listener(members)
             return members
 
         return process

@@ -56,7 +56,8 @@ def existing(conn: Connection, table: str) -> set[date]:
     """Return the days that have a partition."""
     names = conn.scalars(
         sa.text(
-            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass(:of)"
+            "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+            " WHERE i.inhparent = to_regclass(:of)"
         ),
         {"of": f"{SCHEMA}.{table}"},
     )

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from valhalla.features.operations.routes.contracts import Served
-from valhalla.gate import AccessLog, Bounds, Cors, Gate, Hooks, Switchboard
+from valhalla.gate import AccessLog, Bounds, Cors, EachLine, Gate, Hooks, Switchboard
 from valhalla.gate.handlers import handle_problems
 from valhalla.gate.quotas import Fleet, Quotas
 from valhalla.gate.rules import is_public, networks

@@ -26,7 +26,8 @@ _STATEMENTS = (
         owner text,
         context jsonb,
         words tsvector GENERATED ALWAYS AS
-            (to_tsvector('simple'::regconfig, regexp_replace(message, '[^a-zA-Z0-9\\u0080-\\uffff]+', ' ', 'g'))) STORED,
+            (to_tsvector('simple'::regconfig, regexp_replace(message, '[^a-zA-Z0-9\\u0080-\\uffff]+', ' ', 'g')))
+            STORED,
         CONSTRAINT pk_system_logs PRIMARY KEY (at, id)
     ) PARTITION BY RANGE (at)
     """,
@@ -34,8 +35,10 @@ _STATEMENTS = (
     "CREATE INDEX ix_system_logs_errors ON valhalla.system_logs (at, id) WHERE level >= 40",
     "CREATE INDEX ix_system_logs_category ON valhalla.system_logs (category, at, id)",
     "CREATE INDEX ix_system_logs_principal ON valhalla.system_logs (principal, at, id) WHERE principal IS NOT NULL",
-    "CREATE INDEX ix_system_logs_correlation ON valhalla.system_logs (correlation_id, at, id)"
-    " WHERE correlation_id IS NOT NULL",
+    """
+    CREATE INDEX ix_system_logs_correlation ON valhalla.system_logs (correlation_id, at, id)
+        WHERE correlation_id IS NOT NULL
+    """,
     "CREATE INDEX ix_system_logs_words ON valhalla.system_logs USING gin (words)",
     """
     CREATE TABLE valhalla.trace_spans (
