@@ -188,3 +188,19 @@ async def test_two_control_planes_on_one_host_beat_for_themselves(db: Database, 
     await two.heart.look()
     assert two.heart.unhealthy == dict.fromkeys(one.loops, "is silent")
     assert not one.loops.keys() & two.loops.keys()
+
+
+async def test_a_host_that_is_gone_for_good_is_forgotten_and_so_is_what_a_person_forgets(db: Database) -> None:
+    """After a week of silence, and only a control plane's own parts; who heard of the silence hears of that too."""
+    names = ("sealer.dead-host.0a1b2c", "other.dead-host.0a1b2c", "sealer.dead-host.backup", "sealer")
+    for name in names:
+        await db.run(expect, name, interval=1, timeout=10)
+    await age(db, 6 * 86_400)
+    heart = Heart(db, {"sealer.here.ffffff": Times(interval=1, timeout=60)})
+    await heart.look()
+    assert set(await status(db)) == {*names, "sealer.here.ffffff"}
+    await age(db, 86_400)
+    await Heart(db, {"sealer.here.ffffff": Times(interval=1, timeout=60)}).look()
+    assert set(await status(db)) == {*names[1:], "sealer.here.ffffff"}
+    await db.run(forget, "sealer")
+    assert [name for kind, name in await events(db) if kind == "heartbeat.forgotten"] == [names[0], "sealer"]

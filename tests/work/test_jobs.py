@@ -206,6 +206,13 @@ async def test_priority_goes_first_and_a_delay_is_waited_for(db: Database) -> No
     assert job.started_at >= job.run_at
 
 
+async def told(db: Database, event: str) -> list[tuple[str, list[str]]]:
+    """Return the ids of such events, and what else of their names is not well."""
+    found = sa.text("SELECT data FROM valhalla.events WHERE type = :event ORDER BY id")
+    data = await db.run(lambda conn: list(conn.scalars(found, {"event": event})))
+    return [(one["id"], one["still"]) for one in data]
+
+
 async def test_a_failure_is_tried_again_and_then_dead_and_can_be_replayed(db: Database) -> None:
     """All attempts are made, the death is an event, and a replay begins anew."""
     jobs = Jobs()
@@ -230,6 +237,7 @@ async def test_a_failure_is_tried_again_and_then_dead_and_can_be_replayed(db: Da
         assert [(event.type, event.data["id"]) for event in events] == [("job.dead", made.id)]
         healed = True
         await db.run(replay, made.id)
+        assert await told(db, "job.replayed") == [(made.id, [])]
         alive = await ended(db, made.id, ("succeeded",))
     assert (alive.result, alive.error, calls[-1]) == (f"job:{made.id}", None, 1)
     with pytest.raises(NotReplayable):
@@ -546,6 +554,7 @@ async def test_jobs_are_replayed_together(db: Database) -> None:
     assert await db.run(replay_many, name="nothing") == []
     assert await db.run(replay_many, name="fails", queue="default") == sorted([first, plain])
     assert (await db.run(read, second)).status == "dead"
+    assert sorted(await told(db, "job.replayed")) == sorted((one, ["dead"]) for one in (first, plain))
     assert await rows(db) == 3
 
 

@@ -104,16 +104,21 @@ _REPLAY_MANY: Final = sa.text(
     " made AS (UPDATE valhalla.jobs AS j SET status = 'queued', attempts = 0, crashes = 0,"
     " generation = j.generation + 1, worker = NULL, error = NULL, effect = NULL, result = NULL, progress = NULL,"
     " started_at = NULL, finished_at = NULL, cancel_requested_at = NULL, run_at = clock_timestamp()"
-    " FROM fit WHERE j.id = fit.id RETURNING j.id, j.queue, j.lane, j.priority, j.run_at),"
-    f" lined AS ({engine.LINE_UP}) SELECT id FROM made ORDER BY id"
+    " FROM fit WHERE j.id = fit.id RETURNING j.id, j.name, j.queue, j.correlation_id, j.lane, j.priority,"
+    " j.run_at),"
+    f" lined AS ({engine.LINE_UP}) SELECT id, name, queue, correlation_id FROM made ORDER BY id"
 ).bindparams(sa.bindparam("name", type_=sa.Text), sa.bindparam("queue", type_=sa.Text))
 _COUNT: Final = sa.text(f"SELECT count(*) FROM valhalla.jobs AS j WHERE {_LOST}").bindparams(  # noqa: S608
     sa.bindparam("name", type_=sa.Text), sa.bindparam("queue", type_=sa.Text)
 )
 _RELEASE: Final = sa.text(
     "WITH made AS (UPDATE valhalla.jobs SET status = 'queued', error = NULL, run_at = clock_timestamp()"  # noqa: S608
-    " WHERE status = 'held' AND name = ANY(:names) RETURNING id, queue, lane, priority, run_at),"
-    f" lined AS ({engine.LINE_UP}) SELECT count(*) FROM made"
+    " WHERE status = 'held' AND name = ANY(:names) RETURNING id, name, queue, correlation_id, lane, priority, run_at),"
+    f" lined AS ({engine.LINE_UP}) SELECT id, name, queue, correlation_id FROM made"
+).bindparams(sa.bindparam("names", type_=ARRAY(sa.Text)))
+_STILL: Final = sa.text(
+    "SELECT name, array_agg(DISTINCT status ORDER BY status) AS statuses FROM valhalla.jobs"
+    " WHERE status IN ('dead', 'held') AND name = ANY(:names) GROUP BY name"
 ).bindparams(sa.bindparam("names", type_=ARRAY(sa.Text)))
 _HOLD: Final = sa.text(
     "UPDATE valhalla.jobs SET status = 'held', worker = NULL, generation = generation + 1,"
@@ -239,9 +244,10 @@ def replay(conn: Connection, id: str) -> Job | None:  # noqa: A002
     return None if row is None else _job(row)
 
 
-def replay_many(conn: Connection, *, status: str, name: str | None, queue: str | None, most: int) -> list[str]:
-    """Make up to ``most`` dead, cancelled or held jobs new again; return their ids, the oldest first."""
-    return list(conn.scalars(_REPLAY_MANY, {"status": status, "name": name, "queue": queue, "most": most}))
+def replay_many(conn: Connection, *, status: str, name: str | None, queue: str | None, most: int) -> list[RowMapping]:
+    """Make up to ``most`` dead, cancelled or held jobs new again; return who they are, the oldest first."""
+    values = {"status": status, "name": name, "queue": queue, "most": most}
+    return list(conn.execute(_REPLAY_MANY, values).mappings())
 
 
 def count(conn: Connection, *, status: str, name: str | None, queue: str | None) -> int:
@@ -249,9 +255,14 @@ def count(conn: Connection, *, status: str, name: str | None, queue: str | None)
     return conn.execute(_COUNT, {"status": status, "name": name, "queue": queue}).scalar_one()
 
 
-def release(conn: Connection, names: Sequence[str]) -> int:
-    """Let jobs go on that were held because no worker knew their names."""
-    return conn.execute(_RELEASE, {"names": list(names)}).scalar_one()
+def release(conn: Connection, names: Sequence[str]) -> list[RowMapping]:
+    """Let jobs go on that were held because no worker knew their names; return who they are."""
+    return list(conn.execute(_RELEASE, {"names": list(names)}).mappings())
+
+
+def lost(conn: Connection, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return by name whether jobs are ``dead`` or ``held``."""
+    return {row.name: row.statuses for row in conn.execute(_STILL, {"names": list(names)})}
 
 
 def allowance(conn: Connection, queue: str, rate: Rate) -> tuple[int, float | None]:

@@ -14,6 +14,7 @@ from valhalla.work.contracts import Job, Request, Submitted
 from valhalla.work.errors import BadArguments, NoSuchJob, NotReplayable
 from valhalla.work.ids import job_ids
 from valhalla.work.registry import Known
+from valhalla.work.telling import tell_back
 from valhalla.work.values import UnstorableError, plain
 
 Lost = Literal["dead", "cancelled", "held"]
@@ -126,6 +127,11 @@ def replay(conn: Connection, id: str) -> Job:  # noqa: A002
         raise NotReplayable("an unfinished job has its dedup key", id=id) from error
     if job is None:
         raise NotReplayable(f"it is {read(conn, id).status}", id=id)
+    tell_back(
+        conn,
+        "job.replayed",
+        [{"id": job.id, "name": job.name, "queue": job.queue, "correlation_id": job.correlation_id}],
+    )
     return job
 
 
@@ -141,9 +147,11 @@ def replay_many(
     """
     try:
         with conn.begin_nested():
-            return store.replay_many(conn, status=status, name=name, queue=queue, most=most)
+            rows = store.replay_many(conn, status=status, name=name, queue=queue, most=most)
     except sqlalchemy.exc.IntegrityError as error:
         raise NotReplayable("a dedup key was taken meanwhile: try again") from error
+    tell_back(conn, "job.replayed", rows)
+    return [row["id"] for row in rows]
 
 
 def read(conn: Connection, id: str) -> Job:  # noqa: A002

@@ -13,6 +13,7 @@ from valhalla.work import engine, kinds, store
 from valhalla.work.contracts import Ended, Job
 from valhalla.work.registry import Jobs
 from valhalla.work.rules import before_start
+from valhalla.work.telling import tell_back
 
 _AT_ONCE: Final = 500
 
@@ -115,7 +116,7 @@ def look_after_names(conn: Connection, jobs: Jobs, *, patience: float | None) ->
     Returns how many.
     """
     kinds.announce(conn, jobs)
-    store.release(conn, jobs.names)
+    tell_back(conn, "job.released", store.release(conn, jobs.names))
     if patience is None:
         return 0
     _, looked_at = kinds.live(conn)

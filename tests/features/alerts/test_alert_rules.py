@@ -95,6 +95,17 @@ def test_what_ends_a_kind_has_its_fingerprint() -> None:
     assert not list(catalogue.translate("alert.opened", {"name": "a"}, NOW))
 
 
+def test_one_replayed_job_of_several_ends_nothing() -> None:
+    for event, still, ended in (
+        ("job.replayed", [], {"job.dead", "job.held"}),
+        ("job.replayed", ["dead"], {"job.held"}),
+        ("job.replayed", ["dead", "held"], set[str]()),
+        ("job.released", ["dead"], {"job.held"}),
+    ):
+        told = catalogue.translate(event, {"name": "mail", "still": still}, NOW)
+        assert {one.name for one in told} == ended, (event, still)
+
+
 def test_the_most_exact_rule_holds() -> None:
     ruleset = RuleSet([AlertRule(match="*"), AlertRule(match="job.*"), AlertRule(match="job.dead")])
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -20,6 +21,9 @@ from valhalla.work.heartbeats import store
 _log = get_logger("work")
 _BEGINNING: Final = 5.0
 _SOON: Final = 0.05
+# a host that has not come back for a week is gone; looked for once an hour
+_GONE: Final = timedelta(days=7)
+_HOUR: Final = 3600.0
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -39,6 +43,7 @@ class Heart:
         self._clock = clock or Clock()
         self._beats: dict[str, float] = {}
         self._expected = False
+        self._cleared = float("-inf")
         self.unhealthy: dict[str, str] = {}
         self.last_error: str | None = None
 
@@ -75,10 +80,17 @@ class Heart:
             # expected anew by a new process: what was silent while none ran is not late yet
             self.unhealthy = await self._db.run(_look, ages, self._sources, anew=not self._expected)
             self._expected = True
+            if now - self._cleared >= _HOUR:
+                await self._db.run(store.forget_gone, _parts(self._sources), after=_GONE)
+                self._cleared = now
         except Exception:
             self._beats = {**beats, **self._beats}
             raise
         self.last_error = None
+
+
+def _parts(names: Iterable[str]) -> list[str]:
+    return sorted({name.partition(".")[0] for name in names})
 
 
 def _look(conn: Connection, ages: Mapping[str, float], sources: Mapping[str, Times], *, anew: bool) -> dict[str, str]:

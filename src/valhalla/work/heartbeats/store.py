@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.kernel.problems import Invalid
@@ -60,6 +60,14 @@ _MISS: Final = sa.text(
     " started_at = NULL"
     " FROM late WHERE h.name = late.name RETURNING h.name, h.timeout, h.last_beat_at IS NULL AS never, h.reason"
 )
+# parts of a control plane, called `<part>.<host>.<data directory>` (work/loops.py), whose host will not come back; what
+# others declared is kept: a backup that is silent for weeks is what its owner wants to hear of
+_GONE: Final = sa.text(
+    "DELETE FROM valhalla.heartbeats WHERE status = 'missed' AND split_part(name, '.', 1) = ANY(:parts)"
+    " AND name ~ '^[^.]+[.][^.]+[.][0-9a-f]{6}$'"
+    " AND greatest(last_beat_at, expected_since) < clock_timestamp() - make_interval(secs => :seconds)"
+    " RETURNING name, status"
+).bindparams(sa.bindparam("parts", type_=ARRAY(sa.Text)))
 _LONGEST: Final = 10 * 365 * 86_400
 
 
@@ -145,13 +153,20 @@ def forget(conn: Connection, name: str) -> None:
     Raises:
         NoSuchHeartbeat: nobody did.
     """
-    if conn.execute(sa.delete(heartbeats).where(heartbeats.c.name == name)).rowcount == 0:
+    if not forget_all(conn, [name]):
         raise _nobody(name)
 
 
-def forget_all(conn: Connection, names: Sequence[str]) -> None:
-    """Expect several sources no longer, whether anybody did or not."""
-    conn.execute(sa.delete(heartbeats).where(heartbeats.c.name.in_(names)))
+def forget_all(conn: Connection, names: Sequence[str]) -> list[str]:
+    """Expect several sources no longer, and return those that somebody did expect."""
+    gone = sa.delete(heartbeats).where(heartbeats.c.name.in_(names)).returning(heartbeats.c.name, heartbeats.c.status)
+    return _forgotten(conn, conn.execute(gone).mappings().all())
+
+
+def forget_gone(conn: Connection, parts: Sequence[str], *, after: timedelta) -> list[str]:
+    """Expect no longer these ``parts`` of control planes that have been silent for so long; return their names."""
+    rows = conn.execute(_GONE, {"parts": list(parts), "seconds": after.total_seconds()}).mappings().all()
+    return _forgotten(conn, rows)
 
 
 def every(conn: Connection) -> list[Heartbeat]:
@@ -170,6 +185,12 @@ def page(conn: Connection, *, after: str | None, limit: int) -> list[Heartbeat]:
 
 def _nobody(name: str) -> NoSuchHeartbeat:
     return NoSuchHeartbeat(f"no heartbeat is called {name!r}", name=name)
+
+
+def _forgotten(conn: Connection, rows: Sequence[RowMapping]) -> list[str]:
+    # who heard of the silence should hear that nobody waits any more
+    _tell(conn, "heartbeat.forgotten", [{"name": row["name"]} for row in rows if row["status"] == "missed"])
+    return [row["name"] for row in rows]
 
 
 def _tell(conn: Connection, kind: str, rows: Sequence[Mapping[str, object]] | Sequence[RowMapping]) -> None:

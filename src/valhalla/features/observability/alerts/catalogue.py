@@ -24,13 +24,21 @@ class Kind:
     """``{member}`` stands for a member of the event's data."""
     group: tuple[str, ...]
     ended_by: tuple[str, ...] = ()
-    """The events with the same group that end it."""
+    """The events with the same group that end it; not one whose data says that others are ``still`` so."""
 
 
 KINDS: Final[tuple[Kind, ...]] = (
     Kind("job.dead", "error", "Job {name} failed for good", ("name",), ("job.replayed",)),
-    Kind("job.held", "warning", "Job {name} waits: no worker knows this name", ("name",), ("job.released",)),
-    Kind("heartbeat.missed", "error", "{name} has gone silent", ("name",), ("heartbeat.recovered",)),
+    Kind(
+        "job.held",
+        "warning",
+        "Job {name} waits: no worker knows this name",
+        ("name",),
+        ("job.released", "job.replayed"),
+    ),
+    Kind(
+        "heartbeat.missed", "error", "{name} has gone silent", ("name",), ("heartbeat.recovered", "heartbeat.forgotten")
+    ),
     Kind("readiness.lost", "critical", "The control plane {source} is not ready", ("source",), ("readiness.regained",)),
     Kind("sandbox.failed", "error", "A sandbox of {owner} could not be made", ("owner",)),
     Kind("sandbox.quota_exceeded", "warning", "A sandbox of {owner} was ended over its quota", ("owner",)),
@@ -59,6 +67,8 @@ def translate(event: str, data: Mapping[str, Any], at: datetime) -> Iterator[Rai
     if (kind := _BY_EVENT.get(event)) is not None:
         yield _raised(kind, data, at, resolves=False)
     for ended in _ENDED.get(event, ()):
+        if ended.event.partition(".")[2] in data.get("still", ()):
+            continue
         yield _raised(ended, data, at, resolves=True)
 
 
