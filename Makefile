@@ -40,8 +40,8 @@ chaos: install ## Kill and restart everything for ten minutes (CHAOS_SECONDS, CH
 	$(RUN)/pytest -q -s -m slow tests/chaos
 
 lint: install ## Check style
-	$(RUN)/ruff check src tests bench
-	$(RUN)/ruff format --check src tests bench
+	$(RUN)/ruff check src tests bench examples
+	$(RUN)/ruff format --check src tests bench examples
 
 types: install ## Check types
 	$(RUN)/pyright

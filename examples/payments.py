@@ -89,7 +89,7 @@ def refund_all() -> int:
 
 def say(text: str) -> None:
     """Tell the story."""
-    print(text)  # noqa: T201 - a story is told on the terminal
+    print(text)
 
 
 def repetitions() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from valhalla.work import Jobs
 
 jobs = Jobs()
+log = logging.getLogger("shop.doubling")
 
 
 @jobs.job("double")
 def double(n: int) -> int:
     """Return twice the number."""
+    log.warning("doubling for postgresql://me:hunter22@db/x")
     return 2 * n
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tests.work.conftest import ended
 from tests.work.program import jobs
 
 from valhalla.kernel.problems import Misconfigured
+from valhalla.kit import liblog
 from valhalla.kit.db import Database
 from valhalla.server.options import ServeOptions
 from valhalla.server.working import work
@@ -30,22 +32,31 @@ async def test_it_runs_jobs_and_stops_when_told(db: Database, database_url: str,
     hung = await db.run(submit, jobs, "hang")
     made = await db.run(submit, jobs, "double", {"n": 21})
     worker = subprocess.Popen(
-        command(database_url, "tests.work.program:jobs", tmp_path), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        command(database_url, "tests.work.program:jobs", tmp_path),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert (await ended(db, made.id)).result == 42
         await ended(db, hung.id, ("running",))
         worker.send_signal(signal.SIGTERM)
-        output, _ = worker.communicate(timeout=30)
+        output, said = worker.communicate(timeout=30)
     finally:
         worker.kill()
     assert worker.returncode == 0
     assert "double, hang" in output
+    (line,) = [line for line in map(json.loads, said.splitlines()) if line["logger"] == "shop.doubling"]
+    assert line["level"] == "warning"
+    assert "hunter22" not in line["event"]
     assert (await db.run(read, hung.id)).status == "running"
 
 
-def test_it_says_what_it_cannot_load(database_url: str, tmp_path: Path) -> None:
+def test_it_says_what_it_cannot_load(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a missing module nor something else than jobs is run."""
+    # this process is the tests', not a worker's
+    monkeypatch.setattr(liblog, "capture", lambda: None)
     options = ServeOptions(data_dir=tmp_path, overrides={"database_url": database_url})
     for target in ("tests.work.nothing:jobs", "tests.work.program:double", "tests.work.program"):
         with pytest.raises(Misconfigured, match=target):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from valhalla.kernel.problems import Misconfigured
-from valhalla.kit import migrate
+from valhalla.kit import liblog, migrate
 from valhalla.kit.db import Database
 from valhalla.server.database import running_url
 from valhalla.server.options import ServeOptions
@@ -26,6 +26,8 @@ def work(options: ServeOptions, target: str, *, concurrency: int, grace: float) 
         Misconfigured: ``target`` names no ``Jobs``, or the database is of another release.
         Unavailable: the database cannot be reached.
     """
+    # before the program's modules: what they arrange of logging comes second
+    liblog.capture()
     jobs = _load(target)
     url = running_url(options)
     clean = asyncio.run(_main(url, jobs, concurrency, grace))
