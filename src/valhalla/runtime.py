@@ -269,6 +269,8 @@ class Runtime:
     def drain(self) -> None:
         """Be not ready from now on, while requests are still answered: balancers send no new ones."""
         self.features.health.phase = "stopping"
+        for feature in self.features:
+            feature.drain()
 
     async def stop(self) -> None:
         """Finish what is under way, then close every connection. Safe to call after a failed start."""

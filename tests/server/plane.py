@@ -23,13 +23,15 @@ from valhalla.server.starting import start
 PROBLEM_JSON = "application/problem+json"
 # a 503 of these says what is wrong by check
 _REPORTS = ("/ready", "/health")
+# and others' protocols have forms of their own
+_PROTOCOLS = ("/ofrep/",)
 
 
 async def _holds_for_every_answer(response: httpx.Response) -> None:
     """A correlation id always, a whole problem wherever something is refused."""
     assert response.headers.get_list("x-correlation-id"), response.request.url
     assert len(response.headers.get_list("x-correlation-id")) == 1
-    if response.status_code >= 400 and not response.request.url.path.startswith(_REPORTS):
+    if response.status_code >= 400 and not response.request.url.path.startswith((*_REPORTS, *_PROTOCOLS)):
         assert response.headers["content-type"] == PROBLEM_JSON
         if response.request.method != "HEAD":
             problem = response.json() if response.is_stream_consumed else await _read(response)

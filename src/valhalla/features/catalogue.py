@@ -11,6 +11,7 @@ from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
 from valhalla.features.observability.logs import Logs
 from valhalla.features.operations.clients import Clients
+from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.routes import Routes
 
@@ -25,6 +26,7 @@ class Catalogue:
     alerts: Alerts
     health: Health
     failures: Failures
+    flags: Flags
     logs: Logs
     routes: Routes
 
@@ -42,6 +44,7 @@ class Catalogue:
             alerts=Alerts(platform),
             health=Health(platform),
             failures=Failures(platform),
+            flags=Flags(platform),
             logs=Logs(platform),
             routes=Routes(platform, clients, limits),
         )

@@ -95,5 +95,8 @@ class Feature:
     async def start(self) -> None:
         """Do what must be done before the first request; stores are up to date and snapshots loaded."""
 
+    def drain(self) -> None:
+        """End what clients follow: the process is about to stop, and takes no new requests soon."""
+
     async def stop(self) -> None:
         """Give back what it holds; safe after a failed start."""

@@ -35,3 +35,11 @@ class FlagInUse(Conflict):
     code = "flag-in-use"
     title = "Other flags depend on it"
     help = "Take it out of the flags that are named, then remove it."
+
+
+class FlagKilled(Conflict):
+    """The kill switch is on, and this would turn it off by the way."""
+
+    code = "flag-killed"
+    title = "The kill switch of this flag is on"
+    help = "Revive the flag first ('valhalla flag revive KEY'): nothing else turns the kill switch off."

@@ -90,11 +90,6 @@ class Evaluated:
         alone = not self._at and not self.prerequisites
         self.fixed = self.phase.fixed if alone else None
 
-    @property
-    def timed(self) -> bool:
-        """Whether its answer can change by itself."""
-        return bool(self._at) or mentions(self.flag, "$flagd.timestamp") or mentions(self.flag, "$flagd")
-
     def resolve(self, context: Context, among: FlagSet, depth: int) -> Resolution:
         """Return what it says now."""
         for needed in self.prerequisites:
@@ -125,6 +120,7 @@ class FlagSet:
         self.shared = shared or {}
         self._flags = flags
         self._now = now
+        self._timed: bool | None = None
         self.counts: dict[str, dict[str, int]] = {} if before is None else before.counts
         self._ready: dict[str, Evaluated] = {} if before is None else before.kept(self)
 
@@ -171,7 +167,9 @@ class FlagSet:
     @property
     def timed(self) -> bool:
         """Whether answers can change without a new revision."""
-        return any((self._ready.get(key) or self._compiled(key)).timed for key in self._flags)  # type: ignore[union-attr]
+        if self._timed is None:
+            self._timed = any(bool(flag.schedule) or mentions(flag, "$flagd") for flag, _ in self._flags.values())
+        return self._timed
 
     def _compiled(self, key: str) -> Evaluated | None:
         found = self._flags.get(key)
@@ -208,7 +206,11 @@ def _reads(rule: Any, name: str) -> bool:
     if "$ref" in members:
         return True
     given = members.get("var")
-    return given in (name, [name]) or any(_reads(each, name) for each in members.values())
+    path: Any = given[0] if isinstance(given, list) and given else given  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(path, str) and (path == name or path.startswith(name + ".")):
+        # every split reads $flagd.flagKey, which no time changes
+        return path != "$flagd.flagKey"
+    return isinstance(path, dict) or any(_reads(each, name) for each in members.values())
 
 
 def _over(base: Overlay, other: Overlay | Step | None) -> Overlay:
