@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import sqlalchemy as sa
 import sqlalchemy.exc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from valhalla.cli import witness
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
+from valhalla.kit.errors import BadCheckpoint
+from valhalla.kit.json import dumps
 from valhalla.kit.ledger import Ledger, Sealer
 from valhalla.kit.ledger.chain import content, link
 
@@ -347,3 +352,33 @@ async def test_the_sealer_survives_lost_connections(new_database: Any, ledger: L
     assert (verdict.ok, verdict.sealed) == (True, 10), verdict.fault
     await db.close()
     await other.close()
+
+
+async def test_a_kept_checkpoint_proves_what_was_there(tmp_path: Path, new_database: Any, ledger: Ledger) -> None:
+    """Whoever keeps a note can recompute the chain from an export, and sees that a ledger was made anew."""
+    from valhalla.kit.migrate import upgrade_blocking
+
+    url = new_database()
+    upgrade_blocking(url)
+    db = Database(url)
+    try:
+        await db.run(fill, ledger, 9)
+        page = await db.read(ledger.witnesses, limit=2)
+        assert [each.size for each in page.items] == [9, 8]
+        assert [each.size for each in (await db.read(ledger.witnesses, cursor=page.next)).items] == [4]
+        file, entries = tmp_path / "kept", tmp_path / "entries"
+        pinned = witness.keep(file, page.items[1].note, ledger.verifier)
+        kept = witness.read(file, None)
+        assert (kept.size, kept.origin, pinned.name) == (8, ledger.origin, "kept.pub")
+        rows = [*await db.read(ledger.export, limit=5), *await db.read(ledger.export, after=5)]
+        entries.write_bytes(b"".join(dumps(row) + b"\n" for row in rows))
+        assert witness.recompute(entries, kept)["ok"]
+        for bad in (rows[:7], rows[1:], [{**rows[0], "said": rows[0]["said"].replace("ann", "eve")}, *rows[1:]]):
+            entries.write_bytes(b"".join(dumps(row) + b"\n" for row in bad))
+            assert not witness.recompute(entries, kept)["ok"]
+        with pytest.raises(BadCheckpoint):
+            witness.read(file, Ledger(CellKey(bytes(32))).verifier)
+        with pytest.raises(click.UsageError, match="another key"):
+            witness.keep(file, page.items[0].note, Ledger(CellKey(bytes(32))).verifier)
+    finally:
+        await db.close()

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
+from valhalla.kit.writing import upkeep
 
 T = TypeVar("T")
 _log = get_logger("batches")
@@ -89,8 +90,10 @@ class Batches(Generic[T]):
         Raises:
             Unavailable: the store cannot be reached; nothing is dropped for that.
         """
-        async with self._writing:
-            await self._flush()
+        # what was taken is written, also while users may not write: who took it has been asked
+        with upkeep():
+            async with self._writing:
+                await self._flush()
 
     async def _flush(self) -> None:
         left = len(self)

@@ -9,7 +9,16 @@ from typing import Any
 
 from valhalla.sdk.access import Connection
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
-from valhalla.sdk.reports import ApiKey, AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Templates
+from valhalla.sdk.reports import (
+    ApiKey,
+    AuditEntry,
+    Checkpoints,
+    LedgerReport,
+    Readiness,
+    ReapReport,
+    Snapshot,
+    Templates,
+)
 from valhalla.sdk.wire import Request, params, present, segment
 
 _SANDBOXES = "/api/sandboxes"
@@ -177,9 +186,19 @@ def audit(
     return Request("GET", "/system/audit", Page[AuditEntry], params=query)
 
 
-def verify_ledger() -> Request[LedgerReport]:
-    """Recompute the chain; a long ledger takes a while."""
-    return Request("GET", "/system/audit/verify", LedgerReport, timeout=600)
+def verify_ledger(*, size: int | None = None, hash: str | None = None) -> Request[LedgerReport]:  # noqa: A002
+    """Recompute the chain; a long ledger takes a while. ``size`` and ``hash`` are those of a kept checkpoint."""
+    return Request("GET", "/system/audit/verify", LedgerReport, params=params(size=size, hash=hash), timeout=600)
+
+
+def ledger_checkpoints(*, limit: int | None = None, cursor: str | None = None) -> Request[Checkpoints]:
+    """What was signed of the ledger, newest first."""
+    return Request("GET", "/system/audit/checkpoints", Checkpoints, params=params(limit=limit, cursor=cursor))
+
+
+def export_ledger(after: int = 0, *, limit: int | None = None) -> Request[dict[str, Any]]:
+    """Entries of the chain in its order after a place, with what recomputes their hashes."""
+    return Request("GET", "/system/audit/export", dict[str, Any], params=params(after=after, limit=limit))
 
 
 def live() -> Request[None]:

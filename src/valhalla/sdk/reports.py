@@ -116,6 +116,24 @@ class LedgerReport(Model, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
+class SignedCheckpoint(Model, frozen=True, kw_only=True):
+    """How the ledger's chain stood; ``note`` is the same as signed text."""
+
+    size: int
+    hash: str
+    note: str
+    sealed_at: datetime | None = None
+
+
+class Checkpoints(Model, frozen=True, kw_only=True):
+    """Checkpoints, newest first, with the name and the public key that they are signed by."""
+
+    origin: str
+    public_key: str
+    items: tuple[SignedCheckpoint, ...] = ()
+    next: str | None = None
+
+
 class Orphan(Model, frozen=True, kw_only=True):
     """Something in a backend that belongs to no living sandbox."""
 

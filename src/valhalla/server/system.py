@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -10,9 +11,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import RedirectResponse
 
 from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import NotFound
+from valhalla.kernel.problems import Invalid, NotFound
 from valhalla.kit.audit import LedgerEntryOut, LedgerPage
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
+from valhalla.kit.ledger import Anchor
 from valhalla.runtime import Runtime
 from valhalla.server import problem_pages
 from valhalla.server.metrics import PlaneMetrics
@@ -42,6 +44,40 @@ class VerificationOut(WireModel):
     unsealed: int
     checkpoints: int
     fault: FaultOut | None
+
+
+class CheckpointOut(WireModel):
+    """How the chain stood, and the same as a signed note: what to keep elsewhere."""
+
+    size: int
+    hash: str
+    sealed_at: datetime
+    note: str
+
+
+class CheckpointPage(WireModel):
+    """Checkpoints, newest first, with the name and the public key that they are signed by."""
+
+    origin: str
+    public_key: str
+    items: list[CheckpointOut]
+    next: str | None
+
+
+class LinkOut(WireModel):
+    """An entry as the chain has it: its hash is SHA-256 of the hash before, ``id`` (8 bytes), ``mac`` and ``said``."""
+
+    seq: int
+    id: int
+    mac: str
+    said: str
+
+
+class LinkPage(WireModel):
+    """Entries in the order of the chain; ``next`` is the next ``after``."""
+
+    items: list[LinkOut]
+    next: int | None
 
 
 class ProblemOut(WireModel):
@@ -123,10 +159,46 @@ def _ledger(routes: APIRouter, runtime: Runtime) -> None:
         )
         return LedgerPage(items=LedgerEntryOut.each(page.items), next=page.next)
 
+    @routes.get("/system/audit/checkpoints")
+    async def checkpoints(
+        principal: Auditor,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=500)] = None,
+    ) -> CheckpointPage:
+        """List what was signed of the ledger; whoever keeps one elsewhere can prove that it was not rewritten."""
+        ledger = runtime.ledger
+        page = await runtime.db.read(ledger.witnesses, limit=limit, cursor=cursor)
+        items = [
+            CheckpointOut(size=each.size, hash=each.hash.hex(), sealed_at=each.sealed_at, note=each.note)
+            for each in page.items
+        ]
+        return CheckpointPage(origin=ledger.origin, public_key=ledger.verifier, items=items, next=page.next)
+
+    @routes.get("/system/audit/export")
+    async def export(
+        principal: Auditor,
+        after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    ) -> LinkPage:
+        """List entries of the chain in its order, with what recomputes their hashes without trusting this server."""
+        rows = await runtime.db.read(runtime.ledger.export, after=after, limit=limit)
+        links = [LinkOut(**row) for row in rows]
+        return LinkPage(items=links, next=links[-1].seq if len(links) == limit else None)
+
     @routes.get("/system/audit/verify")
-    async def verify(principal: Auditor) -> VerificationOut:
-        """Check the ledger's chain and signatures from the first row to the last."""
-        verdict = await runtime.db.run(runtime.ledger.verify)
+    async def verify(
+        principal: Auditor,
+        size: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+        hash: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$")] = None,  # noqa: A002 - the name on the wire
+    ) -> VerificationOut:
+        """Check the ledger's chain and signatures from the first row to the last.
+
+        With ``size`` and ``hash`` of a checkpoint that was kept elsewhere also that it still has what it had then.
+        """
+        if (size is None) != (hash is None):
+            raise Invalid("query: 'size' and 'hash' go together")
+        anchor = None if size is None or hash is None else Anchor(size, bytes.fromhex(hash))
+        verdict = await runtime.db.run(runtime.ledger.verify, anchor=anchor)
         fault = verdict.fault
         return VerificationOut(
             ok=verdict.ok,

@@ -2,6 +2,6 @@
 
 from valhalla.kit.ledger.ledger import Ledger
 from valhalla.kit.ledger.sealer import Sealer
-from valhalla.kit.ledger.values import Anchor, Entry, Fault, Verification
+from valhalla.kit.ledger.values import Anchor, Entry, Fault, Verification, Witness
 
-__all__ = ["Anchor", "Entry", "Fault", "Ledger", "Sealer", "Verification"]
+__all__ = ["Anchor", "Entry", "Fault", "Ledger", "Sealer", "Verification", "Witness"]

@@ -96,6 +96,10 @@ class Keys:
         """Sign a checkpoint; it covers the signature of the one ``before`` it, so none can be taken out."""
         return self._signing.sign(_checkpoint(seq, hash_, sealed_at, before)).signature
 
+    def sign_note(self, text: bytes) -> bytes:
+        """Sign the text of a note: lines that begin with an origin, which no other thing that we sign does."""
+        return self._signing.sign(text).signature
+
     def signed(self, signature: bytes, seq: int, hash_: bytes, sealed_at: datetime, before: bytes) -> bool:
         """Say whether a checkpoint is genuine and follows ``before``."""
         try:

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy.engine import Connection, RowMapping
 
-from valhalla.kit import paging
+from valhalla.kit import notes, paging
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.ledger import store
 from valhalla.kit.ledger.chain import GENESIS, Keys, content, link
-from valhalla.kit.ledger.values import Anchor, Entry, Verification
+from valhalla.kit.ledger.values import Anchor, Entry, Verification, Witness
 from valhalla.kit.ledger.verify import verify
 from valhalla.kit.log import correlation_id as current_correlation
 from valhalla.kit.log import get_logger
@@ -31,6 +31,7 @@ class Ledger:
     def __init__(self, cell: CellKey, *, secret_names: Iterable[str] = ()) -> None:
         """``secret_names`` are further parts of member names whose values are redacted."""
         self._keys = Keys(cell)
+        self._origin = f"valhalla/{cell.cell}/ledger"
         self._names = tuple(secret_names)
 
     @property
@@ -127,6 +128,44 @@ class Ledger:
         now = datetime.now(UTC)
         signature = self._keys.sign(seq, head, now, bytes(last["signature"]) if last else b"")
         store.insert_checkpoint(conn, {"seq": seq, "hash": head, "sealed_at": now, "signature": signature})
+
+    @property
+    def origin(self) -> str:
+        """The name under which the checkpoints of this installation are signed."""
+        return self._origin
+
+    @property
+    def verifier(self) -> str:
+        """The public key as it is noted down to check checkpoints with (``kit.notes``)."""
+        return notes.verifier(self._origin, self._keys.public)
+
+    def witnesses(
+        self, conn: Connection, *, cursor: str | None = None, limit: int | None = None
+    ) -> paging.Page[Witness]:
+        """Return checkpoints as signed notes, newest first.
+
+        Raises:
+            Invalid: the cursor was not made here.
+        """
+        size = paging.clamp(limit)
+        position = paging.decode(cursor)
+        before = None if position is None else paging.integer(position, "seq")
+        rows = store.checkpoints_before(conn, before=before, limit=size + 1)
+        items = tuple(self._witness(row) for row in rows[:size])
+        return paging.Page(items, paging.encode({"seq": items[-1].size}) if len(rows) > size else None)
+
+    def _witness(self, row: RowMapping) -> Witness:
+        seq, head, at = row["seq"], bytes(row["hash"]), row["sealed_at"].astimezone(UTC)
+        checkpoint = notes.Checkpoint(self._origin, seq, head)
+        return Witness(seq, head, at, notes.compose(checkpoint, at, self._keys.public, self._keys.sign_note))
+
+    def export(self, conn: Connection, *, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return entries of the chain in order, with all that recomputes their hashes without our keys."""
+        rows = store.sealed_after(conn, after=after, limit=limit)
+        return [
+            {"seq": row["seq"], "id": row["id"], "mac": bytes(row["mac"]).hex(), "said": content(row).decode()}
+            for row in rows
+        ]
 
     def verify(self, conn: Connection, *, batch: int = 1000, anchor: Anchor | None = None) -> Verification:
         """Check every entry, link and checkpoint; stops at the first fault. Memory does not grow with the ledger.

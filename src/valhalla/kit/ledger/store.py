@@ -59,6 +59,20 @@ def last_checkpoint(conn: Connection) -> RowMapping | None:
     return conn.execute(sa.select(checkpoints).order_by(checkpoints.c.seq.desc()).limit(1)).mappings().first()
 
 
+def checkpoints_before(conn: Connection, *, before: int | None, limit: int) -> Sequence[RowMapping]:
+    """Return the newest checkpoints below a place."""
+    query = sa.select(checkpoints).order_by(checkpoints.c.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(checkpoints.c.seq < before)
+    return conn.execute(query).mappings().all()
+
+
+def sealed_after(conn: Connection, *, after: int, limit: int) -> Sequence[RowMapping]:
+    """Return rows of the chain in order."""
+    query = sa.select(entries).where(entries.c.seq > after).order_by(entries.c.seq).limit(limit)
+    return conn.execute(query).mappings().all()
+
+
 def seal(conn: Connection, ids: list[int], seqs: list[int], prevs: list[bytes], hashes: list[bytes]) -> int:
     """Give rows their places in one statement; return how many got one."""
     return conn.execute(_SEALED, {"ids": ids, "seqs": seqs, "prevs": prevs, "hashes": hashes}).rowcount

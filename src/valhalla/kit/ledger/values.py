@@ -34,6 +34,16 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True)
+class Witness:
+    """A signed checkpoint as a note that proves, to whoever has the public key, how the chain stood."""
+
+    size: int
+    hash: bytes
+    sealed_at: datetime
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """The first place where the ledger is not what was written. ``entry`` is the row's id, if there is a row."""
 

@@ -28,8 +28,6 @@ class Logs(Feature):
     """Log lines that can be searched; ``intake`` is the way in."""
 
     name: ClassVar[str] = "logs"
-    allowed_in_maintenance: ClassVar[tuple[str, ...]] = ("/system/logs",)
-    """Below these prefixes nothing is refused by a maintenance: what is logged then is what matters."""
 
     def __init__(self, platform: Platform) -> None:
         """Register the job."""
