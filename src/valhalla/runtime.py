@@ -30,6 +30,7 @@ from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
 from valhalla.kit.outbox import Dispatcher, NatsSink, prune
 from valhalla.kit.settings import Settings
+from valhalla.kit.writing import upkeep
 from valhalla.sandbox.arenas import ArenaKeeper
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import Limits
@@ -227,6 +228,11 @@ class Runtime:
             Misconfigured: a backend cannot do what is needed; says which and why.
             Unavailable: a backend cannot be reached.
         """
+        # what begins here goes on while users' writes are closed
+        with upkeep():
+            await self._start(keep_admin_key)
+
+    async def _start(self, keep_admin_key: Callable[[str], None]) -> None:
         if self.settings.database_url is None:
             assert self.endpoints.postgres_superuser_url is not None
             await ensure_bootstrapped(self.endpoints.postgres_superuser_url, self.db.dsn, self.cell)
@@ -274,6 +280,10 @@ class Runtime:
 
     async def stop(self) -> None:
         """Finish what is under way, then close every connection. Safe to call after a failed start."""
+        with upkeep():
+            await self._finish()
+
+    async def _finish(self) -> None:
         self.drain()
         self._stop.set()
         await self.sandboxes.close()

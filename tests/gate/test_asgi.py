@@ -45,7 +45,7 @@ class Refuses:
         self.asked.append(who)
         return Forbidden(f"refused by {who}") if who in self.refused else None
 
-    def refuse(self, method: str, path: str, principal: Principal | None) -> Problem | None:
+    def refuse(self, method: str, path: str, query: bytes, principal: Principal | None) -> Problem | None:
         return self._say("shield")
 
     def verdict(self, address: str | None, principal: Principal | None, headers: Any) -> Problem | None:
@@ -151,7 +151,7 @@ async def test_limits_of_the_fleet_are_waited_for() -> None:
 
 async def test_a_broken_hook_lets_nobody_pass() -> None:
     class Broken(Refuses):
-        def refuse(self, method: str, path: str, principal: Principal | None) -> Problem | None:
+        def refuse(self, method: str, path: str, query: bytes, principal: Principal | None) -> Problem | None:
             raise KeyError("state unknown")
 
     answer = await ask(Gate(hello, Hooks(shield=Broken())), scope())

@@ -13,6 +13,7 @@ from valhalla.features.observability.logs import Logs
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
+from valhalla.features.operations.maintenance import Maintenance
 from valhalla.features.operations.routes import Routes
 
 
@@ -23,6 +24,7 @@ class Catalogue:
     above: tuple[Feature, ...]
     clients: Clients
     limits: RateLimits
+    maintenance: Maintenance
     alerts: Alerts
     health: Health
     failures: Failures
@@ -41,6 +43,7 @@ class Catalogue:
             above,
             clients=clients,
             limits=limits,
+            maintenance=Maintenance(platform),
             alerts=Alerts(platform),
             health=Health(platform),
             failures=Failures(platform),

@@ -80,8 +80,8 @@ class Shield(Protocol):
         """Headers that every answer bears, to announce what is planned; usually none."""
         ...
 
-    def refuse(self, method: str, path: str, principal: Principal | None) -> Problem | None:
-        """Return why the request may not pass now."""
+    def refuse(self, method: str, path: str, query: bytes, principal: Principal | None) -> Problem | None:
+        """Return why the request may not pass now; ``query`` is as it was sent."""
         ...
 
 

@@ -43,7 +43,7 @@ def decide(
     Who asks has been looked up before, because the shield lets those pass who end a maintenance. Without ``is_public``
     nobody needs a key.
     """
-    if shield is not None and (problem := shield.refuse(method, path, principal)) is not None:
+    if shield is not None and (problem := shield.refuse(method, path, query, principal)) is not None:
         return problem
     if blocklist is not None and (problem := blocklist.verdict(address, principal, headers)) is not None:
         return problem

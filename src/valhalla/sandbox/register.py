@@ -11,6 +11,7 @@ from valhalla.kernel.principal import Principal
 from valhalla.kit import paging
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
+from valhalla.kit.writing import upkeep
 from valhalla.sandbox import access, rules, store
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIVE, HealthReport, Sandbox, TableStats
@@ -92,7 +93,9 @@ class Register:
         """
         sandbox = await self.get(principal, reference)
         self.must_run(sandbox)
-        await self._db.run(store.touch, {sandbox.id: self._clock.now()})
+        # that somebody looked is noted, but it is no change of the caller's
+        with upkeep():
+            await self._db.run(store.touch, {sandbox.id: self._clock.now()})
         return access.connection(sandbox, self.backends)
 
     async def health(self, principal: Principal, reference: str) -> HealthReport:

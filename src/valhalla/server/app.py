@@ -37,6 +37,7 @@ def build(runtime: Runtime) -> ASGIApp:
     hooks = Hooks(
         authenticate=features.clients.authenticate,
         is_public=is_public,
+        shield=features.maintenance.keeper,
         limits=quotas,
         metrics=runtime.http_metrics,
         log=AccessLog() if settings.access_log else None,

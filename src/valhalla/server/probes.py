@@ -47,6 +47,8 @@ def add_probes(routes: APIRouter, runtime: Runtime) -> None:
     async def ready(response: Response, exclude: Exclude = [], verbose: Verbose = None) -> dict[str, Any]:  # noqa: B006
         """Check every part; 503 names what is away and what to do. Answers are a second old at most."""
         document = await readiness.document(exclude=_names(exclude))
+        # closed writes are no reason to send readers elsewhere
+        document["mode"] = runtime.features.maintenance.keeper.now().mode
         return _told(response, document, {} if verbose is None else about())
 
     @routes.get("/health", include_in_schema=False)

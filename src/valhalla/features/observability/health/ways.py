@@ -12,6 +12,7 @@ from valhalla.kernel.ids import new_id
 from valhalla.kernel.problems import Problem
 from valhalla.kit.db import Database
 from valhalla.kit.outbox import emit
+from valhalla.kit.writing import upkeep
 from valhalla.work import Jobs, NoSuchJob, read, submit
 
 JOB: Final = "valhalla.health"
@@ -41,7 +42,8 @@ async def job(db: Database, jobs: Jobs, source: str) -> None:
         WayError: it ended otherwise.
         Unavailable: the database cannot be reached.
     """
-    made = await db.run(_submit, jobs, source)
+    with upkeep():
+        made = await db.run(_submit, jobs, source)
     pause = _SHORT
     while True:
         try:
@@ -69,7 +71,8 @@ async def event(db: Database, source: str, heard: Heard) -> None:
         Unavailable: the database or NATS cannot be reached.
     """
     nonce, subject = new_id(), f"health.{source}"
-    await db.run(_emit, subject, nonce)
+    with upkeep():
+        await db.run(_emit, subject, nonce)
     pause = _SHORT
     while True:
         data = await heard(subject)

@@ -86,7 +86,7 @@ class Leaf(Protocol):
 class Shield(Protocol):
     """The state of maintenance."""
 
-    def refuse(self, method: str, path: str, principal: Principal | None) -> Problem | None: ...
+    def refuse(self, method: str, path: str, query: bytes, principal: Principal | None) -> Problem | None: ...
 
 
 class Blocklist(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from typing import Any
 
 from valhalla.features.operations.limits.contracts import LimitRule
@@ -63,8 +64,11 @@ class Index:
         asked = "GET" if method in ("HEAD", "WEBSOCKET") else method
         route, _, allowed = self.answering(method, path)
         found: list[Stop] = []
-        if hooks.shield is not None and (problem := hooks.shield.refuse(asked, path, principal)) is not None:
-            found.append(_stop("maintenance", problem))
+        if hooks.shield is not None:
+            # in a context of its own: a shield notes what a request that passes may do, and this one is thought up
+            problem = copy_context().run(hooks.shield.refuse, asked, path, b"", principal)
+            if problem is not None:
+                found.append(_stop("maintenance", problem))
         if hooks.blocklist is not None and (problem := hooks.blocklist.verdict(address, principal, {})) is not None:
             found.append(_stop("blocklist", problem))
         public = hooks.is_public is None or hooks.is_public(path)
