@@ -159,6 +159,13 @@ def test_a_window_is_named_before_it_begins_and_while_it_lasts() -> None:
     assert timetable.standing(NOON + 2 * HOUR).notice is None
 
 
+def test_a_normal_ends_what_is_under_way_but_not_what_is_planned_later() -> None:
+    state = State("normal", "not now", "me", NOON)
+    under_way = window("2026-06-01T11:00", "2026-06-01T14:00")
+    for planned, mode in ((NOON - HOUR, "normal"), (NOON + HOUR, "maintenance")):
+        assert Timetable(state, [Walk(under_way, planned)], NOTICE).standing(NOON + 90 * NOTICE / 15).mode == mode
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -58,7 +58,7 @@ WAYS: Final = (
 )
 # they ask with a body, and write nothing
 _ASKING: Final = re.compile(
-    r"/system/(logs/query|rate-limits/test|maintenance/windows/preview|flags/evaluate|flags/[^/]+/evaluate)"
+    r"/system/(logs/query|rate-limits/test|routes/match|maintenance/windows/preview|flags/evaluate|flags/[^/]+/evaluate)"
     r"|/ofrep/v1/evaluate/flags(/[^/]+)?"
 )
 

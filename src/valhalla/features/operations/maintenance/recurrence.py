@@ -104,10 +104,12 @@ def walls(window: Window) -> Iterable[datetime]:
 class Walk:
     """The occurrences of one window."""
 
-    __slots__ = ("_starts", "_zone", "window")
+    __slots__ = ("_starts", "_zone", "planned", "window")
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, planned: datetime | None = None) -> None:
+        """``planned`` is when somebody last wrote the window, if that is known."""
         self.window = window
+        self.planned = planned
         self._zone = zone_of(window.zone)
         self._starts = walls(window)
 

@@ -56,8 +56,8 @@ class Timetable:
 
     def occurrences(self, begin: datetime, end: datetime) -> list[Occurrence]:
         """Return what is planned and not called off in a span of time, in order."""
-        found = (one for walk in self.walks for one in walk.between(begin, end))
-        return sorted(cut for one in found for cut in _after_override(self.state, one))
+        found = ((walk, one) for walk in self.walks for one in walk.between(begin, end))
+        return sorted(cut for walk, one in found for cut in _after_override(self.state, walk.planned, one))
 
     def standing(self, now: datetime) -> Standing:
         """Return what holds now, and until when that can be said."""
@@ -114,13 +114,16 @@ def _strictness(mode: str) -> int:
     return STRICTNESS.get(mode, STRICTNESS["read_only"])
 
 
-def _after_override(state: State, one: Occurrence) -> Iterable[Occurrence]:
+def _after_override(state: State, planned: datetime | None, one: Occurrence) -> Iterable[Occurrence]:
     """Yield what an operator's ``normal`` leaves of an occurrence.
 
-    What was under way when it was set is over; with ``until`` nothing acts before that.
+    What was under way when it was set is over, unless it was planned since; with ``until`` nothing acts before that.
     """
     since = state.since
     if state.mode != "normal" or since is None or one.end <= since:
+        yield one
+        return
+    if one.start <= since and state.until is None and planned is not None and planned > since:
         yield one
         return
     if one.start <= since:

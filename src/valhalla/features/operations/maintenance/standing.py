@@ -33,7 +33,7 @@ class Keeper:
         self._clock = clock
         self._notice = notice
         self._kept: Standing | None = None
-        self._walks: dict[Window, Walk] = {}
+        self._walks: dict[tuple[Window, datetime], Walk] = {}
         # those that were there before anything was read: while they are, nothing is known
         self._unread = {name: feed.snapshot(name) for name in (STATE, WINDOWS)}
         self._state = feed.view(STATE, self._stated)
@@ -113,8 +113,8 @@ class Keeper:
     def _planned(self, snapshot: Snapshot[Window]) -> Sequence[Walk]:
         self._kept = None
         # those that did not change remember how far they have come
-        values = [record.value for record in snapshot.records.values() if record.value.enabled]
-        self._walks = {window: self._walks.get(window) or Walk(window) for window in values}
+        values = [(record.value, record.updated_at) for record in snapshot.records.values() if record.value.enabled]
+        self._walks = {each: self._walks.get(each) or Walk(*each) for each in values}
         return tuple(self._walks.values())
 
 

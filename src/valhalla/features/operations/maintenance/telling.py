@@ -78,7 +78,7 @@ def tell(conn: Connection, records: Records, ledger: Ledger, now: datetime, acto
     records.told.lock(conn)
     record, state = records.told.find(conn, KEY), records.state.find(conn, KEY)
     told = Told() if record is None else record.value
-    walks = [Walk(each.value) for each in records.windows.load(conn)[1]]
+    walks = [Walk(each.value, each.updated_at) for each in records.windows.load(conn)[1]]
     found = news(told, Timetable(None if state is None else state.value, walks, timedelta(0)), now, actor)
     if found.told != told:
         records.told.put(conn, KEY, found.told, actor=actor)
