@@ -14,12 +14,12 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.kit.outbox.tables import events
 
 
-class Oops(Exception):
+class OopsError(Exception):
     """What the test breaks with: its own type keeps these rows apart from others'."""
 
 
 def fails() -> None:
-    raise Oops("secret vh_local_" + "b" * 40)
+    raise OopsError("secret vh_local_" + "b" * 40)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def happen(plane: Plane, where: str, times: int = 1) -> None:
     for number in range(times):
         try:
             fails()
-        except Oops as error:
+        except OopsError as error:
             recorder.note(error, where=where, correlation=f"c-{number}", principal="p")
     await recorder.flush()
 
@@ -57,25 +57,25 @@ async def test_a_request_that_fails_is_found_by_its_correlation_id(
     plane: Plane, reader: httpx.AsyncClient, admin: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def counts() -> None:
-        raise Oops("broken")
+        raise OopsError("broken")
 
     monkeypatch.setattr(plane.runtime.sandboxes, "counts", counts)
     answers = [await admin.get("/system/info") for _ in range(3)]
     for answer in answers:
         refused(answer, 500, "internal")
-        assert "Oops" not in answer.text
+        assert "OopsError" not in answer.text
     await plane.runtime.features.failures.recorder.flush()
 
     found = await one(reader, route="GET /system/info", text="broken")
 
-    assert found["kind"].endswith("Oops")
+    assert found["kind"].endswith("OopsError")
     assert found["count"] == 3
     assert found["status"] == "open"
     assert found["last_correlation"] == answers[-1].headers["x-correlation-id"]
     assert found["place"].endswith("counts")
     whole = (await reader.get(f"/system/errors/{found['id']}")).json()
     assert "Traceback" in whole["sample"]
-    assert "raise Oops" in whole["sample"]
+    assert "raise OopsError" in whole["sample"]
     assert await told(plane, found["id"]) == ["error.new"]
 
 
@@ -113,7 +113,13 @@ async def test_lists(plane: Plane, reader: httpx.AsyncClient) -> None:
         cursor = page["next"]
     assert [route for route in routes if route.startswith("list")] == [f"list {n}" for n in reversed(range(5))]
     assert (await reader.get("/system/errors", params={"since": "2100-01-01T00:00:00Z"})).json()["items"] == []
-    for query in ({"cursor": "x"}, {"status": "banana"}, {"since": "2026-01-01T00:00:00"}, {"limit": 0}, {"unknown": 1}):
+    for query in (
+        {"cursor": "x"},
+        {"status": "banana"},
+        {"since": "2026-01-01T00:00:00"},
+        {"limit": 0},
+        {"unknown": 1},
+    ):
         refused(await reader.get("/system/errors", params=query), 422, "invalid-request")
     refused(await reader.get("/system/errors/nothing"), 404, "error-not-found")
     refused(await plane.client().get("/system/errors"), 401, "unauthenticated")
@@ -132,7 +138,7 @@ async def test_what_cannot_be_written_waits_and_is_bounded(plane: Plane, monkeyp
         for number in range(recorder._most + 50):
             try:
                 fails()
-            except Oops as error:
+            except OopsError as error:
                 recorder.note(error, where=f"away {number}", correlation="c")
         with pytest.raises(Unavailable):
             await recorder.flush()

@@ -81,18 +81,18 @@ def test_what_is_kept_is_bounded() -> None:
     assert len(rules.places(error)) == 3
 
 
-class Hostile(Exception):
+class HostileError(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no")
 
 
 def test_an_error_that_cannot_say_what_it_is() -> None:
     def work() -> None:
-        raise Hostile
+        raise HostileError
 
     error = caught(work)
     assert rules.message(error)
-    assert "Hostile" in rules.sample(error)
+    assert "HostileError" in rules.sample(error)
     assert key(error)
 
 

@@ -55,10 +55,14 @@ _DOWN = (
     "CREATE INDEX pgqueuer_log_status ON valhalla.pgqueuer_log USING btree (status)",
     "CREATE INDEX pgqueuer_log_not_aggregated ON valhalla.pgqueuer_log USING btree ((1)) WHERE (NOT aggregated)",
     "CREATE INDEX pgqueuer_log_job_id_status ON valhalla.pgqueuer_log USING btree (job_id, created DESC)",
-    "CREATE INDEX pgqueuer_updated_id_id1_idx ON valhalla.pgqueuer USING btree (updated, id DESC) INCLUDE (id)"
-    " WHERE (status = 'picked'::valhalla.pgqueuer_status)",
-    "CREATE INDEX pgqueuer_priority_id_id1_idx ON valhalla.pgqueuer USING btree (priority, id DESC) INCLUDE (id)"
-    " WHERE (status = 'queued'::valhalla.pgqueuer_status)",
+    (
+        "CREATE INDEX pgqueuer_updated_id_id1_idx ON valhalla.pgqueuer USING btree (updated, id DESC) INCLUDE (id)"
+        " WHERE (status = 'picked'::valhalla.pgqueuer_status)"
+    ),
+    (
+        "CREATE INDEX pgqueuer_priority_id_id1_idx ON valhalla.pgqueuer USING btree (priority, id DESC) INCLUDE (id)"
+        " WHERE (status = 'queued'::valhalla.pgqueuer_status)"
+    ),
     "CREATE INDEX ix_jobs_worker ON valhalla.jobs (worker) WHERE status = 'running'",
     "DROP TABLE valhalla.job_kinds",
     # what waits in a lane would be found by nobody
