@@ -10,6 +10,7 @@ from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
 from valhalla.features.observability.logs import Logs
+from valhalla.features.observability.stream import LiveEvents
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
@@ -29,8 +30,9 @@ class Catalogue:
     health: Health
     failures: Failures
     flags: Flags
-    logs: Logs
     routes: Routes
+    events: LiveEvents
+    logs: Logs
 
     @classmethod
     def build(cls, platform: Platform, *above: Feature) -> Catalogue:
@@ -48,8 +50,9 @@ class Catalogue:
             health=Health(platform),
             failures=Failures(platform),
             flags=Flags(platform),
-            logs=Logs(platform),
             routes=Routes(platform, clients, limits),
+            events=LiveEvents(platform, clients),
+            logs=Logs(platform),
         )
 
     def __iter__(self) -> Iterator[Feature]:

@@ -1,7 +1,7 @@
 """Every scope that a key can hold: the one list. A feature that needs another adds a line here.
 
 A scope is ``area:verb``. ``x:write`` includes ``x:read``, ``x:*`` all of an area, ``admin`` everything; other verbs
-include nothing. A role is a name for the scopes that somebody of that trade needs: each holds what those before it hold.
+include nothing. A role is a name for the scopes that somebody of that trade needs: each holds what those before hold.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ SCOPES: Final = MappingProxyType(
         "health:read": Scope("see how the control plane is, check by check", "viewer"),
         "metrics:read": Scope("see the history of metrics", "viewer"),
         "telemetry": Scope("send spans and metrics", "developer"),
+        "events:read": Scope("follow what happens, as far as the other scopes allow to know it", "viewer"),
         "routes:read": Scope("see the index of routes", "viewer"),
         "keys:read": Scope("see API keys without their secrets", "operator"),
         "keys:write": Scope("issue, change, rotate and revoke API keys, up to one's own rights", "admin"),

@@ -14,6 +14,7 @@ from valhalla.features.operations.clients.rules import Leases
 from valhalla.features.operations.clients.service import ClientService, client_registry
 from valhalla.features.operations.clients.usage import LastUsed
 from valhalla.kernel.principal import Principal
+from valhalla.kernel.scopes import scopes_of
 from valhalla.kit.changes import Snapshot
 from valhalla.work.loops import Loop, loop
 
@@ -47,6 +48,15 @@ class Clients(Feature):
         """Return the clients of the current snapshot."""
         records = self._feed.snapshot(self.service.registry.name).records
         return {key: record.value for key, record in records.items()}
+
+    def find_principal(self, client_id: str) -> Principal | None:
+        """Return who a client is, None for one that does not exist or may not ask now."""
+        client = self.by_id().get(client_id)
+        if client is None or not client.active or (client.expires_at is not None and client.expires_at <= self._now()):
+            return None
+        return Principal(
+            client.id, client.owner, frozenset(client.scopes) | scopes_of(client.role), limits=client.limits
+        )
 
     def authenticate(self, key: str, address: str | None = None) -> Principal | None:
         """Return whose key it is, None for nobody's.

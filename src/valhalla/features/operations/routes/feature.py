@@ -13,9 +13,7 @@ from valhalla.features.operations.limits.rules import Request
 from valhalla.features.operations.routes import boots
 from valhalla.features.operations.routes.contracts import Served
 from valhalla.features.operations.routes.index import Index
-from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem, Unavailable
-from valhalla.kernel.scopes import scopes_of
 from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
 from valhalla.version import VERSION
@@ -33,7 +31,6 @@ class Routes(Feature):
 
     def __init__(self, platform: Platform, clients: Clients, limits: RateLimits) -> None:
         self._db = platform.db
-        self._now = platform.clock.now
         self._clients = clients
         self._limits = limits
         self._registry = boots.route_registry(platform.ledger)
@@ -66,7 +63,7 @@ class Routes(Feature):
         """Return ``/system/routes``."""
         from valhalla.features.operations.routes.api import router
 
-        return (router(lambda: self.index, self._registry, self._db, self._principal),)
+        return (router(lambda: self.index, self._registry, self._db, self._clients.find_principal),)
 
     def background(self) -> Mapping[str, Run]:
         """Return what compares with the last boot, once."""
@@ -93,11 +90,3 @@ class Routes(Feature):
     def _explain(self, request: Request) -> Mapping[str, Any]:
         counting = self._limits.counting
         return {"verdicts": []} if counting is None else counting.explain(request)
-
-    def _principal(self, client_id: str) -> Principal | None:
-        client = self._clients.by_id().get(client_id)
-        if client is None or not client.active or (client.expires_at is not None and client.expires_at <= self._now()):
-            return None
-        return Principal(
-            client.id, client.owner, frozenset(client.scopes) | scopes_of(client.role), limits=client.limits
-        )
