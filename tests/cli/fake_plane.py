@@ -20,6 +20,14 @@ CREDS = "-----BEGIN NATS USER JWT-----\nabc\n------END NATS USER JWT------\n"
 
 _LIMIT = {"name": "per-key", "rate": "9/min", "scope": "key", "costs": {"/x": 2}, "enabled": True, "version": 4}
 _USAGE = {"name": "per-key", "taken": 3, "refused": 1, "shadowed": 0, "top": [{"subject": "k1", "taken": 3}]}
+_TIME = {
+    "window": "w",
+    "mode": "maintenance",
+    "reason": "upgrade",
+    "start": "2026-12-06T02:00:00Z",
+    "end": "2026-12-06T04:00:00Z",
+}
+_CLOSED = {"mode": "read_only", "reason": "moving", "source": "state", "until": None, "upcoming": [_TIME]}
 _CHANGE = {
     "revision": 4,
     "op": "put",
@@ -167,6 +175,10 @@ class FakePlane:
             ("GET", "/system/alerts", lambda **_: (200, {"items": [self._alert()], "next": None})),
             ("GET", "/system/alerts/(.+)", lambda _id, **_: (200, self._alert())),
             ("POST", "/system/alerts/(.+)/(.+)", self._attend),
+            ("GET", "/system/maintenance/windows", lambda **_: (200, {"items": [], "next": None, "total": 0})),
+            ("POST", "/system/maintenance/windows/preview", lambda **_: (200, {"items": [_TIME]})),
+            ("GET", "/system/maintenance", lambda **_: (200, _CLOSED)),
+            ("POST", "/system/maintenance/state", lambda **_: (200, _CLOSED)),
         ]
 
     def _hold(self, state: str = "held") -> dict[str, Any]:

@@ -28,6 +28,7 @@ TABLE: Final = {
     "hold": (_AT + "hold", "Approve or deny guarded actions that wait."),
     "alert": (_AT + "alert", "Look at alerts, acknowledge, resolve and silence them."),
     "limit": (_AT + "limit", "Say how much callers may ask for."),
+    "maintenance": (_AT + "maintenance", "Close writes for a while, now or as planned."),
     "ledger": (_AT + "ledger", "Read the ledger and verify that nobody changed it."),
     "job": (_AT + "job", "Submit, watch, cancel and retry background jobs."),
     "schedule": (_AT + "schedule", "See the timetable of jobs; run, pause and resume."),

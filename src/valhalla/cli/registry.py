@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from valhalla.sdk.registries import RegistryCalls
 
 F = TypeVar("F", bound=Callable[..., Any])
-_MADE_HERE = ("version", "created_at", "updated_at")
+_MADE_HERE = ("version", "created_at", "updated_at", "next_start", "next_end")
 
 
 def registry_group(noun: str, registry: str, *, key: str = "key", columns: Sequence[str], example: str) -> click.Group:

@@ -15,6 +15,7 @@ from valhalla.sdk.awork import AsyncHeartbeats, AsyncJobs, AsyncSchedules
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.holds import AsyncHolds
 from valhalla.sdk.keys import AsyncKeys
+from valhalla.sdk.maintenance import AsyncMaintenance
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import apages
@@ -50,6 +51,7 @@ class AsyncClient:
         self.heartbeats = AsyncHeartbeats(self)
         self.holds = AsyncHolds(self)
         self.alerts = AsyncAlerts(self)
+        self.maintenance = AsyncMaintenance(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r})"

@@ -14,6 +14,7 @@ from valhalla.sdk.alerts import Alerts
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.holds import Holds
 from valhalla.sdk.keys import Keys
+from valhalla.sdk.maintenance import Maintenance
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import pages
@@ -50,6 +51,7 @@ class Client:
         self.heartbeats = Heartbeats(self)
         self.holds = Holds(self)
         self.alerts = Alerts(self)
+        self.maintenance = Maintenance(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r})"
