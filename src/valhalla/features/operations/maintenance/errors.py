@@ -40,7 +40,7 @@ class BadWindow(Invalid):
 
     code = "bad-window"
     title = "This window of maintenance cannot be"
-    help = "See docs/maintenance.md; 'valhalla maintenance windows preview' shows the next times of a window."
+    help = "See docs/maintenance.md; 'valhalla maintenance preview' shows the next times of a window."
 
 
 class WindowNotFound(NotFound):
@@ -48,4 +48,4 @@ class WindowNotFound(NotFound):
 
     code = "window-not-found"
     title = "There is no such window of maintenance"
-    help = "'valhalla maintenance windows ls' lists them."
+    help = "'valhalla maintenance window ls' lists them."
