@@ -100,7 +100,6 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # at once: requests are waited for, and one that fills a sandbox from a template that hangs never ends
             ending = asyncio.create_task(runtime.sandboxes.close())
-            runtime.features.events.close()
             await super().shutdown(sockets)
             await ending
 

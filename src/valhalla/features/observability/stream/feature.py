@@ -70,8 +70,8 @@ class LiveEvents(Feature):
             if snapshot.registry == self._clients.service.registry.name:
                 self.hub.recheck()
 
-    def close(self) -> None:
-        """End every stream: who serves calls it before it waits for requests to end."""
+    def drain(self) -> None:
+        """End every stream: whoever listens comes again, to a process that stays."""
         self.hub.close()
 
     async def stop(self) -> None:
