@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from valhalla.kit import liblog
 from valhalla.kit.db import Database
 from valhalla.server.options import ServeOptions
 from valhalla.server.working import work
-from valhalla.work import read, submit
+from valhalla.work import heartbeats, read, submit
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,11 +43,16 @@ async def test_it_runs_jobs_and_stops_when_told(db: Database, database_url: str,
     try:
         assert (await ended(db, made.id)).result == 42
         await ended(db, hung.id, ("running",))
+        deadline = time.monotonic() + 20
+        while [(one.name[:7], one.status) for one in await db.run(heartbeats.every)] != [("worker.", "alive")]:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
         worker.send_signal(signal.SIGTERM)
         output, said = worker.communicate(timeout=30)
     finally:
         worker.kill()
     assert worker.returncode == 0
+    assert await db.run(heartbeats.every) == []
     assert "double, hang" in output
     (line,) = [line for line in map(json.loads, said.splitlines()) if line["logger"] == "shop.doubling"]
     assert line["level"] == "warning"
@@ -61,3 +68,5 @@ def test_it_says_what_it_cannot_load(database_url: str, tmp_path: Path, monkeypa
     for target in ("tests.work.nothing:jobs", "tests.work.program:double", "tests.work.program"):
         with pytest.raises(Misconfigured, match=target):
             work(options, target, concurrency=1, grace=1.0)
+    with pytest.raises(Misconfigured, match="name"):
+        work(options, "tests.work.program:jobs", concurrency=1, grace=1.0, name="A b")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import re
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit import liblog, migrate
@@ -15,22 +17,29 @@ from valhalla.kit.db import Database
 from valhalla.server.database import running_url
 from valhalla.server.options import ServeOptions
 from valhalla.work import Jobs, Worker
+from valhalla.work.heartbeats import Heart, Times
+from valhalla.work.loops import worker_source
+
+_TIMES: Final = Times(interval=5.0, timeout=30.0)
 
 
-def work(options: ServeOptions, target: str, *, concurrency: int, grace: float) -> int:
+def work(options: ServeOptions, target: str, *, concurrency: int, grace: float, name: str | None = None) -> int:
     """Run the jobs of ``target`` (``module:name`` of a ``Jobs``) until SIGINT or SIGTERM; return the exit status.
 
-    Jobs that run then have ``grace`` seconds to end; what cannot be handed back goes to others when this process ends.
+    It beats under ``name``, by which workers of the same jobs on one host are told apart. Jobs that run then have
+    ``grace`` seconds to end; what cannot be handed back goes to others when this process ends.
 
     Raises:
-        Misconfigured: ``target`` names no ``Jobs``, or the database is of another release.
+        Misconfigured: ``target`` names no ``Jobs``, ``name`` cannot be one, or the database is of another release.
         Unavailable: the database cannot be reached.
     """
     # before the program's modules: what they arrange of logging comes second
     liblog.capture()
+    if name is not None and re.fullmatch(r"[a-z0-9_-]{1,63}", name) is None:
+        raise Misconfigured("a worker's name is 1 to 63 of a-z, 0-9, _ and -", setting="name")
     jobs = _load(target)
     url = running_url(options)
-    clean = asyncio.run(_main(url, jobs, concurrency, grace))
+    clean = asyncio.run(_main(url, jobs, concurrency, grace, worker_source(target, name)))
     if not clean:
         # a job's thread that does not end would keep the process: its job is another worker's by now
         sys.stdout.flush()
@@ -39,18 +48,24 @@ def work(options: ServeOptions, target: str, *, concurrency: int, grace: float) 
     return 0
 
 
-async def _main(url: str, jobs: Jobs, concurrency: int, grace: float) -> bool:
+async def _main(url: str, jobs: Jobs, concurrency: int, grace: float, source: str) -> bool:
     db = Database(url, application_name="valhalla-worker")
     try:
         if await db.run(migrate.needs_upgrade):
             raise Misconfigured("the database is older than this worker", setting="database_url")
-        worker = Worker(db, jobs, concurrency=concurrency, grace=grace)
+        heart = Heart(db, {source: _TIMES})
+        worker = Worker(db, jobs, concurrency=concurrency, grace=grace, alive=lambda: heart.beat(source))
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        print(f"Worker {worker.id} runs {', '.join(jobs.names)}", flush=True)  # noqa: T201 - says that it is there
-        await worker.run(stop)
+        print(f"Worker {worker.id} ({source}) runs {', '.join(jobs.names)}", flush=True)  # noqa: T201 - says that it is there
+        beating = asyncio.create_task(heart.run(stop, every=_TIMES.interval))
+        try:
+            await worker.run(stop)
+        finally:
+            stop.set()
+            await beating
         return worker.is_idle
     finally:
         await db.close()

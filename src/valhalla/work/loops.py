@@ -44,6 +44,12 @@ def place_of(directory: Path) -> str:
     return f"{host_label()}.{digest}"
 
 
+def worker_source(target: str, name: str | None) -> str:
+    """Name the heartbeat of a worker's process: by its name, or by what it runs, the same at every start."""
+    last = name or hashlib.sha256(f"{Path.cwd()} {target}".encode()).hexdigest()[:6]
+    return f"worker.{host_label()}.{last}"
+
+
 def host_label() -> str:
     """Return the host's name as a token of a heartbeat's name."""
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().lower()).strip("-_")[:63] or "host"
