@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tests.conftest import Servers
 from tests.server.plane import Plane, refused, running
 
-from valhalla.guard import Guard
+from valhalla.guard import DoneFailed, Guard
 from valhalla.guard.plane import carrier
 from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.kit.settings import Settings
@@ -140,6 +140,42 @@ async def test_a_person_settles_what_nobody_knows(people: dict[str, httpx.AsyncC
     body = {"outcome": "not_done", "evidence": "not on the statement"}
     settled = (await people["ana"].post(f"{HOLDS}/{id_}/settle", json=body)).json()
     assert (settled["state"], settled["evidence"]) == ("not_done", "not on the statement")
+
+
+async def test_what_is_held_denied_failed_or_unknown_is_an_alert(
+    plane: Plane, people: dict[str, httpx.AsyncClient], program: Guard
+) -> None:
+    @program.action("alerting-unknown", key="order")
+    async def unknown(order: str) -> None:
+        raise OSError
+
+    @program.action("alerting-failed", key="order")
+    async def failed(order: str) -> None:
+        raise DoneFailed("card declined")
+
+    @program.action("alerting-held", key="order", approval="1 of finance")
+    async def held(order: str) -> None: ...
+
+    for action in (unknown, failed, held):
+        for order in ("C-1", "C-2"):
+            await action.outcome(order)
+    (first, *_) = (await people["ana"].get(HOLDS, params={"action": "alerting-held"})).json()["items"]
+    assert (await people["bo"].post(f"{HOLDS}/{first['id']}/deny", json={"reason": "no"})).status_code == 200
+
+    async def alerts() -> set[tuple[str, str, str, int]]:
+        items = (await people["admin"].get("/system/alerts", params={"text": "alerting"})).json()["items"]
+        return {(one["name"], one["severity"], one["labels"]["name"], one["count"]) for one in items}
+
+    wanted = {
+        ("action.indeterminate", "critical", "alerting-unknown", 2),
+        ("action.failed", "error", "alerting-failed", 2),
+        ("action.held", "warning", "alerting-held", 2),
+        ("action.denied", "warning", "alerting-held", 1),
+    }
+    deadline = time.monotonic() + 30
+    while (found := await alerts()) != wanted and time.monotonic() < deadline:
+        await plane.runtime.guard.carrier.once()
+    assert found == wanted
 
 
 async def test_pages_of_holds(people: dict[str, httpx.AsyncClient], program: Guard) -> None:
