@@ -12,6 +12,7 @@ from valhalla.features.observability.health import Health
 from valhalla.features.observability.logs import Logs
 from valhalla.features.observability.stream import LiveEvents
 from valhalla.features.operations.clients import Clients
+from valhalla.features.operations.config import Configuration
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
@@ -30,6 +31,7 @@ class Catalogue:
     health: Health
     failures: Failures
     flags: Flags
+    config: Configuration
     routes: Routes
     events: LiveEvents
     logs: Logs
@@ -50,6 +52,7 @@ class Catalogue:
             health=Health(platform),
             failures=Failures(platform),
             flags=Flags(platform),
+            config=Configuration(platform),
             routes=Routes(platform, clients, limits),
             events=LiveEvents(platform, clients),
             logs=Logs(platform),

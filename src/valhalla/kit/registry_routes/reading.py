@@ -45,12 +45,19 @@ def add_reading(routes: APIRouter, face: Face[Any], db: Database, made: Wires, p
     registry = face.registry
 
     async def listed(query: Any, principal: Principal) -> Response:
+        headers: dict[str, str] = {}
+        if face.followers is not None:
+            if query.watch is not None and not await face.followers.wait(str(query.watch), query.wait):
+                return Response(status_code=304, headers={"X-Revision": face.followers.revision})
+            # from before the read: who watches from here misses nothing
+            headers["X-Revision"] = face.followers.revision
         given = query.model_dump(exclude_none=True, mode="json")
         where = {name: _wanted(face, name, given[name]) for name in face.filters if name in given}
         search = Search(query.q, tuple(face.search)) if query.q else None
         page = await db.read(registry.page, limit=query.limit, cursor=query.cursor, where=where, search=search)
         total = await db.read(registry.count, where=where, search=search, most=_COUNTED)
-        return _json({"items": [face.document(record) for record in page.items], "next": page.next, "total": total})
+        items = [face.document(record) for record in page.items]
+        return _json({"items": items, "next": page.next, "total": total}, headers)
 
     async def history(query: Annotated[PageQuery, Query()], principal: Principal) -> Response:
         return _json(await _history(face, db, None, query))

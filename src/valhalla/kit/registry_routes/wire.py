@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import Field, PydanticUserError, TypeAdapter, WithJsonSchema, create_model
 from pydantic.fields import FieldInfo
 
+from valhalla.kit.changes.followers import MAX_WAIT
 from valhalla.kit.http import WireModel
 from valhalla.kit.paging import DEFAULT_LIMIT, MAX_LIMIT
 from valhalla.kit.registry import Change, Difference
@@ -167,6 +168,9 @@ def _query(face: Face[Any]) -> type[WireModel]:
     fields: dict[str, Any] = {
         "q": (str | None, Field(None, min_length=1, max_length=200, description="a text in the key or a name"))
     }
+    if face.followers is not None:
+        fields["watch"] = (int | None, Field(None, ge=0, description="the X-Revision that is known: wait for another"))
+        fields["wait"] = (float, Field(30.0, ge=0, le=MAX_WAIT, description="seconds to wait for it"))
     for name in face.filters:
         kind: Any = face.model.model_fields[name].annotation
         if face.is_list(name):

@@ -1,0 +1,57 @@
+"""The feature as the composition root sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from valhalla.features.contracts import Feature, Platform
+from valhalla.features.operations.config import rules
+from valhalla.features.operations.config.contracts import Entry
+from valhalla.kit.changes import Snapshot, View
+from valhalla.kit.changes.followers import Followers
+from valhalla.kit.registry import Registry
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+REGISTRY = "config"
+
+
+class Configuration(Feature):
+    """Configuration; ``view.value`` are the values of the control plane's own environment."""
+
+    name: ClassVar[str] = "config"
+
+    def __init__(self, platform: Platform) -> None:
+        """Register the registry and follow it."""
+        self.registry: Registry[Entry] = Registry(REGISTRY, Entry, platform.ledger, validate=rules.check)
+        platform.feed.add(self.registry)
+        self._feed = platform.feed
+        self._db = platform.db
+        self._environment = platform.settings.environment
+        self.view: View[Mapping[str, Any]] = platform.feed.view(REGISTRY, self._values)
+        self.followers = Followers(platform.feed, REGISTRY)
+
+    def _values(self, snapshot: Snapshot[Entry]) -> Mapping[str, Any]:
+        return {key: rules.value_in(record.value, self._environment) for key, record in snapshot.records.items()}
+
+    def routers(self) -> Sequence[APIRouter]:
+        """Return ``/system/config`` and ``/v1/kv``."""
+        from valhalla.features.operations.config import api, consul_api
+
+        def snapshot() -> Snapshot[Entry]:
+            return self._feed.snapshot(REGISTRY)
+
+        return (
+            api.router(self.registry, self._db, self._feed.refresh, snapshot, self.followers, self._environment),
+            consul_api.router(snapshot, self.followers, self._environment),
+        )
+
+    def drain(self) -> None:
+        """End the streams: whoever follows comes again, to a process that stays."""
+        self.followers.close()
+
+    async def stop(self) -> None:
+        """Let everybody go who waits."""
+        self.followers.close()
