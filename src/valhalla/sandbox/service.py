@@ -16,6 +16,7 @@ from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
+from valhalla.kit.writing import upkeep
 from valhalla.sandbox import refusals, rules, store
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import LIVE, Extension, Limits, Route, Sandbox, Spec
@@ -94,6 +95,7 @@ class SandboxService(Register):
             Unavailable, CreateFailed: a backend failed; nothing is left.
         """
         self._may_own(principal, spec.owner)
+        self._db.require_writable()
         task = self._spawn(self._creation.run(principal, spec, key=key))
         # a client that hangs up must not leave a half-made sandbox: the creation ends on its own terms
         with self._load.caller():
@@ -123,6 +125,7 @@ class SandboxService(Register):
         sandbox = await self.get(principal, reference)
         ending = self._ending.get(sandbox.id)
         if ending is None and sandbox.status in LIVE:
+            self._db.require_writable()
             ending = self._ending[sandbox.id] = self._spawn(self._end(principal, sandbox))
         if ending is not None:
             # a client that hangs up must not leave the cut half done, and one that repeats waits for the same cut
@@ -261,7 +264,9 @@ class SandboxService(Register):
                 task.cancel()
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.ensure_future(work)
+        # what was let in ends on its own terms, also if writes are closed meanwhile
+        with upkeep():
+            task: asyncio.Task[Any] = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         # its caller may have gone; asyncio would report the error as one that nobody looked at
