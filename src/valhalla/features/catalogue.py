@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+
+from sqlalchemy.engine import Connection
 
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.observability.alerts import Alerts
@@ -13,10 +15,13 @@ from valhalla.features.observability.logs import Logs
 from valhalla.features.observability.stream import LiveEvents
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.config import Configuration
+from valhalla.features.operations.deployments import Deployments
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
 from valhalla.features.operations.routes import Routes
+from valhalla.kernel.principal import Principal
+from valhalla.kit.registry import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Catalogue:
     failures: Failures
     flags: Flags
     config: Configuration
+    deployments: Deployments
     routes: Routes
     events: LiveEvents
     logs: Logs
@@ -42,7 +48,7 @@ class Catalogue:
 
         ``above`` are those of the rooms that stand on this one, such as the guard's.
         """
-        clients, limits = Clients(platform), RateLimits(platform)
+        clients, limits, flags = Clients(platform), RateLimits(platform), Flags(platform)
         return cls(
             above,
             clients=clients,
@@ -51,8 +57,9 @@ class Catalogue:
             alerts=Alerts(platform),
             health=Health(platform),
             failures=Failures(platform),
-            flags=Flags(platform),
+            flags=flags,
             config=Configuration(platform),
+            deployments=_deployments(platform, flags),
             routes=Routes(platform, clients, limits),
             events=LiveEvents(platform, clients),
             logs=Logs(platform),
@@ -64,3 +71,18 @@ class Catalogue:
             if field.name != "above":
                 yield getattr(self, field.name)
         yield from self.above
+
+
+def _deployments(platform: Platform, flags: Flags) -> Deployments:
+    """Let what a failed smoke test changes be looked at as what the routes of flags and configuration change."""
+    made = Deployments(platform)
+    made.remedies.accept("flags", lambda conn, _principal, changes: flags.service.check_flags(conn, changes))
+    made.remedies.accept("config", _keep_immutable)
+    return made
+
+
+def _keep_immutable(conn: Connection, principal: Principal, changes: Sequence[Change]) -> None:
+    # faces load the web framework
+    from valhalla.features.operations.config.face import keep_immutable
+
+    keep_immutable(conn, principal, changes)

@@ -70,6 +70,10 @@ class Feed:
         self._views[registry.name] = []
         self._listeners[registry.name] = []
 
+    def registry(self, name: str) -> Registry[Any] | None:
+        """Return the registry of this name, if it is followed."""
+        return self._registries.get(name)
+
     async def start(self) -> None:
         """Load full snapshots and begin to follow; returns when changes are being heard.
 

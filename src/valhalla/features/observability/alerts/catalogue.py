@@ -49,6 +49,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("error.new", "error", "Unexpected {kind} in {route}", ("id", "kind", "route"), ("error.resolved",)),
     Kind("error.regressed", "error", "{kind} in {route} is back", ("id", "kind", "route"), ("error.resolved",)),
     Kind("maintenance.overdue", "warning", "Writes have been closed for long", (), ("maintenance.ended",)),
+    Kind("smoke.failed", "error", "Smoke suite {suite} fails at {base_url}", ("suite", "base_url"), ("smoke.passed",)),
     Kind("delivery.failed", "error", "Notifications to {channel} fail", ("channel",), ("delivery.recovered",)),
 )
 _BY_EVENT: Final[Mapping[str, Kind]] = {kind.event: kind for kind in KINDS}
