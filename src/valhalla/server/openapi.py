@@ -46,7 +46,7 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Complete the description when it is first asked for."""
     generate = app.openapi
     scopes = {
-        (route.path, method.lower()): scope_of(route)
+        (route.path_format, method.lower()): scope_of(route)
         for router in routers
         for route in router.routes
         if isinstance(route, APIRoute)

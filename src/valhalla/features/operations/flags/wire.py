@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from valhalla.features.operations.flags.contracts import State
 from valhalla.features.operations.flags.fractions import Generation
@@ -76,8 +76,10 @@ class SharedRuleModel(WireModel):
 class KillIn(WireModel):
     """What is served while the flag is killed."""
 
-    variant: Name | None = Field(None, description="the caller's default when absent", examples=["off"])
-    reason: str | None = Field(None, max_length=500, examples=["errors in checkout"])
+    model_config = ConfigDict(json_schema_extra={"examples": [{"variant": "off", "reason": "errors in checkout"}]})
+
+    variant: Name | None = Field(None, description="the caller's default when absent")
+    reason: str | None = Field(None, max_length=500)
 
 
 class KilledOut(WireModel):
