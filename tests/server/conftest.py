@@ -21,7 +21,12 @@ Issue = Callable[..., Awaitable[dict[str, Any]]]
 async def plane(servers: Servers) -> AsyncIterator[Plane]:
     """The control plane; its reaper sleeps, so that only a test that wakes it sees its work."""
     settings = Settings(
-        data_dir=servers.data_dir, max_sandboxes_per_owner=6, reap_interval=timedelta(days=1), access_log=False
+        data_dir=servers.data_dir,
+        max_sandboxes_per_owner=6,
+        reap_interval=timedelta(days=1),
+        access_log=False,
+        smoke_targets=["http://127.0.0.1:9"],
+        outgoing_networks=["127.0.0.0/8"],
     )
     async with running(settings, servers.cell, servers.endpoints) as plane:
         yield plane

@@ -1,0 +1,67 @@
+"""Deployments and smoke tests over HTTP, with the job run by the plane's own worker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+from tests.server.conftest import Issue
+from tests.server.plane import Plane, refused
+
+PREFIX = "/system/deployment"
+SUITES = f"{PREFIX}/smoke/suites"
+# declared for the plane of the tests; nobody listens there
+NOBODY = "http://127.0.0.1:9"
+
+
+async def test_a_deployment_with_a_smoke_test_from_start_to_verdict_to_alert(
+    plane: Plane, admin: httpx.AsyncClient, issue: Issue
+) -> None:
+    viewer = plane.client((await issue("watching", role="viewer"))["key"])
+    made = await admin.post(PREFIX, json={"environment": "prod", "service": "shop", "version": "2.0", "start": True})
+    assert (made.status_code, made.json()["status"]) == (201, "in_progress")
+    here = made.headers["location"]
+    assert (await viewer.get(here)).json()["id"] == made.json()["id"]
+    refused(await viewer.post(PREFIX, json={"environment": "a", "service": "b", "version": "c"}), 403, "forbidden")
+
+    body = {"base_url": NOBODY, "checks": [{"name": "alive", "path": "/live", "jsonpath": [{"path": "$.ok"}]}]}
+    suite = await admin.put(f"{SUITES}/shop", json=body)
+    assert suite.status_code == 201, suite.text
+    assert suite.json()["checks"][0]["jsonpath"] == [{"path": "$.ok", "op": "exists", "value": None}]
+    assert (await admin.patch(f"{SUITES}/shop", json={"concurrency": 2})).json()["concurrency"] == 2
+
+    started = await admin.post(f"{SUITES}/shop/run", json={"deployment": made.json()["id"]})
+    assert started.status_code == 202, started.text
+    run = started.headers["location"]
+    async with asyncio.timeout(30):
+        while (found := (await viewer.get(run)).json())["finished_at"] is None:
+            await asyncio.sleep(0.05)
+    assert (found["status"], found["passed"], found["failed"], found["version"]) == ("failed", 0, 1, found["version"])
+    assert [(one["name"], one["failures"][0]["what"]) for one in found["results"]] == [("alive", "connection")]
+    listed = (await viewer.get(f"{PREFIX}/smoke/runs", params={"suite": "shop"})).json()
+    assert [one["id"] for one in listed["items"]] == [found["id"]]
+
+    problem = refused(await admin.post(f"{here}/transition", json={"to": "succeeded"}), 409, "deployment-smoke-failed")
+    assert problem["run"] == found["id"]
+    assert (await admin.post(f"{here}/transition", json={"to": "failed"})).json()["status"] == "failed"
+    figures = (await viewer.get(f"{PREFIX}/dora", params={"service": "shop"})).json()
+    assert (figures["failures"], figures["unrestored"]) == (1, 1)
+    assert (await viewer.get(f"{PREFIX}/current", params={"environment": "prod"})).json()["items"] == []
+    async with asyncio.timeout(30):
+        while not (await admin.get("/system/alerts", params={"name": "smoke.failed"})).json()["items"]:
+            await asyncio.sleep(0.05)
+    assert (await admin.delete(f"{SUITES}/shop")).status_code == 204
+
+
+async def test_what_is_refused_points_at_the_member(admin: httpx.AsyncClient) -> None:
+    check = {"name": "a", "path": "/"}
+    undeclared = await admin.put(f"{SUITES}/x", json={"base_url": "http://169.254.169.254", "checks": [check]})
+    assert refused(undeclared, 422, "outgoing-target-refused")["errors"][0]["pointer"] == "/base_url"
+    secret = {**check, "headers": {"Authorization": "Bearer abc"}}
+    told = refused(
+        await admin.put(f"{SUITES}/x", json={"base_url": NOBODY, "checks": [secret]}), 422, "smoke-bad-suite"
+    )
+    assert told["errors"][0]["pointer"] == "/checks/0/headers"
+    refused(await admin.post(f"{SUITES}/x/run", json={}), 404, "smoke-suite-not-found")
+    refused(await admin.get(f"{PREFIX}/smoke/runs/x"), 404, "smoke-run-not-found")
+    refused(await admin.get(f"{PREFIX}/x"), 404, "deployment-not-found")
