@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -109,8 +111,10 @@ def test_a_route_without_a_scope_would_be_found() -> None:
     assert _scopeless(routes.routes) == ["/api/sandboxes/{reference}/open"]
 
 
-async def _fuzz(plane: Plane, description: dict[str, Any], key: str, *, examples: int) -> dict[int, int]:
-    """Send what hypothesis makes of each operation; no answer may be a 500 or contradict the description."""
+async def _fuzz(
+    plane: Plane, description: dict[str, Any], key: str, *, examples: int, seed: int = 7, most: int | None = None
+) -> dict[int, int]:
+    """Send what hypothesis makes of each operation, or of ``most`` by lot; no answer may be a 500 or contradict it."""
     client = plane.client(key, timeout=30)
     loop = asyncio.get_running_loop()
     statuses: dict[int, int] = {}
@@ -128,13 +132,13 @@ async def _fuzz(plane: Plane, description: dict[str, Any], key: str, *, examples
         return await client.send(request)
 
     def run() -> None:
-        for found in schema.get_all_operations():
-            operation = found.ok()
+        found = [each.ok() for each in schema.get_all_operations()]
+        for operation in found if most is None else random.Random(seed).sample(found, min(most, len(found))):
 
             @hypothesis.settings(
                 max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
             )
-            @hypothesis.seed(7)
+            @hypothesis.seed(seed)
             @hypothesis.given(case=operation.as_strategy())
             def probe(case: Case) -> None:
                 # what would change is told, and the plane stays as the other tests need it
@@ -145,7 +149,13 @@ async def _fuzz(plane: Plane, description: dict[str, Any], key: str, *, examples
                     case.query = {**dict(case.query or {}), "follow": "false"}
                 answer = asyncio.run_coroutine_threadsafe(send(case), loop).result(60)
                 statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
-                assert answer.status_code not in {500, 501}, (case.method, case.formatted_path, case.body, answer.text)
+                assert answer.status_code not in {500, 501}, (
+                    seed,
+                    case.method,
+                    case.formatted_path,
+                    case.body,
+                    answer.text,
+                )
 
             probe()
 
@@ -156,11 +166,13 @@ async def _fuzz(plane: Plane, description: dict[str, Any], key: str, *, examples
 async def test_no_input_makes_a_500(plane: Plane, description: dict[str, Any], issue: Issue) -> None:
     key = (await issue("http-fuzz", "sandbox:write", "audit:read"))["key"]
 
-    # shared by all operations: what is paid does not grow with every route that somebody adds
-    statuses = await _fuzz(plane, description, key, examples=max(3, 500 // len(operations(description))))
+    # other operations in every run: what is paid does not grow with every route that somebody adds
+    seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
+    statuses = await _fuzz(plane, description, key, examples=6, seed=seed, most=40)
 
-    assert sum(statuses.values()) > 200
-    assert {200, 404, 422} <= statuses.keys()
+    assert sum(statuses.values()) > 100, seed
+    # which of them answer what depends on the lot
+    assert {403, 422} <= statuses.keys(), (seed, statuses)
 
 
 @pytest.mark.slow
