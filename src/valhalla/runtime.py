@@ -157,6 +157,7 @@ class Runtime:
         self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
         sinks = [sink for feature in self.features for sink in feature.sinks()]
         self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream), *sinks], load=self.load)
+        self.dispatcher.roots = self.features.tracing.tracer
         self.sealer = Sealer(self.db, self.ledger)
         self.work = Background(
             self.db,

@@ -12,6 +12,7 @@ from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
 from valhalla.features.observability.logs import Logs
+from valhalla.features.observability.tracing import Tracing
 from valhalla.features.observability.stream import LiveEvents
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.config import Configuration
@@ -41,6 +42,7 @@ class Catalogue:
     routes: Routes
     events: LiveEvents
     logs: Logs
+    tracing: Tracing
 
     @classmethod
     def build(cls, platform: Platform, *above: Feature) -> Catalogue:
@@ -63,6 +65,7 @@ class Catalogue:
             routes=Routes(platform, clients, limits),
             events=LiveEvents(platform, clients),
             logs=Logs(platform),
+            tracing=Tracing(platform),
         )
 
     def __iter__(self) -> Iterator[Feature]:

@@ -20,6 +20,7 @@ from valhalla.gate.hooks import Bounds, Hooks
 from valhalla.kernel.problems import Problem
 from valhalla.kit.correlation import act_as, acting, correlate, correlation_id
 from valhalla.kit.http import problem_parts
+from valhalla.kit.spans import Local, keep_in, local
 from valhalla.kit.trace import Trace, current, new_trace, parse, trace_on
 
 _CLOSE: Final = (b"connection", b"close")
@@ -43,10 +44,11 @@ class Gate:
         trace = self._trace(headers.get(b"traceparent"))
         correlation = rules.correlation(headers.get(CORRELATION), trace.span_id)
         # set by hand: two context managers cost more than the whole decision
-        outer = correlation_id(), current(), acting()
+        outer = correlation_id(), current(), acting(), local()
         correlate(correlation)
         trace_on(trace)
         act_as(None)
+        keep_in(None if self.hooks.spans is None else Local())
         exchange = Exchange(scope, headers, correlation, trace, self.hooks, self._bounds)
         try:
             if kind == "http":
@@ -58,6 +60,7 @@ class Gate:
             correlate(outer[0])
             trace_on(outer[1])
             act_as(outer[2])
+            keep_in(outer[3])
 
     def _trace(self, header: bytes | None) -> Trace:
         if header is not None and (caller := parse(header)) is not None:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem
+from valhalla.kit.spans import Span
 
 Header = tuple[bytes, bytes]
 
@@ -58,6 +59,8 @@ class Ended(NamedTuple):
     correlation: str
     principal: str | None
     sampled: bool
+    inner: Sequence[Span] = ()
+    """What happened inside, where spans are kept."""
 
 
 class Authenticate(Protocol):

@@ -17,6 +17,7 @@ from valhalla.kernel.problems import Problem
 from valhalla.kit.correlation import act_as
 from valhalla.kit.http import set_principal
 from valhalla.kit.log import get_logger
+from valhalla.kit.spans import local
 from valhalla.kit.trace import Trace, render
 
 _log = get_logger("gate")
@@ -140,7 +141,12 @@ class Exchange:
         hooks = self._hooks
         if hooks.metrics is not None:
             hooks.metrics.observe(self._label, self.route, status, seconds)
-        if hooks.spans is not None and (self._trace.sampled or seconds >= self._bounds.slow or status >= 500):
+        if hooks.spans is not None and (
+            self._trace.sampled
+            or seconds >= self._bounds.slow
+            or status >= 500
+            or ((inside := local()) is not None and inside.failed)
+        ):
             hooks.spans(self._ended(status))
         if hooks.log is not None:
             hooks.log(
@@ -173,6 +179,7 @@ class Exchange:
             self.correlation,
             None if self.principal is None else self.principal.id,
             trace.sampled,
+            () if (inside := local()) is None else tuple(inside.spans),
         )
 
 

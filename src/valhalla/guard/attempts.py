@@ -13,6 +13,7 @@ from valhalla.guard.errors import BreakerOpen, DeadlineExceeded, Indeterminate, 
 from valhalla.guard.outcome import Outcome
 from valhalla.guard.steps import Invoke, On, Pause, Steps
 from valhalla.kernel.problems import Unavailable
+from valhalla.kit.spans import span
 
 if TYPE_CHECKING:
     from valhalla.guard.guard import Guard
@@ -55,7 +56,8 @@ def execute(
                     attempt += 1
                     token = CURRENT.set(ctx)
                     try:
-                        value = yield Invoke(declared.function, call.args, call.kwargs, ctx.remaining())
+                        with span(f"guard {declared.name}", attempt=attempt, id=id_):
+                            value = yield Invoke(declared.function, call.args, call.kwargs, ctx.remaining())
                     except BaseException as raised:  # noqa: BLE001 - what it means is decided by its class
                         error = raised
                     finally:

@@ -20,6 +20,7 @@ from valhalla.kit.db import Database
 from valhalla.kit.faults import crashpoint
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.log import get_logger
+from valhalla.kit.spans import span
 from valhalla.sandbox import access, store
 from valhalla.sandbox.admission import Admission, fingerprint
 from valhalla.sandbox.backends import Backends
@@ -74,6 +75,10 @@ class Creation:
 
     async def run(self, principal: Principal, spec: Spec, *, key: str | None) -> Created:
         """See ``SandboxService.create``."""
+        with span("sandbox.create", template=spec.template):
+            return await self._make(principal, spec, key)
+
+    async def _make(self, principal: Principal, spec: Spec, key: str | None) -> Created:
         started = time.monotonic()
         filling = self._templates.at_once(spec.template, spec.slices) or await asyncio.to_thread(
             self._templates.filling, spec.template, spec.slices

@@ -40,9 +40,13 @@ def build(runtime: Runtime) -> ASGIApp:
         shield=features.maintenance.keeper,
         limits=quotas,
         metrics=runtime.http_metrics,
-        log=AccessLog() if settings.access_log else None,
+        log=EachLine.of(
+            AccessLog() if settings.access_log else None,
+            features.logs.intake.access if features.logs.stores_access else None,
+        ),
         cors=Cors(settings.cors_origins) if settings.cors_origins else None,
         failed=features.failures.recorder.failed,
+        spans=features.tracing.tracer.request,
         routes=routes,
     )
     features.routes.serve(Served(app.routes, routes.find, runtime.http_metrics.routes, hooks))
@@ -53,6 +57,8 @@ def build(runtime: Runtime) -> ASGIApp:
             max_body=settings.max_body_bytes,
             body_timeout=settings.body_timeout.total_seconds(),
             trusted=networks(settings.trusted_proxies),
+            slow=settings.trace_slow.total_seconds(),
+            sample=settings.trace_sample,
         ),
     )
 

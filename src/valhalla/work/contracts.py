@@ -106,6 +106,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None
     finished_at: datetime | None
     cancel_requested_at: datetime | None
+    traceparent: str | None = None
+    """The span that submitted it."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):

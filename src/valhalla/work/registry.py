@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 
 import msgspec
 
+from valhalla.kit.spans import Roots
 from valhalla.work.context import JobContext
 from valhalla.work.contracts import Queue, Retry
 from valhalla.work.errors import BadArguments, UnknownJob
@@ -117,6 +118,8 @@ class Jobs:
                 raise ValueError(f"the rate of queue {queue.name!r} must count 1 to 1000 jobs")
             _check(queue.name)
         self._definitions: dict[str, Definition] = {}
+        self.roots: Roots | None = None
+        """Told of the span of every attempt, where spans are kept."""
 
     def job(
         self,

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from valhalla.kit.log import correlated, get_logger
+from valhalla.kit.spans import Roots, rooted
 from valhalla.work.context import JobCancelled, JobContext
 from valhalla.work.contracts import Ended, Job
 from valhalla.work.errors import BadArguments
@@ -26,8 +27,9 @@ Why = Literal["cancelled", "stopping"]
 class Attempt:
     """One call of a job's function."""
 
-    def __init__(self, job: Job, definition: Definition, threads: Threads) -> None:
+    def __init__(self, job: Job, definition: Definition, threads: Threads, roots: Roots | None = None) -> None:
         self.job = job
+        self._roots = roots
         self._threads = threads
         self._definition = definition
         self.context = JobContext(id=job.id, name=job.name, attempt=job.attempts + 1, correlation_id=job.correlation_id)
@@ -57,21 +59,31 @@ class Attempt:
         """Call it and say how it ended; ``None``: it goes on although it was asked to end, so nothing can be said."""
         if self._why is not None:
             return self.unbegun()
-        with correlated(self.job.correlation_id):
-            try:
-                args = self._definition.arguments(self.job.args)
-            except BadArguments as problem:
-                return self._failed({"code": problem.code, "detail": problem.detail}, final=True)
-            if self._definition.context is not None:
-                args[self._definition.context] = self.context
-            if self._definition.is_async:
-                self._call = asyncio.create_task(self._on_loop(args))
-            else:
-                self._call = self._threads.run(lambda: self._definition.call(**args), self.job.name)
-            done, _ = await asyncio.wait({self._call}, timeout=self.job.timeout)
-            if not done:
-                return await self._out_of_time(self._call)
-            return self._outcome(self._call)
+        job = self.job
+        about: dict[str, Any] = {"job.id": job.id, "job.queue": job.queue, "job.attempt": self.context.attempt}
+        with (
+            correlated(job.correlation_id),
+            rooted(self._roots, f"job {job.name}", job.traceparent, **about) as span,
+        ):
+            ended = await self._called()
+            span.failed = ended is None or ended.failed
+            return ended
+
+    async def _called(self) -> Ended | None:
+        try:
+            args = self._definition.arguments(self.job.args)
+        except BadArguments as problem:
+            return self._failed({"code": problem.code, "detail": problem.detail}, final=True)
+        if self._definition.context is not None:
+            args[self._definition.context] = self.context
+        if self._definition.is_async:
+            self._call = asyncio.create_task(self._on_loop(args))
+        else:
+            self._call = self._threads.run(lambda: self._definition.call(**args), self.job.name)
+        done, _ = await asyncio.wait({self._call}, timeout=self.job.timeout)
+        if not done:
+            return await self._out_of_time(self._call)
+        return self._outcome(self._call)
 
     async def _on_loop(self, args: dict[str, Any]) -> Any:
         # a task would carry SystemExit and KeyboardInterrupt out into the loop, and end the worker

@@ -24,12 +24,14 @@ _rows: Final = sa.bindparam("rows", type_=JSONB)
 
 _INSERT: Final = sa.text(
     "WITH made AS (INSERT INTO valhalla.jobs"  # noqa: S608
-    " (id, name, queue, lane, status, args, priority, dedup_key, correlation_id, timeout, run_at)"
-    " SELECT r.id, r.name, r.queue, r.lane, 'queued', r.args, r.priority, r.dedup_key, r.correlation_id, r.timeout,"
+    " (id, name, queue, lane, status, args, priority, dedup_key, correlation_id, traceparent, timeout, run_at)"
+    " SELECT r.id, r.name, r.queue, r.lane, 'queued', r.args, r.priority, r.dedup_key, r.correlation_id,"
+    " r.traceparent, r.timeout,"
     " now() + make_interval(secs => r.delay)"
     " FROM ROWS FROM (jsonb_to_recordset(:rows) AS (id text, name text, queue text, lane text, args jsonb,"
-    " priority int, dedup_key text, correlation_id text, timeout float8, delay float8)) WITH ORDINALITY"
-    " AS r(id, name, queue, lane, args, priority, dedup_key, correlation_id, timeout, delay, place)"
+    " priority int, dedup_key text, correlation_id text, traceparent text, timeout float8,"
+    " delay float8)) WITH ORDINALITY"
+    " AS r(id, name, queue, lane, args, priority, dedup_key, correlation_id, traceparent, timeout, delay, place)"
     # one order for all, so that two batches with the same keys wait for each other and not in a circle
     " ORDER BY r.name, r.dedup_key, r.place"
     " ON CONFLICT (name, dedup_key) WHERE dedup_key IS NOT NULL AND status IN ('queued', 'running', 'held') DO NOTHING"

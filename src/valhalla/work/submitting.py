@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import sqlalchemy.exc
 from sqlalchemy.engine import Connection
 
+from valhalla.kit import trace
 from valhalla.kit.log import correlation_id
 from valhalla.work import engine, store
 from valhalla.work.contracts import Job, Request, Submitted
@@ -181,6 +182,7 @@ def _row(jobs: Known, request: Request, id: str, correlation: str | None) -> dic
         "priority": request.priority,
         "dedup_key": request.dedup_key,
         "correlation_id": correlation,
+        "traceparent": None if (here := trace.current()) is None else trace.render(here),
         "timeout": request.timeout if request.timeout is not None else definition.timeout,
         "delay": max(0.0, request.delay),
     }

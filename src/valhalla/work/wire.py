@@ -87,9 +87,9 @@ class JobOut(WireModel):
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """Show a job; its generation is nobody's business."""
+        """Show a job; its generation and its place in a trace are nobody's business."""
         members = msgspec.structs.asdict(job)
-        del members["generation"]
+        del members["generation"], members["traceparent"]
         return cls.model_validate(members)
 
 

@@ -149,7 +149,7 @@ class Worker:
                 return 0.05
             raise
         for job in jobs:
-            self._seats.add(Attempt(job, self._jobs.known(job.name), self._threads))
+            self._seats.add(Attempt(job, self._jobs.known(job.name), self._threads, self._jobs.roots))
         return 0.0 if len(jobs) == most else due
 
     async def _patience(self) -> float | None:

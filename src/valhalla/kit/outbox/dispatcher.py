@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from valhalla.kernel.problems import Unavailable
+from valhalla.kit import trace
 from valhalla.kit.advisory import OUTBOX_DISPATCH
 from valhalla.kit.db import Database
 from valhalla.kit.listening import Link, listening
 from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
 from valhalla.kit.outbox import store
-from valhalla.kit.outbox.events import Sink
+from valhalla.kit.outbox.events import Event, Sink
 from valhalla.kit.outbox.lane import Lane, Nobody
+from valhalla.kit.spans import Local, Roots, Span
 from valhalla.kit.waiting import Backoff, first_of
 
 log = get_logger("outbox")
@@ -49,6 +52,8 @@ class Dispatcher:
         self._load = load or Load()
         self._lanes = [Lane(type(sink).__name__, sink) for sink in sinks or [Nobody()]]
         self._leading = False
+        self.roots: Roots | None = None
+        """Told of the span of each delivery whose cause is sampled."""
         self.beat: Callable[[], None] = lambda: None
         """Called every few seconds, whether it leads or waits to."""
 
@@ -135,11 +140,25 @@ class Dispatcher:
         events = await self._db.read(store.unsent, taken=sorted(lane.taken), limit=self._batch)
         if not events:
             return False
+        began = time.time()
         async with asyncio.timeout(self._patience):
             await lane.sink.deliver(events)
+        if self.roots is not None:
+            self._tell(self.roots, lane.name, events, began)
         lane.taken.update(event.id for event in events)
         await self._settle()
         return len(events) == self._batch
+
+    def _tell(self, roots: Roots, sink: str, events: Sequence[Event], began: float) -> None:
+        seconds = max(0.0, time.time() - began)
+        for event in events:
+            caller = trace.parse(event.traceparent)
+            if caller is not None and caller.sampled:
+                here = caller.child()
+                name = f"deliver {event.type}"
+                about = {"event.subject": event.subject, "sink": sink, "batch": len(events)}
+                span = Span(here.trace_id, here.span_id, here.parent_id, name, "producer", began, seconds, False, about)
+                roots.end(span, Local(), event.correlation_id, None, sampled=True)
 
     async def _settle(self) -> None:
         """Mark what every sink has taken."""

@@ -19,6 +19,8 @@ class Event(msgspec.Struct, frozen=True):
     data: Mapping[str, Any]
     correlation_id: str | None
     at: datetime
+    traceparent: str | None = None
+    """The span that caused it."""
 
 
 class Sink(Protocol):

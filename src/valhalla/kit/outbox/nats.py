@@ -52,5 +52,10 @@ class NatsSink:
                 PREFIX + event.subject,
                 msgspec.json.encode(event),
                 timeout=self._timeout,
-                headers={"Nats-Msg-Id": event.uid},
+                headers=_headers(event),
             )
+
+
+def _headers(event: Event) -> dict[str, Any]:
+    own = {"Nats-Msg-Id": event.uid}
+    return own if event.traceparent is None else {**own, "traceparent": event.traceparent}

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.kernel.ids import new_id
+from valhalla.kit import trace
 from valhalla.kit.advisory import EVENT_SUBJECT
 from valhalla.kit.log import correlation_id as current_correlation
 from valhalla.kit.outbox.events import Event
@@ -76,6 +77,7 @@ def compose(item: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "type": item["type"],
         "data": redact(item["data"]),
         "correlation_id": item.get("correlation_id") or current_correlation(),
+        "traceparent": None if (here := trace.current()) is None else trace.render(here),
         "at": now,
     }
 
@@ -116,4 +118,5 @@ def _event(row: RowMapping) -> Event:
         data=row["data"],
         correlation_id=row["correlation_id"],
         at=row["at"].astimezone(UTC),
+        traceparent=row["traceparent"],
     )
