@@ -14,6 +14,7 @@ from tests.server.conftest import Issue
 from tests.server.plane import Plane
 
 from valhalla.features.operations.maintenance import ReadOnly
+from valhalla.features.operations.maintenance.telling import tell
 from valhalla.kernel.principal import SYSTEM
 from valhalla.kit.changes import Snapshot
 from valhalla.kit.writing import admit, upkeep
@@ -195,6 +196,27 @@ async def test_changes_are_events_and_in_the_ledger(plane: Plane, chief: httpx.A
     )
     found = (await chief.get("/system/audit", params={"kind": "maintenance"})).json()["items"]
     assert found[0]["action"] == "maintenance.changed"
+
+
+async def test_processes_that_see_a_window_begin_tell_it_once(plane: Plane, chief: httpx.AsyncClient) -> None:
+    now = datetime.now(UTC)
+    window = {
+        "name": f"once-{now:%H%M%S%f}",
+        "start": (now - timedelta(minutes=1)).isoformat(),
+        "end": (now + timedelta(hours=1)).isoformat(),
+        "mode": "read_only",
+    }
+    assert (await chief.post("/system/maintenance/windows", json=window)).status_code == 201
+    runtime = plane.runtime
+    records = runtime.features.maintenance.service.records
+    with upkeep():
+        await asyncio.gather(
+            *(runtime.db.run(tell, records, runtime.ledger, datetime.now(UTC), "system") for _ in range(6)),
+            runtime.features.maintenance.watch.once(),
+        )
+    query = sa.text("SELECT type FROM valhalla.events WHERE data ->> 'window' = :window ORDER BY id")
+    found = await runtime.db.read(lambda conn: conn.execute(query, {"window": window["name"]}).scalars().all())
+    assert found == ["maintenance.changed"]
 
 
 async def test_everything_that_reads_still_answers(plane: Plane, chief: httpx.AsyncClient) -> None:
