@@ -104,6 +104,11 @@ class Runtime:
         # rows of guarded actions in our own Postgres; programs that use the same schema have their holds decided here
         self.guard = GuardedActions(platform)
         self.features = Catalogue.build(platform, self.guard)
+        self.features.admin.compose(
+            self.features,
+            self.guard.executor(self.features.clients.find_principal),
+            [action for feature in self.features for action in feature.admin_actions()],
+        )
         self.backends = self._backends()
         self.load = Load()
         timing = Timing(settings.lease, settings.orphan_grace)

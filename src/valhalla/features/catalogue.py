@@ -12,8 +12,9 @@ from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
 from valhalla.features.observability.logs import Logs
-from valhalla.features.observability.tracing import Tracing
 from valhalla.features.observability.stream import LiveEvents
+from valhalla.features.observability.tracing import Tracing
+from valhalla.features.operations.admin import Admin
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.config import Configuration
 from valhalla.features.operations.deployments import Deployments
@@ -40,6 +41,7 @@ class Catalogue:
     config: Configuration
     deployments: Deployments
     routes: Routes
+    admin: Admin
     events: LiveEvents
     logs: Logs
     tracing: Tracing
@@ -63,6 +65,7 @@ class Catalogue:
             config=Configuration(platform),
             deployments=_deployments(platform, flags),
             routes=Routes(platform, clients, limits),
+            admin=Admin(platform),
             events=LiveEvents(platform, clients),
             logs=Logs(platform),
             tracing=Tracing(platform),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from prometheus_client.registry import Collector
 
+    from valhalla.features.operations.admin.contracts import AdminAction
+
 Run = Callable[[asyncio.Event], Awaitable[None]]
 
 
@@ -86,6 +88,10 @@ class Feature:
 
     def collectors(self) -> Sequence[Collector]:
         """Return its metrics."""
+        return ()
+
+    def admin_actions(self) -> Sequence[AdminAction]:
+        """Return what operators can do with it through ``/system/admin/actions``."""
         return ()
 
     def status(self) -> Mapping[str, Any]:

@@ -48,6 +48,8 @@ SCOPES: Final = MappingProxyType(
         "telemetry": Scope("send spans and metrics", "developer"),
         "events:read": Scope("follow what happens, as far as the other scopes allow to know it", "viewer"),
         "routes:read": Scope("see the index of routes", "viewer"),
+        "operations:read": Scope("see the admin overview, the admin actions and what was done", "operator"),
+        "operations:write": Scope("execute admin actions whose own scopes one holds", "operator"),
         "keys:read": Scope("see API keys without their secrets", "operator"),
         "keys:write": Scope("issue, change, rotate and revoke API keys, up to one's own rights", "admin"),
         "limits:read": Scope("see rate limits and their usage", "viewer"),

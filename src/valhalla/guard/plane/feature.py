@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.guard.guard import Guard
 from valhalla.guard.plane.carrier import Carrier
+from valhalla.guard.plane.operating import AdminGuard
 from valhalla.guard.plane.service import HoldService
 from valhalla.guard.stores.postgres import PostgresStore
+from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
@@ -38,6 +40,10 @@ class GuardedActions(Feature):
         self.holds = HoldService(self.guard)
         self.carrier = Carrier(platform.db, platform.ledger)
         self.carrier.beat = partial(platform.beat, _CARRYING.name)
+
+    def executor(self, find: Callable[[str], Principal | None]) -> AdminGuard:
+        """Return what executes admin actions; ``find`` says who a client is now."""
+        return AdminGuard(self.guard, find)
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/holds``."""

@@ -51,6 +51,7 @@ WAYS: Final = (
     _way("POST", r"/system/logs", "logs:write"),
     _way("POST", r"/v1/(traces|logs|metrics)", "telemetry"),
     _way("POST", r"/(system|security)/honeypots?/(events|telemetry)(/.*)?", None),
+    _way("POST", r"/system/admin/actions/(maintenance\.set-mode|key\.(revoke|deactivate))", "operations:write"),
     # decisions that people wait for
     _way("POST", rf"/(api|system)/holds/{_ONE}/(approve|deny|cancel|settle)", "holds:approve"),
     _way("POST", rf"/(system|security)/actions/{_ONE}/(approve|deny|reject)", "actions:approve"),
