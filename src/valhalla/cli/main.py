@@ -29,6 +29,8 @@ TABLE: Final = {
     "alert": (_AT + "alert", "Look at alerts, acknowledge, resolve and silence them."),
     "limit": (_AT + "limit", "Say how much callers may ask for."),
     "maintenance": (_AT + "maintenance", "Close writes for a while, now or as planned."),
+    "deployment": (_AT + "deployment", "Record deployments, see what they amount to."),
+    "smoke": (_AT + "smoke", "Run smoke suites, for people and for CI."),
     "ledger": (_AT + "ledger", "Read the ledger and verify that nobody changed it."),
     "job": (_AT + "job", "Submit, watch, cancel and retry background jobs."),
     "schedule": (_AT + "schedule", "See the timetable of jobs; run, pause and resume."),

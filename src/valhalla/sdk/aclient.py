@@ -13,6 +13,7 @@ from valhalla.sdk.access import Connection
 from valhalla.sdk.alerts import AsyncAlerts
 from valhalla.sdk.awork import AsyncHeartbeats, AsyncJobs, AsyncSchedules
 from valhalla.sdk.creating import CreateArgs, creation
+from valhalla.sdk.deployments import AsyncDeployments
 from valhalla.sdk.holds import AsyncHolds
 from valhalla.sdk.keys import AsyncKeys
 from valhalla.sdk.maintenance import AsyncMaintenance
@@ -21,6 +22,7 @@ from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import apages
 from valhalla.sdk.registries import AsyncRegistry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
+from valhalla.sdk.smoke import AsyncSmoke
 from valhalla.sdk.wire import Request
 
 T = TypeVar("T")
@@ -51,6 +53,8 @@ class AsyncClient:
         self.heartbeats = AsyncHeartbeats(self)
         self.holds = AsyncHolds(self)
         self.alerts = AsyncAlerts(self)
+        self.deployments = AsyncDeployments(self)
+        self.smoke = AsyncSmoke(self)
         self.maintenance = AsyncMaintenance(self)
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
 from valhalla.sdk.alerts import Alerts
 from valhalla.sdk.creating import CreateArgs, creation
+from valhalla.sdk.deployments import Deployments
 from valhalla.sdk.holds import Holds
 from valhalla.sdk.keys import Keys
 from valhalla.sdk.maintenance import Maintenance
@@ -20,6 +21,7 @@ from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import pages
 from valhalla.sdk.registries import Registry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
+from valhalla.sdk.smoke import Smoke
 from valhalla.sdk.wire import Request
 from valhalla.sdk.work import Heartbeats, Jobs, Schedules
 
@@ -51,6 +53,8 @@ class Client:
         self.heartbeats = Heartbeats(self)
         self.holds = Holds(self)
         self.alerts = Alerts(self)
+        self.deployments = Deployments(self)
+        self.smoke = Smoke(self)
         self.maintenance = Maintenance(self)
 
     def __repr__(self) -> str:
