@@ -264,3 +264,15 @@ def test_a_snapshot_is_a_template(quick: Run, real: Run) -> None:
     assert quick("template", "rm", "with-row").out == "removed: with-row\n"
     assert quick("template", "rm", "with-row").code == 1
     assert quick("sandbox", "rm", "-y", "original", "copy").code == 0
+
+
+def test_logs_and_checkpoints(quick: Run, tmp_path: Path) -> None:
+    kept, entries = tmp_path / "kept", tmp_path / "entries"
+    assert soon(lambda: quick("ledger", "checkpoint", "-o", str(kept)).code == 0)
+    assert quick("ledger", "verify", "--checkpoint", str(kept)).code == 0
+    assert quick("ledger", "export", "-o", str(entries)).code == 0
+    assert quick("ledger", "verify", "--checkpoint", str(kept), "--entries", str(entries)).code == 0
+    kept.write_text(kept.read_text().replace("\n", "x\n", 1))
+    assert quick("ledger", "verify", "--checkpoint", str(kept)).code == 1
+    assert quick("logs", "--since", "1h", "--limit", "5").code == 0
+    assert "newest" in json.loads(quick("--json", "logs", "--level", "critical").out)

@@ -31,6 +31,7 @@ TABLE: Final = {
     "maintenance": (_AT + "maintenance", "Close writes for a while, now or as planned."),
     "deployment": (_AT + "deployment", "Record deployments, see what they amount to."),
     "smoke": (_AT + "smoke", "Run smoke suites, for people and for CI."),
+    "logs": (_AT + "logs", "Search and follow log lines."),
     "ledger": (_AT + "ledger", "Read the ledger and verify that nobody changed it."),
     "job": (_AT + "job", "Submit, watch, cancel and retry background jobs."),
     "schedule": (_AT + "schedule", "See the timetable of jobs; run, pause and resume."),

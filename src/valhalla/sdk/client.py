@@ -16,6 +16,7 @@ from valhalla.sdk.deployments import Deployments
 from valhalla.sdk.holds import Holds
 from valhalla.sdk.keys import Keys
 from valhalla.sdk.maintenance import Maintenance
+from valhalla.sdk.logs import Logs
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.paging import pages
@@ -53,6 +54,7 @@ class Client:
         self.heartbeats = Heartbeats(self)
         self.holds = Holds(self)
         self.alerts = Alerts(self)
+        self.logs = Logs(self)
         self.deployments = Deployments(self)
         self.smoke = Smoke(self)
         self.maintenance = Maintenance(self)
