@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     from valhalla.guard.blocks.retry_backoff_manager import RetryBackoffManager
     from valhalla.sdk.aclient import AsyncClient
     from valhalla.sdk.client import Client
+    from valhalla.sdk.config import Config
     from valhalla.sdk.errors import ApiProblem, NotRunning, Unreachable, ValhallaError
+    from valhalla.sdk.flags import Flags
     from valhalla.sdk.models import Sandbox
     from valhalla.sdk.opened import OpenSandbox
+
+    config: Config
+    flags: Flags
 
 __all__ = [
     "AlertSystem",
@@ -79,6 +84,10 @@ def __getattr__(name: str) -> object:
     # every program of the project imports this module: it pays only for what it takes
     if name in ("guard", "sandbox"):
         return import_module(f"valhalla.{name}")
+    if name in ("config", "flags"):
+        # of the control plane that is found at the first read
+        made = globals()[name] = getattr(import_module(f"valhalla.sdk.{name}"), name.capitalize())()
+        return made
     if name not in _FROM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_FROM[name]), name)

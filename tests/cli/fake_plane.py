@@ -19,6 +19,7 @@ CREDS = "-----BEGIN NATS USER JWT-----\nabc\n------END NATS USER JWT------\n"
 
 
 _LIMIT = {"name": "per-key", "rate": "9/min", "scope": "key", "costs": {"/x": 2}, "enabled": True, "version": 4}
+_STALE = {"key": "old", "owner": None, "reasons": ["it expired at 2020-01-01"], "updated_at": "2026-01-01T00:00:00Z"}
 _USAGE = {"name": "per-key", "taken": 3, "refused": 1, "shadowed": 0, "top": [{"subject": "k1", "taken": 3}]}
 _TIME = {
     "window": "w",
@@ -66,6 +67,10 @@ def sandbox(name: str, number: int, **members: Any) -> dict[str, Any]:
         "schema": f"sbx_s{number:015d}",
         **members,
     }
+
+
+def _killed(name: str, killed: bool) -> dict[str, Any]:
+    return {"key": name, "killed": killed, "killVariant": None, "version": 5}
 
 
 class FakePlane:
@@ -138,6 +143,12 @@ class FakePlane:
                 return handler(*map(unquote, match.groups()), query=query, body=body)
         return problem(404, "not-found", "no such path")
 
+    def _evaluated(self, name: str, body: Any, **_: Any) -> tuple[int, Any]:
+        if name == "none":
+            return 404, {"key": name, "errorCode": "FLAG_NOT_FOUND", "errorDetails": "there is no such flag"}
+        value = body["context"].get("plan") == "pro"
+        return 200, {"key": name, "value": value, "variant": "on" if value else "off", "reason": "TARGETING_MATCH"}
+
     def _routes(self) -> list[tuple[str, str, Any]]:
         one = "/api/sandboxes/([^/]+)"
         return [
@@ -159,6 +170,12 @@ class FakePlane:
             ("GET", "/system/api-clients", lambda **_: (200, {"items": [self._key()], "next": None})),
             ("POST", "/system/api-clients/(.+)/rotate", lambda _id, body, **_: self._new_key(body={})),
             ("POST", "/system/api-clients/(.+)/(?:de)?activate", lambda _id, **_: (200, self._key())),
+            ("POST", "/system/flags/(.+)/kill", lambda name, **_: (200, _killed(name, True))),
+            ("DELETE", "/system/flags/(.+)/kill", lambda name, **_: (200, _killed(name, False))),
+            ("GET", "/system/flags/stale", lambda **_: (200, {"items": [_STALE]})),
+            ("POST", "/ofrep/v1/evaluate/flags/(.+)", self._evaluated),
+            ("GET", "/system/config/export", lambda **_: (200, {"a/b": {"value": [1, "x"]}})),
+            ("POST", "/system/config/import", lambda **_: (200, {"items": [{**_CHANGE, "changed": True}]})),
             ("GET", "/system/rate-limits/usage", lambda **_: (200, {"items": [_USAGE], "buckets": 1})),
             ("GET", "/system/rate-limits/(?:[a-z]+/)?history", lambda **_: (200, {"items": [_CHANGE], "next": None})),
             ("GET", "/system/rate-limits/diff", lambda **_: (200, {"items": [_CHANGE], "next": None})),

@@ -48,6 +48,14 @@ def test_bearer_without_a_token() -> None:
         assert rules.bearer(header) is None
 
 
+def test_a_key_is_found_where_other_protocols_put_it() -> None:
+    assert rules.key_in({b"x-api-key": b"vh_a"}) == rules.key_in({b"x-consul-token": b" vh_a "}) == "vh_a"
+    assert rules.key_in({b"authorization": b"Bearer vh_b", b"x-api-key": b"vh_a"}) == "vh_b"
+    assert rules.key_in({b"authorization": b"Basic x", b"x-api-key": b"vh_a"}) is None
+    assert rules.key_in({b"x-api-key": b""}) is None
+    assert rules.key_in({}) is None
+
+
 @given(st.text(max_size=50))
 def test_only_the_named_paths_are_public(path: str) -> None:
     assert not rules.is_public(f"/api{path}")

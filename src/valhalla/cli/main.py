@@ -32,6 +32,8 @@ TABLE: Final = {
     "deployment": (_AT + "deployment", "Record deployments, see what they amount to."),
     "smoke": (_AT + "smoke", "Run smoke suites, for people and for CI."),
     "logs": (_AT + "logs", "Search and follow log lines."),
+    "flag": (_AT + "flag", "Define, evaluate and kill feature flags."),
+    "config": (_AT + "config", "Read and change configuration, as documents too."),
     "ledger": (_AT + "ledger", "Read the ledger and verify that nobody changed it."),
     "job": (_AT + "job", "Submit, watch, cancel and retry background jobs."),
     "schedule": (_AT + "schedule", "See the timetable of jobs; run, pause and resume."),

@@ -95,7 +95,7 @@ def _ls(of: Words) -> click.Command:
     def ls(invocation: Invocation, text: str | None, filters: tuple[str, ...], limit: int | None) -> None:
         from valhalla.cli.paging import collect
 
-        wanted: dict[str, Any] = dict(_pair(each) for each in filters)
+        wanted: dict[str, Any] = dict(pair(each) for each in filters)
         with invocation.client() as client:
             found = collect(
                 client, lambda size, cursor: of.calls.page(limit=size, cursor=cursor, q=text, **wanted), limit
@@ -159,7 +159,7 @@ def _set(of: Words) -> click.Command:
         reason: str | None,
         dry_run: bool,
     ) -> None:
-        patch = {member: _value(text) for member, text in map(_pair, members)}
+        patch = {member: value_of(text) for member, text in map(pair, members)}
         with invocation.client() as client:
             request = of.calls.patch(name, patch, expect=expect, reason=reason, dry_run=dry_run)
             written(invocation, of.key, client.document(request), dry_run=dry_run)
@@ -238,14 +238,16 @@ def _rollback(of: Words) -> click.Command:
     return rollback
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """Return the two sides of ``MEMBER=VALUE``."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise click.BadParameter(f"{text!r} is not MEMBER=VALUE.")
     return name, value
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """Return JSON if it reads as JSON, else the text."""
     import json
 
     try:

@@ -90,7 +90,7 @@ class Exchange:
         if hooks.shield is not None:
             self.marks += hooks.shield.notices
         refused: Problem | None = None
-        if hooks.authenticate is not None and (key := rules.bearer(headers.get(b"authorization"))) is not None:
+        if hooks.authenticate is not None and (key := rules.key_in(headers)) is not None:
             try:
                 self.principal = hooks.authenticate(key, self.address)
                 act_as(None if self.principal is None else self.principal.id)

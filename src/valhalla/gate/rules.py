@@ -79,6 +79,15 @@ def correlation(header: bytes | None, span_id: str | None = None) -> str:
     return new_id() if span_id is None else f"r{span_id[1:]}"
 
 
+def key_in(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the key that a request was sent with: as a bearer's, or where clients of OFREP and Consul put theirs."""
+    found = headers.get(b"authorization")
+    if found is not None:
+        return bearer(found)
+    found = headers.get(b"x-api-key") or headers.get(b"x-consul-token")
+    return None if found is None else bearer(b"Bearer " + found)
+
+
 def bearer(header: bytes | None) -> str | None:
     """Return the token of an Authorization header (RFC 6750), or None."""
     if header is None:

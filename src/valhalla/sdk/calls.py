@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -170,6 +170,41 @@ def revoke_key(client_id: str, *, confirm: bool = False) -> Request[None]:
 def limit_usage(top: int = 10) -> Request[dict[str, Any]]:
     """What became of each rate limit's requests in the process that answers."""
     return Request("GET", "/system/rate-limits/usage", dict[str, Any], params=params(top=top))
+
+
+def flag_evaluate(key: str, context: Mapping[str, Any]) -> Request[dict[str, Any]]:
+    """Evaluate one flag by OFREP; a failure is an answer with an ``errorCode``."""
+    path = f"/ofrep/v1/evaluate/flags/{segment(key)}"
+    return Request("POST", path, dict[str, Any], body={"context": context}, accept=frozenset({400, 404}))
+
+
+def flag_kill(key: str, variant: str | None = None, reason: str | None = None) -> Request[dict[str, Any]]:
+    """Take a flag out of service."""
+    path = f"/system/flags/{segment(key)}/kill"
+    return Request("POST", path, dict[str, Any], body=present(variant=variant, reason=reason))
+
+
+def flag_revive(key: str, reason: str | None = None) -> Request[dict[str, Any]]:
+    """End a flag's being killed."""
+    return Request("DELETE", f"/system/flags/{segment(key)}/kill", dict[str, Any], params=params(reason=reason))
+
+
+def flag_stale(days: int = 30) -> Request[dict[str, Any]]:
+    """Flags that may be removed."""
+    return Request("GET", "/system/flags/stale", dict[str, Any], params=params(days=days))
+
+
+def config_export() -> Request[dict[str, Any]]:
+    """Every configuration entry by key."""
+    return Request("GET", "/system/config/export", dict[str, Any])
+
+
+def config_import(
+    entries: Mapping[str, Any], *, reason: str | None = None, dry_run: bool = False
+) -> Request[dict[str, Any]]:
+    """Create or replace configuration entries, all or none."""
+    query = params(reason=reason, dry_run=dry_run)
+    return Request("POST", "/system/config/import", dict[str, Any], params=query, body=entries)
 
 
 def audit(
