@@ -49,9 +49,10 @@ async def test_readiness_names_who_is_silent(plane: Plane) -> None:
 
 
 async def test_what_features_run_in_the_background_beats(plane: Plane) -> None:
-    """Also what does something once a minute has been heard of; what only tries ways tells of itself."""
+    """Also what does something once a minute has been heard of; what tries ways tells of itself, and a boot is once."""
     features = plane.runtime.features
-    running = {name for feature in features for name in feature.background()} - {"health-work", "health-events"}
+    running = {name for feature in features for name in feature.background()}
+    running -= {"health-work", "health-events", "routes.boot"}
     loops = [one.name for feature in features for one in feature.loops()]
     assert len(loops) == len(set(loops)) >= len(running)
     place = place_of(plane.runtime.settings.data_dir)

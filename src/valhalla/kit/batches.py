@@ -44,6 +44,8 @@ class Batches(Generic[T]):
         self._failures = 0
         self.written = 0
         self.dropped = 0
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn, whatever came of it."""
         self.last_error: str | None = None
 
     def __len__(self) -> int:
@@ -65,7 +67,9 @@ class Batches(Generic[T]):
         """Write until told to stop, then once more."""
         backoff = Backoff(self._pause, 30.0)
         pause = self._pause
+        self.beat()
         while not await first_of(stop, seconds=pause):
+            self.beat()
             try:
                 await self.flush()
             except Unavailable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -16,12 +17,14 @@ from valhalla.features.observability.logs.service import LogService
 from valhalla.features.observability.logs.tables import TABLE
 from valhalla.kit import partitions
 from valhalla.kit.log import tap, untap
+from valhalla.work.loops import Loop, loop
 from valhalla.work.schedules import Cron, Schedule
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
 _KEEP: Final = "valhalla.log-days"
+_LOOP: Final = loop("logs", 5.0, "writes log lines", patience=60)
 
 
 class Logs(Feature):
@@ -38,6 +41,7 @@ class Logs(Feature):
         self.stores_access = platform.settings.log_store and platform.settings.log_store_access
         level = cast("Level", platform.settings.log_store_level)
         self.intake = Intake(platform.db, level=level, clock=platform.clock)
+        self.intake.batches.beat = partial(platform.beat, _LOOP.name)
         self.service = LogService(platform.db, self.intake, clock=platform.clock)
         platform.jobs.job(_KEEP, queue="valhalla")(self._keep_days)
 
@@ -50,6 +54,10 @@ class Logs(Feature):
     def background(self) -> Mapping[str, Run]:
         """Return what writes."""
         return {"logs": self.intake.batches.run}
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_LOOP,)
 
     def schedules(self) -> Sequence[Schedule]:
         """Return when days are made and dropped."""

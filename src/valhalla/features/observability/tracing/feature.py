@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from prometheus_client.core import CounterMetricFamily
@@ -15,12 +16,15 @@ from valhalla.features.observability.tracing.recorder import Tracer
 from valhalla.features.observability.tracing.service import TraceService
 from valhalla.features.observability.tracing.tables import TABLE
 from valhalla.kit import partitions
+from valhalla.work.loops import Loop, loop
 from valhalla.work.schedules import Cron, Schedule
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
 _KEEP: Final = "valhalla.span-days"
+_WRITING: Final = loop("spans", 5.0, "writes spans", patience=60)
+_SENDING: Final = loop("spans-export", 5.0, "sends spans to the collector", patience=60)
 
 
 class Tracing(Feature):
@@ -39,6 +43,9 @@ class Tracing(Feature):
             headers = None if settings.otlp_headers is None else settings.otlp_headers.get_secret_value()
             self.exporter = Exporter(settings.otlp_endpoint, headers=headers, as_protobuf=settings.otlp_protobuf)
         self.tracer = Tracer(platform.db, share=settings.trace_sample, slow=settings.trace_slow, exporter=self.exporter)
+        self.tracer.batches.beat = partial(platform.beat, _WRITING.name)
+        if self.exporter is not None:
+            self.exporter.batches.beat = partial(platform.beat, _SENDING.name)
         self.service = TraceService(platform.db, self.tracer, clock=platform.clock)
         platform.jobs.roots = self.tracer
         platform.jobs.job(_KEEP, queue="valhalla")(self._keep_days)
@@ -55,6 +62,10 @@ class Tracing(Feature):
         if self.exporter is not None:
             found["spans-export"] = self.exporter.batches.run
         return found
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_WRITING,) if self.exporter is None else (_WRITING, _SENDING)
 
     def schedules(self) -> Sequence[Schedule]:
         """Return when days are made and dropped."""
