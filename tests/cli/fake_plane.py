@@ -40,6 +40,69 @@ _CHANGE = {
     "at": "2026-01-01T00:00:00Z",
     "reason": None,
 }
+_EVENT = {
+    "id": 7,
+    "uid": "u7",
+    "subject": "sandbox.s1",
+    "type": "sandbox.created",
+    "data": {"owner": "ada"},
+    "correlation_id": None,
+    "at": "2026-01-01T00:00:00Z",
+}
+_ROUTE = {
+    "id": "GET /api/sandboxes",
+    "path": "/api/sandboxes",
+    "methods": ["GET"],
+    "scope": "sandbox:read",
+    "public": False,
+    "limits": ["per-key"],
+    "requests": 3,
+    "errors": 0,
+    "p50": 0.001,
+    "p99": None,
+}
+_MATCH = {"allowed": True, "route": _ROUTE, "methods": ["GET"], "parameters": {}, "stops": []}
+_BOOT = {
+    "at": "2026-01-01T00:00:00Z",
+    "release": "2",
+    "before": "1",
+    "routes": 9,
+    "added": ["GET /new"],
+    "removed": [],
+    "changed": {"GET /api/sandboxes": ["scope"]},
+}
+_OVERVIEW = {
+    "mode": {"mode": "normal", "reason": "", "until": None},
+    "health": {"phase": "serving", "ready": True, "reason": None, "failing": []},
+    "alerts": {"critical": 1},
+    "holds": 2,
+    "jobs": {"queued": 3},
+    "changes": [{**_CHANGE, "registry": "rate_limits"}],
+    "expiring_keys": [],
+    "windows": [],
+    "stale": False,
+}
+_ACTION = {
+    "name": "key.revoke",
+    "summary": "End it.",
+    "effect": "irreversible",
+    "scope": "keys:write",
+    "approval": None,
+    "preview": True,
+    "arguments": {"properties": {"id": {}}, "required": ["id"]},
+}
+_DONE = {"operation": "o1", "action": "key.revoke", "status": "planned", "result": {"revoked": ["k1"]}, "hold": None}
+_OPERATION = {
+    "id": 1,
+    "at": "2026-01-01T00:00:00Z",
+    "actor": "ada",
+    "action": "admin.requested",
+    "kind": "admin_operation",
+    "subject": "o1",
+    "details": {"action": "key.revoke", "reason": "it leaked"},
+    "correlation_id": None,
+    "seq": None,
+}
 
 
 def instant(**ahead: float) -> str:
@@ -176,6 +239,14 @@ class FakePlane:
             ("POST", "/ofrep/v1/evaluate/flags/(.+)", self._evaluated),
             ("GET", "/system/config/export", lambda **_: (200, {"a/b": {"value": [1, "x"]}})),
             ("POST", "/system/config/import", lambda **_: (200, {"items": [{**_CHANGE, "changed": True}]})),
+            ("GET", "/events", lambda **_: (200, {"items": [_EVENT], "next": 7, "reset": False})),
+            ("GET", "/system/routes", lambda **_: (200, {"items": [_ROUTE], "total": 1, "next": None})),
+            ("GET", "/system/routes/match", lambda **_: (200, _MATCH)),
+            ("GET", "/system/routes/changes", lambda **_: (200, {"items": [_BOOT], "next": None})),
+            ("GET", "/system/admin", lambda **_: (200, _OVERVIEW)),
+            ("GET", "/system/admin/actions", lambda **_: (200, {"items": [_ACTION]})),
+            ("POST", "/system/admin/actions/(.+)", lambda _name, **_: (200, _DONE)),
+            ("GET", "/system/admin/operations", lambda **_: (200, {"items": [_OPERATION], "next": None})),
             ("GET", "/system/rate-limits/usage", lambda **_: (200, {"items": [_USAGE], "buckets": 1})),
             ("GET", "/system/rate-limits/(?:[a-z]+/)?history", lambda **_: (200, {"items": [_CHANGE], "next": None})),
             ("GET", "/system/rate-limits/diff", lambda **_: (200, {"items": [_CHANGE], "next": None})),

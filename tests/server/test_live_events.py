@@ -19,6 +19,7 @@ from websockets.exceptions import InvalidStatus
 
 from valhalla.features.observability.stream import store
 from valhalla.kit.outbox import emit_many
+from valhalla.sdk import AsyncClient, Client
 
 SECONDS = 20
 
@@ -270,6 +271,39 @@ async def test_a_reader_that_is_slow_is_let_go_and_comes_back(plane: Plane, addr
     async with listening(address, issued["key"], topics="job", last_id=stream.last_id) as again:
         while (await again.event())["subject"] != "job.s-2":
             pass
+
+
+async def test_programs_follow_over_lost_connections(plane: Plane, address: str, issue: Issue) -> None:
+    issued = await issue("live-o", "events:read", "jobs:read")
+    hub = plane.runtime.features.events.hub
+
+    async def until_it_listens() -> None:
+        async with asyncio.timeout(SECONDS):
+            while not [one for one in hub.listeners if one.principal.id == issued["id"] and one.ended is None]:
+                await asyncio.sleep(0.01)
+
+    async with AsyncClient(f"http://{address}", issued["key"]) as client:
+        following = client.events.follow("job")
+        first = asyncio.ensure_future(anext(following))
+        await until_it_listens()
+        await tell(plane, "job.f-1")
+        assert (await asyncio.wait_for(first, SECONDS)).subject == "job.f-1"
+        for listener in tuple(hub.listeners):
+            listener.end("slow")
+        await tell(plane, "job.f-2", "job.f-3")
+        told = [(await asyncio.wait_for(anext(following), SECONDS)).subject for _ in range(2)]
+        assert told == ["job.f-2", "job.f-3"]
+        await following.aclose()
+        assert (await client.events.page("job", limit=2)).items[-1].subject == "job.f-3"
+
+    def follow() -> str:
+        with Client(f"http://{address}", issued["key"]) as client:
+            return next(client.events.follow("job")).subject
+
+    blocking = asyncio.create_task(asyncio.to_thread(follow))
+    await until_it_listens()
+    await tell(plane, "job.f-4")
+    assert await asyncio.wait_for(blocking, SECONDS) == "job.f-4"
 
 
 async def test_a_client_that_goes_leaves_nothing(plane: Plane, address: str, issue: Issue) -> None:

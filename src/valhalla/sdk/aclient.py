@@ -14,11 +14,13 @@ from valhalla.sdk.alerts import AsyncAlerts
 from valhalla.sdk.awork import AsyncHeartbeats, AsyncJobs, AsyncSchedules
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.deployments import AsyncDeployments
+from valhalla.sdk.events import AsyncEvents
 from valhalla.sdk.holds import AsyncHolds
 from valhalla.sdk.keys import AsyncKeys
 from valhalla.sdk.maintenance import AsyncMaintenance
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
+from valhalla.sdk.operations import AsyncAdmin
 from valhalla.sdk.paging import apages
 from valhalla.sdk.registries import AsyncRegistry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
@@ -53,6 +55,8 @@ class AsyncClient:
         self.heartbeats = AsyncHeartbeats(self)
         self.holds = AsyncHolds(self)
         self.alerts = AsyncAlerts(self)
+        self.events = AsyncEvents(self)
+        self.admin = AsyncAdmin(self)
         self.deployments = AsyncDeployments(self)
         self.smoke = AsyncSmoke(self)
         self.maintenance = AsyncMaintenance(self)
@@ -79,6 +83,12 @@ class AsyncClient:
     async def document(self, request: Request[Any]) -> Any:
         """Send any of ``valhalla.sdk.calls`` and return the answer as it came."""
         return await self._transport.exchange(request)
+
+    def lines(
+        self, path: str, query: dict[str, str], headers: dict[str, str], silence: float
+    ) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        """Open a stream of lines; ``silence`` seconds without one end it. Raises what every method raises."""
+        return self._transport.lines(path, query, headers, silence)
 
     def sandbox(self, name: str | None = None, **args: Unpack[CreateArgs]) -> AbstractAsyncContextManager[OpenSandbox]:
         """Make a sandbox for the length of an ``async with`` block; it is destroyed however the block ends."""

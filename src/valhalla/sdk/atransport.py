@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -43,6 +45,26 @@ class AsyncTransport:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise connecting.failure(self.url, error) from error
         return interpret(request, response.status_code, response.content)
+
+    @asynccontextmanager
+    async def lines(
+        self, path: str, query: dict[str, str], headers: dict[str, str], silence: float
+    ) -> AsyncGenerator[AsyncIterator[str]]:
+        """Open a stream of lines; ``silence`` seconds without one end it.
+
+        Raises:
+            ApiProblem: the control plane refused.
+            Unreachable: it did not answer, or the connection broke.
+        """
+        usual = self._client.timeout
+        timeout = httpx.Timeout(connect=usual.connect, read=silence, write=usual.write, pool=usual.pool)
+        try:
+            async with self._client.stream("GET", path, params=query, headers=headers, timeout=timeout) as response:
+                if response.status_code != 200:
+                    interpret(Request("GET", path, dict), response.status_code, await response.aread())
+                yield response.aiter_lines()
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise connecting.failure(self.url, error) from error
 
     async def close(self) -> None:
         """Close every connection now."""

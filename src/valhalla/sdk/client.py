@@ -13,12 +13,14 @@ from valhalla.sdk.access import Connection
 from valhalla.sdk.alerts import Alerts
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.deployments import Deployments
+from valhalla.sdk.events import Events
 from valhalla.sdk.holds import Holds
 from valhalla.sdk.keys import Keys
 from valhalla.sdk.maintenance import Maintenance
 from valhalla.sdk.logs import Logs
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
+from valhalla.sdk.operations import Admin
 from valhalla.sdk.paging import pages
 from valhalla.sdk.registries import Registry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
@@ -55,6 +57,8 @@ class Client:
         self.holds = Holds(self)
         self.alerts = Alerts(self)
         self.logs = Logs(self)
+        self.events = Events(self)
+        self.admin = Admin(self)
         self.deployments = Deployments(self)
         self.smoke = Smoke(self)
         self.maintenance = Maintenance(self)
@@ -81,6 +85,12 @@ class Client:
     def document(self, request: Request[Any]) -> Any:
         """Send any of ``valhalla.sdk.calls`` and return the answer as it came."""
         return self._transport.exchange(request)
+
+    def lines(
+        self, path: str, query: dict[str, str], headers: dict[str, str], silence: float
+    ) -> AbstractContextManager[Iterator[str]]:
+        """Open a stream of lines; ``silence`` seconds without one end it. Raises what every method raises."""
+        return self._transport.lines(path, query, headers, silence)
 
     def sandbox(self, name: str | None = None, **args: Unpack[CreateArgs]) -> AbstractContextManager[OpenSandbox]:
         """Make a sandbox for the length of a ``with`` block; it is destroyed however the block ends."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -43,6 +45,26 @@ class Transport:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise connecting.failure(self.url, error) from error
         return interpret(request, response.status_code, response.content)
+
+    @contextmanager
+    def lines(
+        self, path: str, query: dict[str, str], headers: dict[str, str], silence: float
+    ) -> Generator[Iterator[str]]:
+        """Open a stream of lines; ``silence`` seconds without one end it.
+
+        Raises:
+            ApiProblem: the control plane refused.
+            Unreachable: it did not answer, or the connection broke.
+        """
+        usual = self._client.timeout
+        timeout = httpx.Timeout(connect=usual.connect, read=silence, write=usual.write, pool=usual.pool)
+        try:
+            with self._client.stream("GET", path, params=query, headers=headers, timeout=timeout) as response:
+                if response.status_code != 200:
+                    interpret(Request("GET", path, dict), response.status_code, response.read())
+                yield response.iter_lines()
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise connecting.failure(self.url, error) from error
 
     def close(self) -> None:
         """Close every connection now."""
