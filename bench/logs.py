@@ -6,7 +6,7 @@ import asyncio
 import io
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -171,7 +171,7 @@ def _fill(url: str) -> None:
         connection.execute("VACUUM ANALYZE valhalla.system_logs")
 
 
-async def _searches(db: Database) -> Any:
+async def _searches(db: Database) -> AsyncIterator[Figure]:
     service = LogService(db, Intake(db, level="info", clock=Clock()), clock=Clock())
     now = datetime.now(UTC)
     wanted = {
