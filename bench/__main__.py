@@ -19,6 +19,7 @@ ALL = (
     "governor",
     "jobs",
     "blocks",
+    "flags",
     "logs",
 )
 
