@@ -18,6 +18,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from valhalla.features.observability.stream import store
+from valhalla.features.observability.stream.contracts import Bounds
+from valhalla.features.observability.stream.hub import Hub
+from valhalla.features.observability.stream.reader import Reader
+from valhalla.kernel.principal import Principal
 from valhalla.kit.outbox import emit_many
 from valhalla.sdk import AsyncClient, Client
 
@@ -271,6 +275,30 @@ async def test_a_reader_that_is_slow_is_let_go_and_comes_back(plane: Plane, addr
     async with listening(address, issued["key"], topics="job", last_id=stream.last_id) as again:
         while (await again.event())["subject"] != "job.s-2":
             pass
+
+
+async def test_every_process_hears_with_one_query_for_all(plane: Plane) -> None:
+    """Another process of the fleet, with fifty listeners."""
+    bounds = Bounds(per_principal=50)
+    hub, stop = Hub(bounds, dict), asyncio.Event()
+    reader = Reader(plane.runtime.db, hub, bounds)
+    who = Principal("other", "other", frozenset({"events:read", "jobs:read"}))
+    listeners = [hub.join(who, frozenset({"job"}), lambda: who) for _ in range(50)]
+    running = asyncio.create_task(reader.run(stop))
+    try:
+        async with asyncio.timeout(SECONDS):
+            await hub.ready.wait()
+            before = reader.queries
+            await tell(plane, "job.fleet")
+            for listener in listeners:
+                while not listener.queue:
+                    await asyncio.sleep(0.005)
+    finally:
+        stop.set()
+        await running
+    assert {frame.subject for one in listeners for frame in one.queue} == {"job.fleet"}
+    # the plane's own work wakes it too
+    assert reader.queries - before < 20
 
 
 async def test_programs_follow_over_lost_connections(plane: Plane, address: str, issue: Issue) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from valhalla.features.observability.stream import rules
 from valhalla.features.observability.stream.contracts import Bounds, Frame
 from valhalla.features.observability.stream.errors import TooManyStreams
+from valhalla.features.observability.stream.following import follow
 from valhalla.features.observability.stream.hub import Hub, Listener
 from valhalla.features.observability.stream.reader import Position
-from valhalla.features.observability.stream.sse import render
+from valhalla.features.observability.stream.sse import EventStream, render
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Forbidden, Invalid, Unavailable
 from valhalla.kernel.scopes import SCOPES
@@ -169,3 +171,29 @@ def test_what_is_sent() -> None:
 )
 def test_last_event_id(text: str | None, expected: int | None) -> None:
     assert rules.position(text) == expected
+
+
+async def test_who_does_not_even_read_that_it_was_let_go_is_not_waited_for() -> None:
+    """A connection whose other side reads nothing blocks in ``send``: its task ends all the same."""
+    hub = Hub(Bounds(heartbeat=60.0), dict)
+    who = principal("jobs:read")
+    listener = hub.join(who, frozenset(), lambda: who)
+    blocked = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            blocked.set()
+            await asyncio.Event().wait()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    frames = follow(hub, cast("Any", None), listener, None)
+    stream = EventStream(frames, listener, lambda: hub.leave(listener), patience=0.01)
+    answering = asyncio.create_task(stream({"type": "http"}, receive, send))
+    await asyncio.wait_for(blocked.wait(), 20)
+
+    listener.end("slow")
+
+    await asyncio.wait_for(answering, 20)
+    assert not hub.listeners
