@@ -65,3 +65,10 @@ async def test_what_is_refused_points_at_the_member(admin: httpx.AsyncClient) ->
     refused(await admin.post(f"{SUITES}/x/run", json={}), 404, "smoke-suite-not-found")
     refused(await admin.get(f"{PREFIX}/smoke/runs/x"), 404, "smoke-run-not-found")
     refused(await admin.get(f"{PREFIX}/x"), 404, "deployment-not-found")
+    odd = {"since": "0001-01-01T00:00:00+14:00"}
+    assert [(await admin.get(f"{PREFIX}{path}", params=odd)).status_code for path in ("", "/dora")] == [422, 422]
+    body = {"environment": "a", "service": "b", "version": "c", "rollback_of": "\x00"}
+    refused(await admin.post(PREFIX, json=body), 404, "deployment-not-found")
+    assert (await admin.put(f"{SUITES}/y", json={"base_url": NOBODY, "checks": [check]})).status_code == 201
+    refused(await admin.post(f"{SUITES}/y/run", json={"deployment": "\x00"}), 404, "deployment-not-found")
+    assert (await admin.delete(f"{SUITES}/y")).status_code == 204

@@ -59,6 +59,7 @@ class Target:
     asked: Counter[str] = field(default_factory=Counter[str])
     seen: list[bytes] = field(default_factory=list[bytes])
     broken: set[str] = field(default_factory=lambda: {"/broken"})
+    body: bytes = b'{"status":"ok","items":[{"n":1},{"n":2}],"token":"x"}'
     busy: int = 0
     most: int = 0
 
@@ -83,7 +84,7 @@ class Target:
             writer.close()
 
     async def _answer(self, path: str, writer: asyncio.StreamWriter) -> None:
-        body, status, more = b'{"status":"ok","items":[{"n":1},{"n":2}],"token":"x"}', "200 OK", ""
+        body, status, more = self.body, "200 OK", ""
         match path:
             case "/hang":
                 await asyncio.sleep(60)

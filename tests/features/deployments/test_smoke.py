@@ -259,6 +259,19 @@ async def test_who_may_not_change_flags_cannot_have_a_suite_change_them(scene: S
         await scene.db.read(read_schedule, "smoke.api")
 
 
+async def test_what_a_target_says_can_always_be_kept(scene: Scene) -> None:
+    scene.target.body = (
+        b'{"a":123456789012345678901234567890,"b":"\\u0000","c":[1e999,99999999999999999999],"d":"\xf0\x9f\x92\xa9"}'
+    )
+    checks = tuple(JsonCheck(f"$.{name}", "equals", "x") for name in ("a", "b", "c", "d", "*"))
+    await scene.suite(Check("odd", "/odd", jsonpath=checks))
+
+    run, found = await scene.run()
+
+    assert run.status == "failed"
+    assert what(found["odd"][0])
+
+
 async def test_what_there_is_not(scene: Scene) -> None:
     with pytest.raises(SuiteNotFound):
         await scene.smoke.request(SYSTEM, "nothing")

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from pydantic import AwareDatetime
 
 from valhalla.features.operations.deployments.contracts import Draft, Filter, Status
 from valhalla.features.operations.deployments.service import DeploymentService
@@ -16,6 +15,7 @@ from valhalla.features.operations.deployments.wire import (
     DeploymentOut,
     DeploymentPage,
     DoraOut,
+    Instant,
     MoveIn,
 )
 from valhalla.kernel.clock import Clock
@@ -28,7 +28,7 @@ Reader = Annotated[Principal, requires("deployments:read")]
 Writer = Annotated[Principal, requires("deployments:write")]
 DeploymentId = Annotated[str, Path(max_length=64, examples=["k3v9x0q2m1n8b7c6"])]
 Place = Annotated[str | None, Query(min_length=1, max_length=64)]
-Instant = Annotated[AwareDatetime | None, Query(examples=["2026-01-01T00:00:00Z"])]
+When = Annotated[Instant | None, Query(examples=["2026-01-01T00:00:00Z"])]
 
 
 def router(service: DeploymentService, clock: Clock) -> APIRouter:
@@ -41,7 +41,7 @@ def router(service: DeploymentService, clock: Clock) -> APIRouter:
         environment: Place = None,
         service_name: Annotated[str | None, Query(alias="service", min_length=1, max_length=64)] = None,
         status: Annotated[Status | None, Query()] = None,
-        since: Instant = None,
+        since: When = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=500)] = None,
     ) -> DeploymentPage:
@@ -66,8 +66,8 @@ def router(service: DeploymentService, clock: Clock) -> APIRouter:
     @routes.get("/dora")
     async def dora(
         principal: Reader,
-        since: Instant = None,
-        until: Instant = None,
+        since: When = None,
+        until: When = None,
         environment: Place = None,
         service_name: Annotated[str | None, Query(alias="service", min_length=1, max_length=64)] = None,
     ) -> DoraOut:

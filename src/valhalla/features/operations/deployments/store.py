@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.features.operations.deployments.contracts import Deployment, Filter, Finished, Verdict
 from valhalla.features.operations.deployments.tables import deployments
+from valhalla.kernel.ids import is_id
 
 MOST: Final = 50_000
 """So many rows DORA figures are computed from at most, the newest."""
@@ -24,6 +25,8 @@ def insert(conn: Connection, values: dict[str, Any]) -> Deployment:
 
 def find(conn: Connection, deployment_id: str, *, lock: bool = False) -> Deployment | None:
     """Return one; ``lock`` keeps it as it is until the transaction ends."""
+    if not is_id(deployment_id):
+        return None
     query = sa.select(deployments).where(deployments.c.id == deployment_id)
     row = conn.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return None if row is None else read(row)

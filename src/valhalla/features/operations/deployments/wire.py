@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from valhalla.features.operations.deployments.contracts import Deployment, Dora, Status, Target, Verdict
 from valhalla.kit.http import WireModel
 
 PLACE = r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,62}$"
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("an instant this near the ends of the calendar has no form in UTC") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 _Place = Annotated[str, Field(pattern=PLACE)]
 
 
@@ -21,7 +31,7 @@ class DeploymentIn(WireModel):
     service: _Place = Field(examples=["checkout"])
     version: str = Field(min_length=1, max_length=100, pattern=r"^[\x21-\x7e]+$", examples=["2.4.1"])
     commit: str | None = Field(None, pattern=r"^[0-9a-fA-F]{7,64}$", examples=["9f1c2ab"])
-    committed_at: AwareDatetime | None = Field(None, description="for the lead time", examples=["2026-01-01T12:00:00Z"])
+    committed_at: Instant | None = Field(None, description="for the lead time", examples=["2026-01-01T12:00:00Z"])
     rollback_of: str | None = Field(None, max_length=64, description="the deployment that this one undoes")
     notes: str | None = Field(None, min_length=1, max_length=2000)
     start: bool = Field(False, description="it begins now")

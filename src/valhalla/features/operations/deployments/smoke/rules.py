@@ -151,9 +151,16 @@ def _is_number(value: Any) -> bool:
 
 def _shown(value: Any) -> Any:
     """Return what may be kept of an answer: short, and without what looks like a secret."""
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, float)):
         return value
-    written = value if isinstance(value, str) else msgspec.json.encode(value)[: _SHOWN * 4].decode("utf-8", "replace")
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else "a number beyond 64 bits"
+    try:
+        written = (
+            value if isinstance(value, str) else msgspec.json.encode(value)[: _SHOWN * 4].decode("utf-8", "replace")
+        )
+    except (OverflowError, RecursionError):
+        return "something that is too large to be shown"
     return text(written, limit=_SHOWN)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.features.operations.deployments.smoke.contracts import Attempt, Run, RunFilter
 from valhalla.features.operations.deployments.smoke.tables import smoke_results, smoke_runs
+from valhalla.kernel.ids import is_id
 
 _INSTANTS: Final = ("created_at", "started_at", "finished_at")
 
@@ -23,6 +24,8 @@ def insert(conn: Connection, values: dict[str, Any]) -> Run:
 
 def find(conn: Connection, run: str, *, lock: bool = False) -> Run | None:
     """Return one; ``lock`` keeps it as it is until the transaction ends."""
+    if not is_id(run):
+        return None
     query = sa.select(smoke_runs).where(smoke_runs.c.id == run)
     row = conn.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return None if row is None else read(row)
