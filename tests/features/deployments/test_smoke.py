@@ -250,7 +250,11 @@ async def test_who_may_not_change_flags_cannot_have_a_suite_change_them(scene: S
     await desk.create("api", face.parse(body), Writing(operator))
     schedule = await scene.db.read(read_schedule, "smoke.api")
     assert (schedule.job, schedule.args) == ("valhalla.smoke-scheduled", {"suite": "api"})
-    assert (await scene.smoke.get(SYSTEM, await scene.smoke.scheduled("api")))[0].actor == "schedule:smoke.api"
+    due = await scene.smoke.scheduled("api")
+    assert (await scene.smoke.get(SYSTEM, due))[0].actor == "schedule:smoke.api"
+    assert await scene.smoke.scheduled("api") == due
+    await scene.smoke.execute(due)
+    assert await scene.smoke.scheduled("api") != due
 
     await desk.patch("api", {"cron": None}, Conditions(), Writing(operator, dry_run=True))
     await scene.db.read(read_schedule, "smoke.api")

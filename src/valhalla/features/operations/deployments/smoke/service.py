@@ -69,8 +69,14 @@ class SmokeService:
         return await self._db.run(self._request, principal.id, suite, base_url, deployment)
 
     async def scheduled(self, suite: str) -> str:
-        """Have a suite run because it is time; return the run's id."""
-        return (await self._db.run(self._request, f"schedule:smoke.{suite}", suite, None, None)).id
+        """Have a suite run because it is time, unless a run of it goes on; return the run's id."""
+
+        def work(conn: Connection) -> str:
+            # a target that has become slow must not be asked by more and more runs at once
+            under_way = store.open_run(conn, suite)
+            return under_way or self._request(conn, f"schedule:smoke.{suite}", suite, None, None).id
+
+        return await self._db.run(work)
 
     async def get(self, principal: Principal, run: str) -> tuple[Run, list[Attempt]]:
         """Return a run and every attempt so far.

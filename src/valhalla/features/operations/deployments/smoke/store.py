@@ -47,9 +47,10 @@ def page(conn: Connection, wanted: RunFilter, *, before: tuple[datetime, str] | 
     return [read(row) for row in conn.execute(query).mappings()]
 
 
-def note_job(conn: Connection, run: str, job: str) -> None:
-    """Note which job runs it."""
-    conn.execute(sa.update(smoke_runs).where(smoke_runs.c.id == run).values(job=job))
+def open_run(conn: Connection, suite: str) -> str | None:
+    """Return a run of a suite that has not ended, if there is one."""
+    table = smoke_runs.c
+    return conn.scalar(sa.select(table.id).where(table.suite == suite, table.finished_at.is_(None)).limit(1))
 
 
 def keep(conn: Connection, run: str, attempt: Attempt) -> None:
