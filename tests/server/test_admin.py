@@ -99,8 +99,9 @@ async def test_what_is_refused(admin: httpx.AsyncClient, plane: Plane, issue: Is
     refused(await order(admin, "key.revoke", id="x", why=""), 422, "invalid-request")
     missing = await order(admin, "flag.kill", key="no-such-flag")
     assert missing.status_code == 404
-    [last] = (await admin.get(f"{PATH}/operations", params={"step": "refused", "limit": 1})).json()["items"]
-    assert last["details"]["action"] == "flag.kill"
+    assert (await order(admin, "smoke.run", suite="none")).status_code == 404
+    [last, *_] = (await admin.get(f"{PATH}/operations", params={"step": "refused", "limit": 1})).json()["items"]
+    assert last["details"]["action"] == "smoke.run"
     only = plane.client((await issue("admin-only", "operations:write"))["key"])
     refused(await order(only, "key.revoke", id="x"), 403, "forbidden")
     reader = plane.client((await issue("admin-reader", "operations:read", "keys:write"))["key"])

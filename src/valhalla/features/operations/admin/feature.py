@@ -51,6 +51,7 @@ class Admin(Feature):
                 *stock.modes(of.maintenance, settle),
                 *stock.flags(of.flags),
                 *stock.jobs(JobDesk(platform.db, platform.jobs, platform.ledger)),
+                *stock.smoke(of.deployments),
                 *stock.alerts(of.alerts),
                 *stock.limits(of.limits, platform.db, settle),
                 *further,

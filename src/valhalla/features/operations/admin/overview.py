@@ -15,6 +15,7 @@ from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.health import Health
 from valhalla.features.operations.admin import rules
 from valhalla.features.operations.clients import Clients
+from valhalla.features.operations.deployments import Deployments
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
@@ -59,6 +60,8 @@ class Sources(Protocol):
     def flags(self) -> Flags: ...
     @property
     def limits(self) -> RateLimits: ...
+    @property
+    def deployments(self) -> Deployments: ...
 
 
 class Overview:

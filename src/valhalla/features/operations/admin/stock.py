@@ -12,6 +12,7 @@ import msgspec
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.operations.admin.contracts import AdminAction, Order, Run
 from valhalla.features.operations.clients import Clients
+from valhalla.features.operations.deployments import Deployments
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
@@ -195,6 +196,28 @@ def jobs(desk: JobDesk) -> list[AdminAction]:
             "jobs:write",
             retrying(dry_run=False),
             retrying(dry_run=True),
+        )
+    ]
+
+
+def smoke(feature: Deployments) -> list[AdminAction]:
+    """Return the smoke tests."""
+
+    async def run(order: Order) -> Mapping[str, Any]:
+        found = order.arguments
+        made = await feature.smoke.request(
+            order.principal, found["suite"], base_url=found.get("base_url"), deployment=found.get("deployment")
+        )
+        return {"run": made.id}
+
+    return [
+        AdminAction(
+            "smoke.run",
+            "Have a suite of smoke tests run by a job.",
+            _object(("suite",), suite=_NAME, base_url={"type": "string", "maxLength": 500}, deployment=_ID),
+            "reversible",
+            "deployments:write",
+            run,
         )
     ]
 
