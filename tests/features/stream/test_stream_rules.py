@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valhalla.features.observability.stream import rules
-from valhalla.features.observability.stream.contracts import Bounds, Frame
+from valhalla.features.observability.stream.contracts import NOTHING, Bounds, Frame
 from valhalla.features.observability.stream.errors import TooManyStreams
 from valhalla.features.observability.stream.following import follow
 from valhalla.features.observability.stream.hub import Hub, Listener
@@ -157,6 +157,17 @@ def test_rights_that_were_taken_away_end_a_stream() -> None:
     now[0] = principal("events:read", "alerts:read")
     hub.recheck()
     assert listener.ended == "unauthenticated"
+
+
+def test_who_has_not_subscribed_yet_stays() -> None:
+    hub = Hub(Bounds(), dict)
+    who = principal("events:read", "jobs:read")
+    listener = hub.join(who, NOTHING, lambda: who)
+
+    hub.publish([event(1)], 1)
+    hub.recheck()
+
+    assert (listener.ended, len(listener.queue)) == (None, 0)
 
 
 def test_what_is_sent() -> None:

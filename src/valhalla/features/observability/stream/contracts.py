@@ -8,6 +8,9 @@ from typing import Final, Literal, NamedTuple
 from valhalla.kernel.principal import Principal
 
 SCOPE: Final = "events:read"
+NOTHING: Final = frozenset({"-"})
+"""The topics of who has not said yet what to hear."""
+
 Kind = Literal["hello", "event", "reset", "ping", "closed"]
 Ending = Literal["slow", "shutdown", "unauthenticated"]
 Recheck = Callable[[], Principal | None]

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from valhalla.features.observability.stream import rules
-from valhalla.features.observability.stream.contracts import Bounds, Ending, Frame, Recheck
+from valhalla.features.observability.stream.contracts import NOTHING, SCOPE, Bounds, Ending, Frame, Recheck
 from valhalla.features.observability.stream.errors import TooManyStreams
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem, Unavailable
@@ -58,8 +58,8 @@ class Listener:
         try:
             principal = self._recheck()
             if principal is not None:
-                principal.require("events:read")
-                rules.check(principal, self.topics)
+                principal.require(SCOPE)
+                rules.check(principal, self.topics - NOTHING)
         except Problem:
             principal = None
         if principal is None:

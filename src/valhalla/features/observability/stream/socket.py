@@ -11,7 +11,7 @@ from fastapi.routing import APIWebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from valhalla.features.observability.stream import rules
-from valhalla.features.observability.stream.contracts import SCOPE, Frame
+from valhalla.features.observability.stream.contracts import NOTHING, SCOPE, Frame
 from valhalla.features.observability.stream.following import follow, settle
 from valhalla.features.observability.stream.hub import Hub, Listener
 from valhalla.features.observability.stream.knowing import Knowing
@@ -37,7 +37,7 @@ def socket_route(hub: Hub, db: Database, knowing: Knowing) -> APIWebSocketRoute:
         if principal is None:
             raise Unauthenticated
         principal.require(SCOPE)
-        listener = hub.join(principal, frozenset({"-"}), knowing.recheck(socket.scope))
+        listener = hub.join(principal, NOTHING, knowing.recheck(socket.scope))
         try:
             await settle(hub)
             await socket.accept()
@@ -139,8 +139,9 @@ class _Session:
             self._pump.cancel()
             await asyncio.wait({self._pump})
         self._listener.topics = topics
-        # what waited was for other topics; it is asked for again by who resumes
+        waited = [frame for frame in self._listener.queue if rules.covers(topics, frame.subject)]
         self._listener.queue.clear()
+        self._listener.queue.extend(waited)
         self._start(asked.after, told=True)
 
     @property
