@@ -184,6 +184,20 @@ def test_last_event_id(text: str | None, expected: int | None) -> None:
     assert rules.position(text) == expected
 
 
+async def test_a_key_whose_time_has_come_ends_a_busy_stream_too() -> None:
+    now: list[Principal | None] = [principal("events:read", "jobs:read")]
+    assert now[0] is not None
+    hub = Hub(Bounds(heartbeat=0.0), dict)
+    listener = hub.join(now[0], frozenset(), lambda: now[0])
+    hub.publish([event(number) for number in range(1, 4)], 3)
+    frames = follow(hub, cast("Any", None), listener, None)
+    assert [(await anext(frames)).kind for _ in range(2)] == ["hello", "event"]
+
+    now[0] = None
+
+    assert [frame.kind async for frame in frames] == ["closed"]
+
+
 async def test_who_does_not_even_read_that_it_was_let_go_is_not_waited_for() -> None:
     """A connection whose other side reads nothing blocks in ``send``: its task ends all the same."""
     hub = Hub(Bounds(heartbeat=60.0), dict)

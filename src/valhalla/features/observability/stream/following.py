@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 from valhalla.features.observability.stream import store
@@ -41,11 +42,16 @@ async def follow(hub: Hub, db: Database, listener: Listener, after: int | None) 
             yield frame
     for frame in hub.registries(listener):
         yield frame
+    checked = time.monotonic()
     while True:
         while listener.queue:
             frame = listener.queue.popleft()
             if frame.number is None or frame.number not in seen:
                 yield frame
+            if time.monotonic() - checked >= hub.bounds.heartbeat:
+                # of a stream that is never quiet: a key also ends because its time has come
+                checked = time.monotonic()
+                listener.recheck()
         if listener.ended is not None:
             yield Frame("closed", None, dumps({"reason": listener.ended}))
             return
@@ -54,6 +60,7 @@ async def follow(hub: Hub, db: Database, listener: Listener, after: int | None) 
             async with asyncio.timeout(hub.bounds.heartbeat):
                 await listener.wake.wait()
         except TimeoutError:
+            checked = time.monotonic()
             listener.recheck()
             # the queue is empty, so everything up to there was told
             yield Frame("ping", hub.safe)
