@@ -103,6 +103,7 @@ def test_what_must_hold_of_json(check: JsonCheck, good: bool) -> None:
     assert (not failures) is good
 
 
+@settings(max_examples=40)
 @given(
     _json, st.sampled_from(["exists", "absent", "equals", "contains", "type", "at_least", "at_most", "count"]), _json
 )
