@@ -16,8 +16,8 @@ from valhalla.sdk.deployments import Deployments
 from valhalla.sdk.events import Events
 from valhalla.sdk.holds import Holds
 from valhalla.sdk.keys import Keys
-from valhalla.sdk.maintenance import Maintenance
 from valhalla.sdk.logs import Logs
+from valhalla.sdk.maintenance import Maintenance
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.operations import Admin

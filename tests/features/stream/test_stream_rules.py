@@ -52,7 +52,7 @@ def test_every_scope_of_a_topic_exists() -> None:
         (principal("sandbox:*", "jobs:*"), "unheard-of.1", None, False),
         (principal("admin"), "unheard-of.1", None, True),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value.scopes)) if isinstance(value, Principal) else str(value),
 )
 def test_who_may_know_what(who: Principal, subject: str, owner: str | None, told: bool) -> None:
     assert rules.may_know(who, subject, {} if owner is None else {"owner": owner}) is told
