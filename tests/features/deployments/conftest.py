@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import psycopg
 import pytest
 import sqlalchemy as sa
 from tests.conftest import Servers
+from tests.servers import migrated_database
 
 from valhalla.features.contracts import Platform
 from valhalla.features.operations.deployments import Deployments
@@ -24,7 +24,6 @@ from valhalla.kernel.principal import SYSTEM
 from valhalla.kit.changes import Feed
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
-from valhalla.kit.migrate import upgrade_blocking
 from valhalla.kit.outbox.tables import events
 from valhalla.kit.registry import Registry
 from valhalla.kit.settings import Settings
@@ -126,13 +125,8 @@ async def target() -> AsyncIterator[Target]:
 @pytest.fixture(scope="session")
 def migrated(servers: Servers) -> Iterator[str]:
     """The URL of a migrated database."""
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
-        conn.execute("CREATE DATABASE deployments TEMPLATE template0")
-    url = servers.superuser_url.rsplit("/", 1)[0] + "/deployments"
-    upgrade_blocking(url)
-    yield url
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
-        conn.execute("DROP DATABASE deployments WITH (FORCE)")
+    with migrated_database(servers.superuser_url, "deployments") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

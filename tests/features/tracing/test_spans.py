@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import Servers
+from tests.servers import migrated_database
 
 from valhalla.features.observability.tracing import otlp, protobuf, rules
 from valhalla.features.observability.tracing.contracts import Filter, Node, Stored
@@ -26,7 +26,6 @@ from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Forbidden, Invalid, Unavailable
 from valhalla.kit.db import Database
-from valhalla.kit.migrate import upgrade_blocking
 from valhalla.kit.spans import Local, local, rooted, span
 from valhalla.kit.trace import current, new_trace, parse, render, traced
 
@@ -35,13 +34,8 @@ ADA = Principal("client-1", "ada", frozenset({"traces:read", "telemetry"}))
 
 @pytest.fixture(scope="module")
 def migrated(servers: Servers) -> Iterator[str]:
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
-        conn.execute("CREATE DATABASE tracing TEMPLATE template0")
-    url = servers.superuser_url.rsplit("/", 1)[0] + "/tracing"
-    upgrade_blocking(url)
-    yield url
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
-        conn.execute("DROP DATABASE tracing WITH (FORCE)")
+    with migrated_database(servers.superuser_url, "tracing") as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ server for seconds.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -28,6 +29,7 @@ from valhalla.sandbox.slices.valkey_watch import ValkeyWatch
 
 _BATCH: Final = 500
 _WIDEST: Final = 8_000
+_STARTING: Final = 2.5
 
 
 class ValkeySlice:
@@ -176,14 +178,20 @@ class ValkeySlice:
         """Write, read back and delete a key, and look at the users, with the control plane's credentials."""
         started = time.monotonic()
         key, token = f"valhalla:{self._cell.cell}:health:{secrets.token_hex(8)}", secrets.token_hex(8)
-        try:
-            # it expires by itself should nobody delete it
-            _, back, _, _ = await self._server.call_all(
-                [("SET", key, token, "PX", 10_000), ("GET", key), ("DEL", key), ("ACL WHOAMI",)]
-            )
-        except (Unavailable, RedisError) as error:
-            reason = error.detail if isinstance(error, Unavailable) else explain(error)
-            return Probe(False, _since(started), reason)
+        while True:
+            try:
+                # it expires by itself should nobody delete it
+                _, back, _, _ = await self._server.call_all(
+                    [("SET", key, token, "PX", 10_000), ("GET", key), ("DEL", key), ("ACL WHOAMI",)]
+                )
+            except (Unavailable, RedisError) as error:
+                # a node that has just started takes two seconds before it lets keys be written
+                if "cluster is down" in str(error) and time.monotonic() - started < _STARTING:
+                    await asyncio.sleep(0.1)
+                    continue
+                reason = error.detail if isinstance(error, Unavailable) else explain(error)
+                return Probe(False, _since(started), reason)
+            break
         well = back == token.encode()
         return Probe(well, _since(started), None if well else "valkey lost what was written")
 
