@@ -32,7 +32,9 @@ def build(runtime: Runtime) -> ASGIApp:
     routes = Switchboard(app.routes)
     app.router.middleware_stack = routes.serve(app.router)
     handle_problems(app, routes)
-    quotas = Quotas(lambda: features.limits.view.value, fleet=_fleet(runtime))
+    # applications over one runtime count together
+    before = features.limits.counting
+    quotas = before if isinstance(before, Quotas) else Quotas(lambda: features.limits.view.value, fleet=_fleet(runtime))
     features.limits.counting = quotas
     hooks = Hooks(
         authenticate=features.clients.authenticate,
