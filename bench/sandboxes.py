@@ -15,10 +15,10 @@ import httpx
 
 from bench.plane import control, down, folder, up
 from bench.report import Figure, figure, publish
+from valhalla.backing import embedded_url
 from valhalla.embedded import Endpoints
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.scram import verifier
-from valhalla.runtime import embedded_url
 from valhalla.sandbox.templates import Templates
 
 N = 60

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 from prometheus_client import CollectorRegistry
 
+from valhalla import backing
 from valhalla.embedded import Endpoints
 from valhalla.features.catalogue import Catalogue
 from valhalla.features.contracts import Platform
@@ -19,7 +18,6 @@ from valhalla.features.operations.clients import IssuedKey
 from valhalla.gate import HttpMetrics
 from valhalla.guard.plane import GuardedActions
 from valhalla.kernel.clock import Clock
-from valhalla.kernel.problems import Misconfigured
 from valhalla.kit import migrate, natsauth
 from valhalla.kit.bus import EventBus
 from valhalla.kit.cellkey import CellKey
@@ -32,22 +30,11 @@ from valhalla.kit.outbox import Dispatcher, NatsSink, prune
 from valhalla.kit.settings import Settings
 from valhalla.kit.writing import upkeep
 from valhalla.sandbox.arenas import ArenaKeeper
-from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import Limits
 from valhalla.sandbox.pool import PoolSettings
 from valhalla.sandbox.quota import QuotaLimits, Watchdog
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.service import SandboxService
-from valhalla.sandbox.slices.nats import NatsSlice
-from valhalla.sandbox.slices.postgres import (
-    Bootstrap,
-    PostgresLimits,
-    PostgresSlice,
-    bootstrap,
-    is_bootstrapped,
-)
-from valhalla.sandbox.slices.sqlite import SqliteSlice
-from valhalla.sandbox.slices.valkey import ValkeySlice
 from valhalla.sandbox.snapshots import SnapshotService
 from valhalla.sandbox.teardown import Timing
 from valhalla.sandbox.templates import Snapshots, Templates
@@ -58,30 +45,7 @@ from valhalla.work.loops import Beating, Loop, loop, place_of
 from valhalla.work.schedules import Cron, Schedule
 
 _log = get_logger("runtime")
-CONTROL_ROLE = "valhalla"
 _PRUNING = Schedule(name="valhalla.prune-events", job="valhalla.prune-events", timing=Cron("7 * * * *"), jitter=60.0)
-
-
-def embedded_url(cell: CellKey, endpoints: Endpoints) -> str:
-    """Return the control plane's own URL of the embedded Postgres."""
-    password = cell.password("control.postgres")
-    return f"postgresql://{CONTROL_ROLE}:{password}@127.0.0.1:{endpoints.postgres_port}/{CONTROL_ROLE}"
-
-
-async def ensure_bootstrapped(superuser_url: str, control_url: str, cell: CellKey) -> None:
-    """Make role, database and hardened template in an embedded cluster that does not have them yet."""
-    try:
-        connection = await asyncpg.connect(control_url, timeout=5)
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
-        done = False
-    else:
-        try:
-            done = await is_bootstrapped(connection, cell.cell)
-        finally:
-            await connection.close()
-    if not done:
-        plan = Bootstrap(CONTROL_ROLE, cell.password("control.postgres"), CONTROL_ROLE, cell.cell)
-        await bootstrap(superuser_url, plan, exclusive=True)
 
 
 class Runtime:
@@ -94,7 +58,7 @@ class Runtime:
         self.clock = clock or Clock()
         self.endpoints = endpoints
         # nothing that it is asked takes a second: one that went silent is not waited for longer than a caller would
-        self.db = Database(self._database_url(), statement_timeout=10.0)
+        self.db = Database(backing.database_url(settings, cell, endpoints), statement_timeout=10.0)
         self.ledger = Ledger(cell)
         self.feed = Feed(self.db)
         # what runs here is the control plane's own; a program's jobs run in 'valhalla worker'
@@ -109,7 +73,7 @@ class Runtime:
             self.guard.executor(self.features.clients.find_principal),
             [action for feature in self.features for action in feature.admin_actions()],
         )
-        self.backends = self._backends()
+        self.backends = backing.backends(settings, cell, endpoints)
         self.load = Load()
         timing = Timing(settings.lease, settings.orphan_grace)
         self.sandboxes = SandboxService(
@@ -159,7 +123,7 @@ class Runtime:
             watchdog=self.watchdog,
             upkeep=self.upkeep,
         )
-        self.bus = EventBus(self._nats_url, natsauth.control_creds(cell))
+        self.bus = EventBus(backing.nats_url(settings, endpoints), natsauth.control_creds(cell))
         sinks = [sink for feature in self.features for sink in feature.sinks()]
         self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream), *sinks], load=self.load)
         self.dispatcher.roots = self.features.tracing.tracer
@@ -187,44 +151,6 @@ class Runtime:
         self._stop = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
 
-    def _database_url(self) -> str:
-        external = self.settings.database_url
-        if external is not None:
-            return external.get_secret_value()
-        password = self.cell.password("control.postgres")
-        return f"postgresql://{CONTROL_ROLE}:{password}@127.0.0.1:{self.endpoints.postgres_port}/{CONTROL_ROLE}"
-
-    @property
-    def _nats_url(self) -> str:
-        url = self.settings.nats_url or self.endpoints.nats_url
-        if url is None:
-            raise Misconfigured("neither an embedded nor an external NATS is known", setting="nats_url")
-        return url
-
-    def _backends(self) -> Backends:
-        settings, endpoints = self.settings, self.endpoints
-        limits = PostgresLimits(
-            connections=settings.sandbox_connections,
-            statement_timeout=settings.sandbox_statement_timeout,
-            scram_iterations=settings.scram_iterations,
-        )
-        valkey = endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
-        if valkey is None:
-            raise Misconfigured("neither an embedded nor an external Valkey is known", setting="valkey_url")
-        operator = None
-        creds = None
-        if settings.nats_operator_seed is not None and settings.nats_system_creds is not None:
-            operator = natsauth.KeyPair.from_seed(settings.nats_operator_seed.get_secret_value())
-            creds = _text_or_file(settings.nats_system_creds.get_secret_value())
-        return Backends(
-            postgres=PostgresSlice(self._database_url(), self.cell, limits=limits),
-            valkey=ValkeySlice(valkey, self.cell),
-            nats=NatsSlice(
-                self._nats_url, self.cell, operator=operator, system_creds=creds, jwt_dir=endpoints.nats_jwt_dir
-            ),
-            sqlite=SqliteSlice(settings.sqlite_dir or settings.data_dir / "sqlite", self.cell),
-        )
-
     async def start(self, keep_admin_key: Callable[[str], None]) -> None:
         """Bring the stores up to date, load the snapshots, start the background parts.
 
@@ -241,7 +167,7 @@ class Runtime:
     async def _start(self, keep_admin_key: Callable[[str], None]) -> None:
         if self.settings.database_url is None:
             assert self.endpoints.postgres_superuser_url is not None
-            await ensure_bootstrapped(self.endpoints.postgres_superuser_url, self.db.dsn, self.cell)
+            await backing.ensure_bootstrapped(self.endpoints.postgres_superuser_url, self.db.dsn, self.cell)
         if await self.db.run(migrate.needs_upgrade):
             await asyncio.to_thread(migrate.upgrade_blocking, self.db.dsn)
         _, *findings = await asyncio.gather(
@@ -331,23 +257,4 @@ class Runtime:
 
     def services(self) -> dict[str, Any]:
         """Say where each backend is, without credentials."""
-        settings, endpoints = self.settings, self.endpoints
-        postgres = self.backends.postgres.address
-        return {
-            "postgres": {"mode": _mode(settings.database_url), "address": postgres},
-            "valkey": {"mode": _mode(settings.valkey_url), "address": self.backends.valkey.address},
-            "nats": {"mode": _mode(settings.nats_url), "address": settings.nats_url or endpoints.nats_url},
-        }
-
-
-def _mode(external: object) -> str:
-    return "embedded" if external is None else "external"
-
-
-def _text_or_file(value: str) -> str:
-    if "-----BEGIN" in value:
-        return value
-    try:
-        return Path(value).read_text()
-    except OSError as error:
-        raise Misconfigured(f"nats_system_creds: {error}", setting="nats_system_creds") from error
+        return backing.services(self.settings, self.endpoints, self.backends)

@@ -14,10 +14,10 @@ import asyncpg
 import pytest
 from tests.crash.control_plane import ControlPlane
 
+from valhalla.backing import embedded_url
 from valhalla.cli.leftovers import leftovers
 from valhalla.embedded import Endpoints
 from valhalla.kit.cellkey import CellKey
-from valhalla.runtime import embedded_url
 
 # each needs a larger pool than the one before, or there would be nothing to fill
 POINTS = [

@@ -20,9 +20,9 @@ async def leftovers(data_dir: Path) -> list[str]:
     """
     import redis.asyncio as redis
 
+    from valhalla.backing import embedded_url
     from valhalla.embedded import Endpoints, valkey_admin_url
     from valhalla.kit import natsauth
-    from valhalla.runtime import embedded_url
     from valhalla.sandbox.slices.nats import NatsSlice
     from valhalla.sandbox.slices.postgres import PostgresSlice
     from valhalla.sandbox.slices.sqlite import SqliteSlice

@@ -11,6 +11,7 @@ import asyncpg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from valhalla.backing import embedded_url, ensure_bootstrapped
 from valhalla.embedded import Endpoints
 from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit import migrate
@@ -18,7 +19,6 @@ from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database, is_away
 from valhalla.kit.settings import Settings, load
 from valhalla.kit.sql import identifier
-from valhalla.runtime import embedded_url, ensure_bootstrapped
 from valhalla.sandbox.slices.postgres import Bootstrap
 from valhalla.sandbox.slices.postgres import bootstrap as make
 from valhalla.server import files
