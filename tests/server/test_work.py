@@ -29,20 +29,25 @@ async def test_the_schedule_of_the_control_plane_is_run_by_its_worker(plane: Pla
 async def test_readiness_names_who_is_silent(plane: Plane) -> None:
     """Worker and ticker beat by themselves; what is expected and was never heard of is not healthy."""
     runtime = plane.runtime
+    place = place_of(runtime.settings.data_dir)
 
     async def told(wanted: str | None) -> None:
         deadline = time.monotonic() + 20
-        while (check := (await readiness(runtime))["checks"]["heartbeats"])["reason"] != wanted:
+        while True:
+            check = (await readiness(runtime))["checks"]["heartbeats"]
+            # other tests end control planes of theirs on this database in ways that nobody forgets
+            said = [one for one in (check["reason"] or "").split("; ") if place in one or "backup" in one]
+            if said == ([] if wanted is None else [wanted]):
+                break
             assert time.monotonic() < deadline, check
             await asyncio.sleep(0.05)
-        assert check["ok"] is (wanted is None)
+        assert check["ok"] is (check["reason"] is None)
 
     await told(None)
     await runtime.db.run(expect, "backup.nightly", interval=60, timeout=3600)
     await told("backup.nightly was never heard of")
     await runtime.db.run(forget, "backup.nightly")
     await told(None)
-    place = place_of(runtime.settings.data_dir)
     beating = {one.name for one in await runtime.db.run(heartbeats.every)}
     parts = ("dispatcher", "feed", "reaper", "sealer", "ticker", "watchdog", "worker")
     assert {f"{part}.{place}" for part in parts} <= beating
