@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin
-WORKERS ?= 2
+# most tests wait for servers part of their time
+WORKERS ?= 3
 
 .PHONY: help install up demo examples test test-all chaos lint types contracts check bench clean
 

@@ -19,7 +19,7 @@ from tests.chaos.client import Client
 from tests.chaos.world import World
 
 CLIENTS = 4
-SHORT = 6.0
+SHORT = 3.0
 LONG = float(os.environ.get("CHAOS_SECONDS", "600"))
 
 

@@ -41,7 +41,7 @@ DESTROY = [
     pytest.param("destroy.cut", marks=slow),
     pytest.param("drop.postgres", marks=slow),
     pytest.param("drop.valkey", marks=slow),
-    "drop.nats",
+    pytest.param("drop.nats", marks=slow),
     pytest.param("destroy.dropped", marks=slow),
 ]
 

