@@ -60,7 +60,11 @@ async def orders(sandbox: dict[str, Any]) -> set[int]:
 
 @pytest.mark.parametrize(
     "point",
-    [pytest.param("create.database", marks=slow), pytest.param("create.sqlite", marks=slow), pytest.param("create.seeded", marks=slow)],
+    [
+        pytest.param("create.database", marks=slow),
+        pytest.param("create.sqlite", marks=slow),
+        pytest.param("create.seeded", marks=slow),
+    ],
 )
 async def test_create(plane: ControlPlane, point: str) -> None:
     """Neither a database, also a half-open one, nor a role or a file is left."""
