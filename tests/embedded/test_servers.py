@@ -120,7 +120,9 @@ def test_a_taken_port_is_replaced(make_stack: MakeStack, data_dir: Path) -> None
         assert str(after["nats"]) in (stack.endpoints.nats_url or "")
 
 
-@pytest.mark.parametrize("service", ["postgres", "valkey", "nats"])
+@pytest.mark.parametrize(
+    "service", ["postgres", *(pytest.param(s, marks=pytest.mark.slow) for s in ("valkey", "nats"))]
+)
 def test_a_lost_race_for_a_port_is_tried_again(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, service: str
 ) -> None:

@@ -170,6 +170,7 @@ async def test_destroy(world: World, name: str) -> None:
     assert await world.left(sandbox.id) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 async def test_it_goes_down_in_the_middle_of_a_creation(
     world: World, name: str, monkeypatch: pytest.MonkeyPatch
@@ -200,6 +201,7 @@ async def test_it_goes_down_in_the_middle_of_a_creation(
     assert not (await world.create(key=f"middle-{name}")).replayed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 async def test_it_goes_down_in_the_middle_of_a_destruction(
     world: World, name: str, monkeypatch: pytest.MonkeyPatch

@@ -210,7 +210,7 @@ def _other(servers: Servers, setting: str) -> str:
         ("no Valkey there", "valkey_url", "valkey"),
         ("no NATS there", "nats_url", "nats"),
         ("another operator", "nats_operator_seed", "nats"),
-        ("another system account", "nats_system_creds", "nats"),
+        pytest.param("another system account", "nats_system_creds", "nats", marks=pytest.mark.slow),
         ("a file that is not there", "nats_system_creds", "nats"),
     ],
 )

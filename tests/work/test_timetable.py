@@ -75,7 +75,7 @@ def often(low: int, high: int) -> st.SearchStrategy[str]:
     return st.one_of(st.just("*"), st.integers(2, 15).map(lambda n: f"*/{n}"), field(low, high))
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(
     minute=often(0, 59),
     hour=st.one_of(often(0, 23), field(0, 4)),
