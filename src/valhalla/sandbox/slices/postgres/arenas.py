@@ -15,6 +15,7 @@ import asyncpg
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.sql import identifier
 from valhalla.sandbox.slices.postgres.bootstrap import template_name
+from valhalla.sandbox.slices.postgres.drop import drop_database
 from valhalla.sandbox.slices.postgres.hardening import (
     owner_statements,
     public_schema_statements,
@@ -110,7 +111,7 @@ class Arenas:
         assert name != self.current
         await self._pools.forget(name)
         async with self._pools.connection() as connection:
-            await connection.execute(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
+            await drop_database(connection, name)
         await self.makers.forget(name)
         async with self._pools.connection() as connection:
             await connection.execute(f"DROP ROLE IF EXISTS {identifier(name)}")

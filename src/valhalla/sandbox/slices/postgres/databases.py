@@ -11,11 +11,11 @@ import re
 
 import asyncpg
 
-from valhalla.kernel.problems import Unavailable
 from valhalla.kit.faults import crashpoint
 from valhalla.kit.sql import identifier
 from valhalla.sandbox.slices.contracts import Names
 from valhalla.sandbox.slices.postgres.bootstrap import own_template_name
+from valhalla.sandbox.slices.postgres.drop import drop_database
 from valhalla.sandbox.slices.postgres.hardening import own_script
 from valhalla.sandbox.slices.postgres.pools import Pools
 
@@ -95,10 +95,7 @@ class OwnDatabases:
         async with self._pools.connection() as connection:
             if not await connection.fetchval(f"SELECT EXISTS ({_OURS} datname = $1)", database):
                 return
-            try:
-                await connection.execute(f"DROP DATABASE IF EXISTS {identifier(database)} WITH (FORCE)", timeout=60)
-            except asyncpg.ObjectInUseError as error:
-                raise Unavailable("postgres", f"database {database} is still in use") from error
+            await drop_database(connection, database)
 
     async def list(self) -> list[tuple[str, str]]:
         """Return (name, sandbox id) of every own database of this cell."""

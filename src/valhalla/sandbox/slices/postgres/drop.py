@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
+from valhalla.kernel.problems import Unavailable
 from valhalla.kit.sql import identifier
 from valhalla.sandbox.slices.postgres.makers import Through, directly
 
@@ -24,6 +25,10 @@ LOCK_TIMEOUT: Final = "500ms"
 _PATIENCE: Final = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';"
 _LISTED: Final = 10_000
 _DEEPEST: Final = 50
+_END_SESSIONS: Final = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = $1 AND usename IS NOT NULL AND pid <> pg_backend_pid()"
+)
 
 # Counted by an index; pg_class has none by schema, so that listing its relations reads all of an arena's.
 _LOOK: Final = """
@@ -154,3 +159,26 @@ async def drop_role(connection: Connection, role: str, by: Through = directly) -
 
 def _role_script(role: str) -> str:
     return f"DROP OWNED BY {identifier(role)} CASCADE; DROP ROLE {identifier(role)}"
+
+
+async def drop_database(connection: Connection, database: str) -> None:
+    """Drop a database with the sessions in it; one that does not exist is fine.
+
+    FORCE is refused to who is no superuser while an autovacuum worker, which has no role, is in the database. Without
+    FORCE the server itself sends that worker away, but not the sessions.
+
+    Raises:
+        Unavailable: somebody is in there who cannot be sent away in time; to be resumed.
+    """
+    drop = f"DROP DATABASE IF EXISTS {identifier(database)}"
+    try:
+        try:
+            await connection.execute(f"{drop} WITH (FORCE)", timeout=60)
+        except asyncpg.InsufficientPrivilegeError as error:
+            if "terminate process" not in str(error):
+                raise
+            await connection.execute(f"ALTER DATABASE {identifier(database)} ALLOW_CONNECTIONS false")
+            await connection.execute(_END_SESSIONS, database)
+            await connection.execute(drop, timeout=60)
+    except asyncpg.ObjectInUseError as error:
+        raise Unavailable("postgres", f"database {database} is still in use") from error
