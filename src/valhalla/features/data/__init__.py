@@ -1,0 +1,1 @@
+"""What leaves the control plane, and what is no longer kept: notifications, exports, retention."""
