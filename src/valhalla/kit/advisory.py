@@ -12,6 +12,7 @@ LEDGER_SEAL: Final = _BASE | 2
 OUTBOX_DISPATCH: Final = _BASE | 3
 ARENAS: Final = _BASE | 4
 PARTITIONS: Final = _BASE | 5
+NOTIFICATIONS: Final = _BASE | 6
 
 # 32-bit classes of the two-argument form; the second argument is a hash of what is locked
 EVENT_SUBJECT: Final = 0x7668_0001
