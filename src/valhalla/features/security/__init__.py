@@ -1,0 +1,1 @@
+"""Who is let in, and what happens to those who should not be here."""
