@@ -42,6 +42,7 @@ class Feed:
         self._snapshots: dict[str, Snapshot[Any]] = {}
         self._views: dict[str, list[View[Any]]] = {}
         self._listeners: dict[str, list[Listener]] = {}
+        self._attended: dict[str, Callable[[int], None]] = {}
         self._told: set[str] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -69,6 +70,13 @@ class Feed:
         self._snapshots[registry.name] = Snapshot(registry.name)
         self._views[registry.name] = []
         self._listeners[registry.name] = []
+
+    def attend(self, registry: str, told: Callable[[int], None]) -> None:
+        """Tell ``told`` the revision of a registry that is not followed, at every commit and every look.
+
+        For who keeps something of its own, of a registry that is too large for a snapshot.
+        """
+        self._attended[registry] = told
 
     def registry(self, name: str) -> Registry[Any] | None:
         """Return the registry of this name, if it is followed."""
@@ -191,6 +199,8 @@ class Feed:
 
     def _hear(self, payload: str) -> None:
         name, _, revision = payload.rpartition(":")
+        if (told := self._attended.get(name)) is not None and revision.isdigit():
+            told(int(revision))
         snapshot = self._snapshots.get(name)
         if snapshot is None or (revision.isdigit() and int(revision) <= snapshot.revision):
             return
@@ -199,7 +209,9 @@ class Feed:
 
     async def _catch_up(self, names: Collection[str]) -> None:
         async with self._lock:
-            heads = await self._read(revisions, list(names))
+            heads = await self._read(revisions, [*names, *self._attended])
+            for name, told in self._attended.items():
+                told(heads.get(name, 0))
             for name in names:
                 try:
                     await self._advance(name, heads.get(name, 0))
