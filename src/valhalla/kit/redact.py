@@ -113,6 +113,11 @@ def redact(value: object, *, names: Iterable[str] = ()) -> Any:
     return _Walk((*_NAMES, *(name.lower() for name in names))).value(value, 0)
 
 
+def secret_names() -> tuple[str, ...]:
+    """Return the parts of names, in small letters, whose members hold secrets: for who masks elsewhere than here."""
+    return _NAMES
+
+
 def is_secret_name(name: str, names: Iterable[str] = ()) -> bool:
     """Say whether a member called ``name`` holds a secret."""
     return _is_secret(name, (*_NAMES, *names))

@@ -22,6 +22,8 @@ _WRITTEN: Final = re.compile(r"(?:[0-9]{1,9}[smhd])+")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?")
 # as a browser writes it: lower case, the default port left out
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+_BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(?:/[A-Za-z0-9._/-]{1,200})?")
+_VIEW: Final = re.compile(r"([a-z_][a-z0-9_]{0,62})\.([a-z_][a-z0-9_]{0,62})(?:\(([a-z_][a-z0-9_, ]{0,200})\))?")
 _FORMS: Final = "write a duration as seconds, '90m', '24h', '7d' or 'PT15S'"
 
 
@@ -113,6 +115,21 @@ def _origin(value: str) -> str:
     return value
 
 
+def _bucket(value: str) -> str:
+    if _BUCKET.fullmatch(value) is None:
+        raise ValueError("it must look like s3://bucket or s3://bucket/prefix")
+    return value
+
+
+def _view(value: str) -> str:
+    match = _VIEW.fullmatch(value)
+    if match is None:
+        raise ValueError("it must look like reporting.daily or reporting.daily(id)")
+    if match[1] in ("valhalla", "valhalla_guard", "information_schema") or match[1].startswith("pg_"):
+        raise ValueError("it must be a view of yours: what the control plane keeps is exported without it")
+    return value
+
+
 def _base_url(value: str) -> str:
     from valhalla.kit.outgoing_guard.rules import Base
 
@@ -134,5 +151,7 @@ OperatorSeed = Annotated[SecretStr, AfterValidator(_operator_seed)]
 CellKeyText = Annotated[SecretStr, AfterValidator(_cell_key)]
 Network = Annotated[str, AfterValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
+BucketUrl = Annotated[str, AfterValidator(_bucket)]
+ExportView = Annotated[str, AfterValidator(_view)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]

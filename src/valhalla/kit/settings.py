@@ -20,9 +20,11 @@ from pydantic_settings import (
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.setting_types import (
     BaseUrl,
+    BucketUrl,
     CellKeyText,
     Duration,
     DurationOrZero,
+    ExportView,
     HttpUrl,
     NatsUrl,
     Network,
@@ -160,6 +162,20 @@ class Settings(BaseSettings):
         "info", pattern="^(debug|info|warning|error)$", description="the least level of lines that are kept there"
     )
     log_store_access: bool = Field(False, description="keep the line of each request there, too")
+    export_views: list[ExportView] = Field(
+        [],
+        description="views of the control plane's database that may be exported, as reporting.daily(id): the columns in"
+        " brackets order its rows, and let an interrupted export go on",
+    )
+    export_store: BucketUrl | None = Field(
+        None, description="where files of exports go, such as s3://bucket/prefix; data_dir/exports when absent"
+    )
+    export_s3_endpoint: HttpUrl | None = Field(None, description="an S3-compatible server; AWS when absent")
+    export_s3_region: str | None = Field(None, max_length=64, description="its region")
+    export_s3_key: SecretStr | None = Field(None, description="its access key id; AWS's variables when absent")
+    export_s3_secret: SecretStr | None = Field(None, description="its secret access key")
+    exports_kept: Duration = Field(timedelta(days=7), description="how long files of exports are kept")
+    export_max_mb: int = Field(0, ge=0, description="megabytes the files of one export may take; 0: any")
     logs_kept: Duration = Field(timedelta(days=14), description="how long log lines are kept")
     trace_sample: float = Field(
         0.05, ge=0, le=1, description="the share of traces that are kept although nothing failed or was slow in them"

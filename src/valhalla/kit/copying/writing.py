@@ -1,0 +1,141 @@
+"""The file that rows go into: truncated to where it is known to be good, compressed in frames, hashed as it grows."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import zlib
+from pathlib import Path
+from typing import Final, Protocol
+
+from valhalla.kit.copying.spec import Compression, Part, Place, Plan
+
+_BLOCK: Final = 2**20
+_ENDINGS: Final = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+
+
+class TooLargeError(Exception):
+    """The files would take more than they may."""
+
+
+class Sink(Protocol):
+    """Takes rows; ``cut`` ends a piece, ``close`` the last part."""
+
+    def take(self, data: bytes) -> None:
+        """Take whole rows."""
+        ...
+
+    def cut(self, rows: int, key: tuple[str, ...] | None, *, last: bool) -> Place | None:
+        """End a piece of ``rows`` rows; return the place that is durable now, if it has moved."""
+        ...
+
+    @property
+    def written(self) -> int:
+        """How many bytes the files have."""
+        ...
+
+    @property
+    def read(self) -> int:
+        """How many bytes of rows were taken."""
+        ...
+
+
+def open_part(folder: Path, name: str, offset: int) -> io.FileIO:
+    """Open a file of ours for the owner alone, cut after ``offset`` bytes.
+
+    Raises:
+        FileNotFoundError: it does not have that many bytes: what was recorded is on another machine, or was removed.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = io.FileIO(os.open(folder / name, flags, 0o600), "r+")
+    if file.seek(0, os.SEEK_END) < offset:
+        file.close()
+        raise FileNotFoundError(f"{name} has fewer bytes than were written")
+    file.truncate(offset)
+    file.seek(0)
+    return file
+
+
+class TextSink:
+    """CSV or JSON lines in one file. Each piece ends its compressed frame, so that a file can be cut after it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._name = f"{plan.stem}.{plan.format}{_ENDINGS[plan.compression]}"
+        self._at = plan.place
+        self._file = open_part(Path(plan.folder), self._name, plan.place.offset)
+        self._hash = hashlib.sha256()
+        while data := self._file.read(_BLOCK):
+            self._hash.update(data)
+        self.written = plan.place.offset
+        self.read = plan.place.read
+        self._frames = _Frames(plan.compression)
+        self._waiting = bytearray()
+        if self.written == 0 and plan.format == "csv":
+            self.take(_header(plan.names))
+
+    def take(self, data: bytes) -> None:
+        """Take whole rows."""
+        self.read += len(data)
+        self._waiting += data
+        # blocks of one size, so that a piece compresses to the same bytes however they arrived
+        while len(self._waiting) >= _BLOCK:
+            self._write(self._frames.add(bytes(self._waiting[:_BLOCK])))
+            del self._waiting[:_BLOCK]
+
+    def cut(self, rows: int, key: tuple[str, ...] | None, *, last: bool) -> Place | None:
+        """End a piece: what was taken is on disk when this returns."""
+        self._write(self._frames.add(bytes(self._waiting)))
+        self._waiting.clear()
+        self._write(self._frames.end())
+        os.fsync(self._file.fileno())
+        total = self._at.rows + rows
+        parts = (Part(self._name, total, self.written, self._hash.hexdigest()),) if last else ()
+        self._at = Place(0, self.written, total, total, self.read, key, parts)
+        if last:
+            self._file.close()
+        return self._at
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        if 0 < self._plan.most_bytes < self.written + len(data):
+            raise TooLargeError
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._hash.update(data)
+        self.written += len(data)
+
+
+class _Frames:
+    """Compression in frames that stand for themselves; tools read several in a row as one."""
+
+    def __init__(self, kind: Compression) -> None:
+        self._kind = kind
+        self._gzip: zlib._Compress | None = None  # pyright: ignore[reportPrivateUsage]
+        if kind == "zstd":
+            from pyarrow import Codec
+
+            self._codec = Codec("zstd", compression_level=3)
+
+    def add(self, data: bytes) -> bytes:
+        if not data or self._kind == "none":
+            return data
+        if self._kind == "zstd":
+            return self._codec.compress(data, asbytes=True)
+        if self._gzip is None:
+            self._gzip = zlib.compressobj(4, wbits=31)
+        return self._gzip.compress(data)
+
+    def end(self) -> bytes:
+        done, self._gzip = (b"" if self._gzip is None else self._gzip.flush()), None
+        return done
+
+
+def _header(names: tuple[str, ...]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(names)
+    return text.getvalue().encode()
