@@ -48,8 +48,13 @@ class Refuses:
     def refuse(self, method: str, path: str, query: bytes, principal: Principal | None) -> Problem | None:
         return self._say("shield")
 
-    def verdict(self, address: str | None, principal: Principal | None, headers: Any) -> Problem | None:
+    def verdict(
+        self, method: str, path: str, address: str | None, principal: Principal | None, headers: Any, *, proxied: bool
+    ) -> Problem | None:
         return self._say("blocklist")
+
+    def refusal(self, method: str, path: str, address: str | None, principal: Principal | None) -> Problem | None:
+        return None
 
     def take(self, asking: Asking) -> Taken | Awaitable[Taken]:
         return Taken([Quota("global", 10, 60.0, 9, 5.2)], self._say("limits"))

@@ -92,9 +92,20 @@ class Blocklist(Protocol):
     """Who is not let in."""
 
     def verdict(
-        self, address: str | None, principal: Principal | None, headers: Mapping[bytes, bytes]
+        self,
+        method: str,
+        path: str,
+        address: str | None,
+        principal: Principal | None,
+        headers: Mapping[bytes, bytes],
+        *,
+        proxied: bool,
     ) -> Problem | None:
-        """Return why the caller is refused."""
+        """Return why the caller is refused; ``proxied``: a trusted proxy handed the request on, with its headers."""
+        ...
+
+    def refusal(self, method: str, path: str, address: str | None, principal: Principal | None) -> Problem | None:
+        """Return why such a request would be refused, and count nothing."""
         ...
 
 

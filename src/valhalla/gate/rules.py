@@ -37,6 +37,8 @@ def decide(
     blocklist: Blocklist | None,
     is_public: Callable[[str], bool] | None,
     max_body: int,
+    *,
+    proxied: bool = False,
 ) -> Problem | None:
     """Return why a request is refused, in the fixed order: shield, blocklist, authentication, form.
 
@@ -45,8 +47,10 @@ def decide(
     """
     if shield is not None and (problem := shield.refuse(method, path, query, principal)) is not None:
         return problem
-    if blocklist is not None and (problem := blocklist.verdict(address, principal, headers)) is not None:
-        return problem
+    if blocklist is not None:
+        problem = blocklist.verdict(method, path, address, principal, headers, proxied=proxied)
+        if problem is not None:
+            return problem
     if principal is None and is_public is not None and not is_public(path):
         return Unauthenticated(headers={"WWW-Authenticate": _CHALLENGE})
     if "\x00" in path or (query and holds_nul(path, query)):
@@ -140,6 +144,11 @@ def client_address(peer: str | None, headers: Mapping[bytes, bytes], trusted: Se
         if not _is_trusted(address, tuple(trusted)):
             return believed
     return believed
+
+
+def is_proxied(peer: str | None, trusted: Sequence[Network]) -> bool:
+    """Say whether the peer is a trusted proxy, whose headers tell of the client."""
+    return bool(trusted) and _is_trusted(peer, tuple(trusted))
 
 
 @lru_cache(maxsize=4096)

@@ -92,9 +92,7 @@ class Shield(Protocol):
 class Blocklist(Protocol):
     """Who is not let in."""
 
-    def verdict(
-        self, address: str | None, principal: Principal | None, headers: Mapping[bytes, bytes]
-    ) -> Problem | None: ...
+    def refusal(self, method: str, path: str, address: str | None, principal: Principal | None) -> Problem | None: ...
 
 
 class Hooks(Protocol):

@@ -69,7 +69,7 @@ class Index:
             problem = copy_context().run(hooks.shield.refuse, asked, path, b"", principal)
             if problem is not None:
                 found.append(_stop("maintenance", problem))
-        if hooks.blocklist is not None and (problem := hooks.blocklist.verdict(address, principal, {})) is not None:
+        if hooks.blocklist is not None and (problem := hooks.blocklist.refusal(asked, path, address, principal)):
             found.append(_stop("blocklist", problem))
         public = hooks.is_public is None or hooks.is_public(path)
         if principal is None and not public:
