@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from typing import Any, Final, cast
 
 import httpcore
 import httpx
 
 from valhalla.kit import outgoing
+from valhalla.kit.outgoing_guard.dialing import Resolve, system_resolve
 from valhalla.kit.outgoing_guard.errors import TargetRefused
 from valhalla.kit.outgoing_guard.rules import Reach
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 _TRIED: Final = 3
 _FAILURES: Final = (
     httpcore.TimeoutException,
@@ -52,7 +51,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             ssl_context=httpx.create_ssl_context(trust_env=False),
             max_connections=connections,
             max_keepalive_connections=0,
-            network_backend=_Backend(reach, resolve or _system_resolve),
+            network_backend=_Backend(reach, resolve or system_resolve),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -143,11 +142,6 @@ class _Backend(httpcore.AsyncNetworkBackend):
         if not found:
             raise httpcore.ConnectError("the name has no address")
         return found
-
-
-async def _system_resolve(host: str, port: int) -> Sequence[str]:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 @contextlib.contextmanager

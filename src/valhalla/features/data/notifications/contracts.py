@@ -153,7 +153,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One message to one channel. Its id is the same in every attempt; ``count`` things happened, some are ``items``."""
+    """One message to one channel, with one id in every attempt; ``count`` things happened, some are ``items``."""
 
     id: str
     seq: int

@@ -49,9 +49,7 @@ deliveries = sa.Table(
         unique=True,
         postgresql_where=sa.text("bundle IS NOT NULL AND status = 'pending'"),
     ),
-    sa.Index(
-        "uq_notification_deliveries_dedup", "dedup", unique=True, postgresql_where=sa.text("dedup IS NOT NULL")
-    ),
+    sa.Index("uq_notification_deliveries_dedup", "dedup", unique=True, postgresql_where=sa.text("dedup IS NOT NULL")),
     sa.Index(
         "ix_notification_deliveries_rule",
         "rule",
