@@ -1,0 +1,6 @@
+"""Security policies: conditions in CEL over requests and what honeypots catch, and the security mode."""
+
+from valhalla.features.security.policies.contracts import Policy
+from valhalla.features.security.policies.feature import Policies
+
+__all__ = ["Policies", "Policy"]

@@ -1,0 +1,164 @@
+"""Compiled conditions: CEL over what a policy may know, in a context that all policies of one request share."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
+from typing import Any, Final
+
+import cel
+from pydantic_core import SchemaError, SchemaValidator, core_schema
+
+from valhalla.features.security.policies import reading
+from valhalla.features.security.policies.contracts import COUNTERS, On
+from valhalla.features.security.policies.errors import BadCondition
+
+_COUNTED: Final = frozenset(COUNTERS) | {f"{name}_hour" for name in COUNTERS}
+MEMBERS: Final[Mapping[On, Mapping[str, frozenset[str]]]] = {
+    "request": {
+        "request": frozenset(
+            {"method", "path", "route", "query", "address", "user_agent", "host", "headers", "has_key"}
+        ),
+        "principal": frozenset({"id", "owner", "kind", "scopes", "admin", "anonymous"}),
+        "sandbox": frozenset({"ref"}),
+        "counters": _COUNTED,
+        "mode": frozenset(),
+    },
+    "honeypot": {
+        "event": frozenset({"kind", "honeypot", "service", "score"}),
+        "source": frozenset({"address", "score", "events"}),
+        "mode": frozenset(),
+    },
+}
+"""The variables of a condition and their members."""
+_FUNCTIONS: Final = frozenset(
+    {"size", "contains", "startsWith", "endsWith", "inNetwork", "has", "int", "uint", "double", "string", "dyn"}
+    | {"max", "min", reading.FITS}
+)
+_NAME: Final = re.compile("[A-Za-z]")
+
+
+class Condition:
+    """One condition. ``execute`` is the engine's own, so that asking costs one call and nothing of ours."""
+
+    __slots__ = ("_patterns", "counted", "execute", "members", "needs_functions")
+
+    def __init__(self, text: str, on: On) -> None:
+        """Compile.
+
+        Raises:
+            BadCondition: it is no CEL, names what is not there, or could take too long.
+        """
+        found = reading.read(text)
+        try:
+            program = cel.compile(found.text)
+        except Exception as error:
+            raise BadCondition(f"CEL: {str(error)[:300]}") from error
+        _check_names(program.references(), found, on)
+        self.execute: Callable[[cel.Context], Any] = program.execute
+        self.members = {name: members for name, members in found.members.items() if name in MEMBERS[on]}
+        self.counted = found.counted
+        self._patterns = {pattern: _compiled(pattern) for pattern in found.patterns}
+        self.needs_functions = bool(found.patterns) or "inNetwork" in found.text
+        self._try(on)
+
+    @property
+    def patterns(self) -> Mapping[str, SchemaValidator]:
+        """Its regular expressions."""
+        return self._patterns
+
+    def _try(self, on: On) -> None:
+        # what is neither true nor false for a plain request is so for every one
+        try:
+            said = self.execute(context(_sample(on), [self]))
+        except Exception:  # noqa: BLE001 - a header that is not there, say: counted when it happens
+            return
+        if not isinstance(said, bool):
+            raise BadCondition("a condition is true or false")
+
+
+def context(values: Mapping[str, Any], conditions: Iterable[Condition]) -> cel.Context:
+    """Return what conditions are asked in; ``values`` has what they need."""
+    patterns: dict[str, SchemaValidator] = {}
+    wanted = False
+    for condition in conditions:
+        if condition.needs_functions:
+            wanted = True
+            patterns |= condition.patterns
+    if not wanted:
+        return cel.Context(dict(values))
+    return cel.Context(dict(values), {reading.FITS: partial(_fits, patterns), "inNetwork": in_network})
+
+
+def _fits(patterns: Mapping[str, SchemaValidator], text: Any, pattern: Any) -> bool:
+    return patterns[pattern].isinstance_python(text)
+
+
+def _compiled(pattern: str) -> SchemaValidator:
+    # linear in the text, whatever the pattern; unlike Python's own
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
+    except SchemaError as error:
+        raise BadCondition(f"{pattern[:80]!a} is no regular expression (RE2)") from error
+
+
+def in_network(address: Any, network: Any) -> bool:
+    """Say whether an address lies in a network (``10.0.0.0/8``); an IPv4 address inside IPv6 is the IPv4 one."""
+    found = _address(str(address))
+    where = _network(str(network))
+    return found is not None and found.version == where.version and found in where
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(text)
+
+
+def _check_names(references: Mapping[str, list[str]], found: reading.Read, on: On) -> None:
+    known = MEMBERS[on]
+    for name in references["variables"]:
+        if name not in known and name not in found.bound:
+            raise BadCondition(f"there is no {name[:40]!a}; conditions on a {on} know {', '.join(known)}")
+    for name in references["functions"]:
+        if _NAME.match(name) and name not in _FUNCTIONS:
+            raise BadCondition(f"there is no function {name[:40]!a}")
+    for name, members in found.members.items():
+        if name in known and members is not None and (unknown := members - known[name] - {"size"}) and known[name]:
+            raise BadCondition(f"{name} has no {min(unknown)[:40]!a}; it has {', '.join(sorted(known[name]))}")
+
+
+def _sample(on: On) -> dict[str, Any]:
+    if on == "honeypot":
+        return {
+            "event": {"kind": "scan", "honeypot": "", "service": "", "score": 1},
+            "source": {"address": "192.0.2.1", "score": 1, "events": 1},
+            "mode": "normal",
+        }
+    return {
+        "request": {
+            "method": "GET",
+            "path": "/",
+            "route": "/",
+            "query": "",
+            "address": "192.0.2.1",
+            "user_agent": "",
+            "host": "",
+            "headers": {},
+            "has_key": False,
+        },
+        "principal": {"id": "", "owner": "", "kind": "", "scopes": [], "admin": False, "anonymous": True},
+        "sandbox": {"ref": ""},
+        "counters": dict.fromkeys(_COUNTED, 0),
+        "mode": "normal",
+    }

@@ -1,0 +1,126 @@
+"""The policies at the gate: asked before the application, told of every answer; no query, no wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from valhalla.features.operations.limits.rules import is_free
+from valhalla.features.security.policies import rules
+from valhalla.features.security.policies.acting import Reactor
+from valhalla.features.security.policies.book import Book
+from valhalla.features.security.policies.contracts import Deed, Grant, Policy, Request
+from valhalla.features.security.policies.counting import Answered, Counters
+from valhalla.features.security.policies.errors import PolicyBlocked, PolicyChallenge, PolicyHeld
+from valhalla.features.security.policies.modes import Modes
+from valhalla.features.security.policies.rules import Counts
+from valhalla.kernel.clock import Clock
+from valhalla.kernel.principal import Principal
+from valhalla.kernel.problems import Problem
+from valhalla.kit.changes import View
+
+_SHOWN = 200
+
+
+class Tally:
+    """What became of one policy in this process."""
+
+    __slots__ = ("failed", "last", "matched", "shadowed")
+
+    def __init__(self) -> None:
+        self.matched = self.shadowed = self.failed = 0
+        self.last: datetime | None = None
+
+
+class Sources(NamedTuple):
+    """Where the policies and grants of the moment are."""
+
+    book: View[Book]
+    grants: View[Mapping[tuple[str, str], Grant]]
+
+
+class Policing:
+    """The gate's policies."""
+
+    def __init__(self, sources: Sources, modes: Modes, counters: Counters, reactor: Reactor, *, clock: Clock) -> None:
+        self._sources = sources
+        self._modes = modes
+        self._reactor = reactor
+        self._clock = clock
+        self.counters = counters
+        self.tallies: dict[str, Tally] = {}
+
+    def judge(
+        self,
+        method: str,
+        path: str,
+        route: str,
+        query: bytes,
+        headers: Mapping[bytes, bytes],
+        address: str | None,
+        principal: Principal | None,
+    ) -> Problem | None:
+        """Return why a request is refused. Probes always pass: a policy must not make an orchestrator kill us."""
+        mode = self._modes.mode
+        candidates = self._sources.book.value.on_request(path, mode)
+        if not candidates.policies or is_free(path):
+            return None
+        counts = self.counters.of(address)
+
+        def ask(members: Any) -> Mapping[str, Any]:
+            request = Request(method, path, route, query, headers, address, principal)
+            return rules.request_values(request, members, counts, mode)
+
+        def doing(policy: Policy) -> Deed:
+            return Deed(policy, address, principal, f"{method} {path[:_SHOWN]}")
+
+        decision, verdicts = rules.decide(candidates, method, ask, counts, doing)
+        for verdict in verdicts:
+            self.count(verdict.policy, matched=verdict.matched)
+        ending = decision.ending
+        passes = ending is not None and ending.action == "hold" and self._is_granted(ending, principal)
+        for deed in decision.deeds:
+            if not (passes and deed.policy is ending):
+                self._reactor.take(deed)
+        return None if ending is None or passes else refusal(ending)
+
+    def answered(self, address: str | None, route: str, status: int, *, has_key: bool, is_known: bool) -> None:
+        """Count what an answer says of who asked."""
+        if status >= 400:
+            self.counters.answered(Answered(address, route, status, has_key, is_known))
+
+    def count(self, policy: Policy, *, matched: bool) -> None:
+        """Note that a policy matched, or that its condition failed."""
+        tally = self.tallies.get(policy.name)
+        if tally is None:
+            tally = self.tallies[policy.name] = Tally()
+        if not matched:
+            tally.failed += 1
+            return
+        tally.last = self._clock.now()
+        if policy.shadow:
+            tally.shadowed += 1
+        else:
+            tally.matched += 1
+
+    def counts(self, address: str | None) -> Counts:
+        """Return what is counted of an address, zeros included."""
+        return self.counters.of(address) or rules.no_counts()
+
+    def _is_granted(self, policy: Policy, principal: Principal | None) -> bool:
+        if principal is None:
+            return False
+        grant = self._sources.grants.value.get((policy.name, principal.id))
+        return grant is not None and self._clock.now() < grant.until
+
+
+def refusal(policy: Policy) -> Problem | None:
+    """Return what the ending policy answers; which policy it was is for the operator to know."""
+    make: Mapping[str, Callable[[], Problem]] = {
+        "challenge": PolicyChallenge,
+        "block": lambda: PolicyBlocked(retry_after=policy.duration),
+        "hold": lambda: PolicyHeld(retry_after=30.0),
+    }
+    made = make.get(policy.action)
+    return None if made is None else made()
