@@ -1,7 +1,7 @@
 """The one middleware, pure ASGI: what every request passes, from snapshots, without a query.
 
-The order: context, preflight, shield, blocklist, authentication, form, limits, the application; then, whatever
-happened, metrics, span and log line. ``Exchange.admit`` and ``rules.decide`` have the middle of it.
+The order: context, preflight, decoys, shield, blocklist, authentication, form, policies, limits, the application; then,
+whatever happened, metrics, span and log line. ``Exchange.admit`` and ``rules.decide`` have the middle of it.
 """
 
 from __future__ import annotations
@@ -100,6 +100,11 @@ class Gate:
             if cors is not None and allowed is not None:
                 exchange.marks += cors.headers(exchange.headers[b"origin"])
                 await _answer(marked, 204, list(allowed), b"")
+                return
+            decoy = exchange.decoy()
+            if decoy is not None:
+                status, bait, content = decoy
+                await _answer(marked, status, list(bait), content)
                 return
             problem = await exchange.admit()
             if problem is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem
@@ -106,6 +106,41 @@ class Blocklist(Protocol):
 
     def refusal(self, method: str, path: str, address: str | None, principal: Principal | None) -> Problem | None:
         """Return why such a request would be refused, and count nothing."""
+        ...
+
+
+class Policies(Protocol):
+    """What is made of a request beyond who may and how much."""
+
+    def judge(
+        self,
+        method: str,
+        path: str,
+        route: str,
+        query: bytes,
+        headers: Mapping[bytes, bytes],
+        address: str | None,
+        principal: Principal | None,
+    ) -> Problem | None:
+        """Return why a request is refused."""
+        ...
+
+    def answered(self, address: str | None, route: str, status: int, *, has_key: bool, is_known: bool) -> None:
+        """Hear of an answer with a status of 400 or more; ``is_known``: the key was somebody's."""
+        ...
+
+
+class Decoys(Protocol):
+    """Paths and words that nobody has a reason to ask for."""
+
+    def find(self, path: str, query: bytes) -> Any:
+        """Return what this request touches, ``None`` of nearly every one."""
+        ...
+
+    def touched(
+        self, found: Any, method: str, path: str, headers: Mapping[bytes, bytes], address: str | None
+    ) -> tuple[int, Sequence[Header], bytes] | None:
+        """Note what was found, and return status, headers and body of the answer; ``None``: as if it were not there."""
         ...
 
 

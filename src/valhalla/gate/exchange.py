@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Final
 
@@ -112,6 +113,13 @@ class Exchange:
         unknown = problem is not None and problem.status == 401
         if unknown and refused is not None:
             problem = refused
+        if hooks.policies is not None and (problem is None or unknown):
+            query: bytes = scope.get("query_string", b"")
+            objection = hooks.policies.judge(
+                self.method, self.path, self._route or "", query, headers, self.address, self.principal
+            )
+            if objection is not None:
+                return objection
         if hooks.limits is not None and (problem is None or unknown):
             asking = Asking(self.method, self.path, self._route or "", headers, self.address, self.principal)
             taken = hooks.limits.take(asking)
@@ -120,6 +128,19 @@ class Exchange:
             self.marks += rules.quota_headers(taken.quotas)
             return taken.refusal or problem
         return problem
+
+    def decoy(self) -> tuple[int, Sequence[Header], bytes] | None:
+        """Return what a decoy answers. Who is blocked is told so, and touches nothing any more."""
+        hooks, headers = self._hooks, self.headers
+        if hooks.decoys is None:
+            return None
+        found = hooks.decoys.find(self.path, self.scope.get("query_string", b""))
+        if found is None:
+            return None
+        address = rules.client_address(self.address, headers, self._bounds.trusted)
+        if hooks.blocklist is not None and hooks.blocklist.refusal(self.method, self.path, address, None) is not None:
+            return None
+        return hooks.decoys.touched(found, self.method, self.path, headers, address)
 
     def unexpected(self, error: BaseException) -> None:
         """Tell the log and the operator of an error that the application did not handle."""
@@ -148,6 +169,10 @@ class Exchange:
             or ((inside := local()) is not None and inside.failed)
         ):
             hooks.spans(self._ended(status))
+        if hooks.policies is not None and status >= 400:
+            has_key = rules.key_in(self.headers) is not None
+            is_known = self.principal is not None
+            hooks.policies.answered(self.address, self.route, status, has_key=has_key, is_known=is_known)
         if hooks.log is not None:
             hooks.log(
                 self._label,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from valhalla.gate.accesslog import AccessLine
-from valhalla.gate.contracts import Authenticate, Blocklist, Failed, Limits, Shield, Spans
+from valhalla.gate.contracts import Authenticate, Blocklist, Decoys, Failed, Limits, Policies, Shield, Spans
 from valhalla.gate.cors import Cors
 from valhalla.gate.metrics import HttpMetrics
 from valhalla.gate.rules import Network
@@ -22,6 +22,8 @@ class Hooks:
     """Which paths are answered without a key; ``None``: all."""
     shield: Shield | None = None
     blocklist: Blocklist | None = None
+    decoys: Decoys | None = None
+    policies: Policies | None = None
     limits: Limits | None = None
     metrics: HttpMetrics | None = None
     log: AccessLine | None = None
