@@ -73,6 +73,7 @@ SCOPES: Final = MappingProxyType(
         "actions:approve": Scope("approve security actions that others requested", "operator"),
         "honeypots:read": Scope("see honeypots and what they caught", "viewer"),
         "honeypots:write": Scope("set up honeypots", "operator"),
+        "honeypots:ingest": Scope("send what a honeypot caught", None),
         "security:read": Scope("see the security dashboard", "viewer"),
         "notifications:read": Scope("see channels and notifications", "viewer"),
         "notifications:write": Scope("set up channels, send notifications", "operator"),

@@ -50,6 +50,14 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("error.regressed", "error", "{kind} in {route} is back", ("id", "kind", "route"), ("error.resolved",)),
     Kind("maintenance.overdue", "warning", "Writes have been closed for long", (), ("maintenance.ended",)),
     Kind("smoke.failed", "error", "Smoke suite {suite} fails at {base_url}", ("suite", "base_url"), ("smoke.passed",)),
+    Kind("security.elevated", "warning", "The security mode is raised", (), ("security.normal", "security.lockdown")),
+    Kind("security.lockdown", "critical", "The control plane is in lockdown", (), ("security.normal", "security.elevated")),
+    Kind("policy.blocked", "error", "Policy {policy} has blocked {subject}", ("policy", "subject")),
+    Kind("policy.held", "warning", "Policy {policy} holds requests of {subject}", ("policy", "subject")),
+    Kind("decoy.touched", "warning", "{address} touches decoys", ("address",)),
+    Kind("decoy.key_used", "critical", "Somebody at {address} uses decoy key {decoy}", ("decoy", "address")),
+    Kind("decoy.canary_seen", "critical", "Canary {decoy} was seen at {address}", ("decoy", "address")),
+    Kind("honeypot.caught", "warning", "Honeypot {honeypot} caught {address}", ("honeypot", "address")),
     Kind("delivery.failed", "error", "Notifications to {channel} fail", ("channel",), ("delivery.recovered",)),
 )
 _BY_EVENT: Final[Mapping[str, Kind]] = {kind.event: kind for kind in KINDS}

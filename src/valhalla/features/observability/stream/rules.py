@@ -53,6 +53,11 @@ REGISTRIES: Final[Mapping[str, str]] = MappingProxyType(
         "maintenance_state": "maintenance:read",
         "maintenance_windows": "maintenance:read",
         "blocklist": "blocklist:read",
+        "security_policies": "policies:read",
+        "security_mode": "policies:read",
+        "security_grants": "policies:read",
+        "honeypots": "honeypots:read",
+        "decoys": "honeypots:read",
         "smoke_suites": "deployments:read",
     }
 )

@@ -50,7 +50,8 @@ WAYS: Final = (
     # what happens meanwhile is written down
     _way("POST", r"/system/logs", "logs:write"),
     _way("POST", r"/v1/(traces|logs|metrics)", "telemetry"),
-    _way("POST", r"/(system|security)/honeypots?/(events|telemetry)(/.*)?", None),
+    _way("POST", r"/system/security/honeypots/events(/.*)?", "honeypots:ingest"),
+    _way("POST", r"/system/security/mode", "policies:write"),
     _way("POST", r"/system/admin/actions/(maintenance\.set-mode|key\.(revoke|deactivate))", "operations:write"),
     # decisions that people wait for
     _way("POST", rf"/(api|system)/holds/{_ONE}/(approve|deny|cancel|settle)", "holds:approve"),
@@ -59,7 +60,7 @@ WAYS: Final = (
 )
 # they ask with a body, and write nothing
 _ASKING: Final = re.compile(
-    r"/system/(logs/query|rate-limits/test|routes/match|maintenance/windows/preview|flags/evaluate|flags/[^/]+/evaluate)"
+    r"/system/(logs/query|rate-limits/test|security/policies/test|routes/match|maintenance/windows/preview|flags/evaluate|flags/[^/]+/evaluate)"
     r"|/ofrep/v1/evaluate/flags(/[^/]+)?"
 )
 
