@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.requests import ClientDisconnect
@@ -101,10 +102,8 @@ class Gate:
                 exchange.marks += cors.headers(exchange.headers[b"origin"])
                 await _answer(marked, 204, list(allowed), b"")
                 return
-            decoy = exchange.decoy()
-            if decoy is not None:
-                status, bait, content = decoy
-                await _answer(marked, status, list(bait), content)
+            if (decoy := exchange.decoy()) is not None:
+                await _answer(marked, *decoy)
                 return
             problem = await exchange.admit()
             if problem is None:
@@ -129,6 +128,6 @@ class Gate:
             await _answer(marked, status, headers, content)
 
 
-async def _answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def _answer(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], content: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
     await send({"type": "http.response.body", "body": content})
