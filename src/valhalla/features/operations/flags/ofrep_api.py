@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -20,10 +21,12 @@ from valhalla.kit.http import PROBLEMS, StrictRoute, requires
 from valhalla.kit.json import dumps
 
 Reader = Annotated[Principal, requires("flags:read")]
-Key = Annotated[str, Path(max_length=512)]
-Etag = Annotated[str | None, Header(max_length=1000)]
-Environment = Annotated[str | None, Header(max_length=64, description="whose overlays apply; the control plane's own")]
-Known = Annotated[str | None, Query(max_length=200, description="from an event that told to ask again")]
+# nothing here has a longest form: the protocol knows no answer to that
+Key = Annotated[str, Path()]
+Etag = Annotated[str | None, Header()]
+Environment = Annotated[str | None, Header(description="whose overlays apply; the control plane's own")]
+Known = Annotated[str | None, Query(description="from an event that told to ask again")]
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _JSON: Final = "application/json"
 
 
@@ -67,24 +70,13 @@ def router(sets: FlagSets, followers: Followers, clock: Clock, environment: str)
 
     refused = {400: _described("The context or the flag cannot be evaluated", "errorCode")}
 
-    @routes.post(
-        "/evaluate/flags/{key}",
-        responses={200: _ok(_ONE), **refused, 404: _described("No such flag", "key", "errorCode")},
-    )
-    async def evaluate(key: Key, request: Request, principal: Reader, x_environment: Environment = None) -> Response:
-        """Evaluate one flag; the body is `{"context": {"targetingKey": …, …}}`."""
-        try:
-            context = ofrep.context_of(await request.body())
-        except ofrep.Refused as refused:
-            return _json(400, {"key": key, **refused.document})
-        return _json(*ofrep.answer(chosen(x_environment), key, context))
-
     # with a slash at its end, as flagd takes it
     @routes.post("/evaluate/flags/", include_in_schema=False)
     @routes.post(
         "/evaluate/flags",
         responses={200: _ok(_ALL), 304: {"description": "Nothing has changed for this context"}, **refused},
     )
+    @_open
     async def evaluate_all(
         request: Request,
         principal: Reader,
@@ -112,7 +104,22 @@ def router(sets: FlagSets, followers: Followers, clock: Clock, environment: str)
                 return Response(ofrep.bulk(flags, context), headers={"ETag": tag}, media_type=_JSON)
         return Response(status_code=304, headers={"ETag": tag})
 
+    # a key may hold a slash, and after those above, since it may also be empty
+    @routes.post(
+        "/evaluate/flags/{key:path}",
+        responses={200: _ok(_ONE), **refused, 404: _described("No such flag", "key", "errorCode")},
+    )
+    @_open
+    async def evaluate(key: Key, request: Request, principal: Reader, x_environment: Environment = None) -> Response:
+        """Evaluate one flag; the body is `{"context": {"targetingKey": …, …}}`."""
+        try:
+            context = ofrep.context_of(await request.body())
+        except ofrep.Refused as refused:
+            return _json(400, {"key": key, **refused.document})
+        return _json(*ofrep.answer(chosen(x_environment), key, context))
+
     @routes.get("/stream", include_in_schema=False)
+    @_open
     async def stream(principal: Reader, last_event_id: Etag = None) -> Response:
         """Say when flags have changed, as server-sent events."""
 
@@ -128,6 +135,12 @@ def router(sets: FlagSets, followers: Followers, clock: Clock, environment: str)
         return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     return routes
+
+
+def _open(endpoint: Endpoint) -> Endpoint:
+    # clients of a later version of the protocol may send parameters of theirs
+    endpoint.open_query = True  # type: ignore[attr-defined]
+    return endpoint
 
 
 def _json(status: int, document: dict[str, Any]) -> Response:

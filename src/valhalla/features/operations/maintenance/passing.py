@@ -61,7 +61,7 @@ WAYS: Final = (
 # they ask with a body, and write nothing
 _ASKING: Final = re.compile(
     r"/system/(logs/query|rate-limits/test|security/policies/test|routes/match|maintenance/windows/preview|flags/evaluate|flags/[^/]+/evaluate)"
-    r"|/ofrep/v1/evaluate/flags(/[^/]+)?"
+    r"|/ofrep/v1/evaluate/flags(/.*)?"
 )
 
 
