@@ -82,6 +82,11 @@ class Feed:
         """Return the registry of this name, if it is followed."""
         return self._registries.get(name)
 
+    @property
+    def names(self) -> list[str]:
+        """The registries that are followed, by name."""
+        return sorted(self._registries)
+
     async def start(self) -> None:
         """Load full snapshots and begin to follow; returns when changes are being heard.
 
