@@ -22,6 +22,7 @@ from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
 from valhalla.features.operations.routes import Routes
+from valhalla.features.security.policies import Policies
 from valhalla.kernel.principal import Principal
 from valhalla.kit.registry import Change
 
@@ -45,6 +46,7 @@ class Catalogue:
     events: LiveEvents
     logs: Logs
     tracing: Tracing
+    policies: Policies
 
     @classmethod
     def build(cls, platform: Platform, *above: Feature) -> Catalogue:
@@ -69,6 +71,7 @@ class Catalogue:
             events=LiveEvents(platform, clients),
             logs=Logs(platform),
             tracing=Tracing(platform),
+            policies=Policies(platform),
         )
 
     def __iter__(self) -> Iterator[Feature]:
