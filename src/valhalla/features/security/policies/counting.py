@@ -96,8 +96,7 @@ def counter_of(one: Answered) -> str | None:
         if one.has_key:
             return "failed_auth"
         return "scans" if not one.route else None
-    if one.status == 404:
-        return "scans"
-    if one.status == 405 and not one.is_known:
-        return "scans"
+    if one.status in {404, 405}:
+        # a known caller may ask for what is gone, but not for paths that never were
+        return "scans" if not one.route or not one.is_known else None
     return "denied" if one.status == 403 else None
