@@ -68,9 +68,15 @@ class Runtime:
         # rows of guarded actions in our own Postgres; programs that use the same schema have their holds decided here
         self.guard = GuardedActions(platform)
         self.features = Catalogue.build(platform, self.guard)
+        self.guard.holds.owner_of = self.features.clients.owner_of
         self.features.admin.compose(
             self.features,
-            self.guard.executor(self.features.clients.find_principal),
+            self.guard.executor(
+                lambda who: (
+                    self.features.deployments.smoke.undoing.find_principal(who)
+                    or self.features.clients.find_principal(who)
+                )
+            ),
             [action for feature in self.features for action in feature.admin_actions()],
         )
         self.backends = backing.backends(settings, cell, endpoints)

@@ -110,6 +110,20 @@ async def test_two_people_decide_and_a_worker_runs_it_once(
     assert {entry["details"]["action"] for entry in audit} == {"refund"}
 
 
+async def test_a_second_key_makes_nobody_a_second_person(
+    plane: Plane, people: dict[str, httpx.AsyncClient], program: Guard
+) -> None:
+    scopes = ["holds:read", "holds:approve", "role:finance"]
+    made = (await people["admin"].post("/system/api-clients", json={"owner": "ana", "scopes": scopes})).json()
+    again = plane.client(made["key"])
+    asked = await _propose(program, "A-twice")
+    assert (await people["ana"].post(f"{HOLDS}/{asked}/approve", json={})).json()["missing"] == "1 of finance"
+    assert refused(await again.post(f"{HOLDS}/{asked}/approve", json={}), 403, "guard-not-an-approver")
+    own = await _propose(program, "A-own", by=made["id"])
+    for client in (again, people["ana"]):
+        assert refused(await client.post(f"{HOLDS}/{own}/approve", json={}), 403, "guard-not-an-approver")
+
+
 async def test_what_is_refused_and_why(people: dict[str, httpx.AsyncClient], program: Guard) -> None:
     ana, eve = people["ana"], people["eve"]
     id_ = await _propose(program, "A-2", by="ana")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal, get_args
 
 from valhalla.guard import holds
@@ -20,10 +21,12 @@ _ROLE: Final = "role:"
 
 
 class HoldService:
-    """Lists and decides holds. A person is one key; its ``role:`` scopes are the roles that quorums name."""
+    """Lists and decides holds. A person is an owner of keys; their ``role:`` scopes are the roles that quorums name."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
+        self.owner_of: Callable[[str], str] = _itself
+        """Whose key one with this id is; what is no key's id is a person already."""
 
     async def list(
         self, kind: Kind, *, action: str | None, requester: str | None, limit: int | None, cursor: str | None
@@ -67,11 +70,11 @@ class HoldService:
         record = await self.get(id_)
         if fingerprint is not None and fingerprint.lower() != record.fingerprint.hex():
             raise Invalid("the hold is not what was looked at", help="Look at it again before deciding.", id=id_)
-        if decision == "approve" and record.principal == principal.owner:
-            # programs name who asks by a key's owner as often as by its id
+        # by person and not by key: a second key makes nobody a second person
+        if principal.owner == self.owner_of(record.principal) and not self._guard.self_approval:
             raise NotAnApprover("the requester cannot decide on the own request", id=id_)
         return await self._guard.adrive(
-            holds.decide(self._guard, id_, principal.id, _roles(principal), decision, reason)
+            holds.decide(self._guard, id_, principal.owner, _roles(principal), decision, reason)
         )
 
     async def cancel(self, principal: Principal, id_: str, *, reason: str | None) -> Record:
@@ -91,6 +94,10 @@ class HoldService:
             IllegalTransition: its end is known, or it still runs.
         """
         return await self._guard.adrive(holds.settle(self._guard, id_, outcome, principal.id, evidence, None))
+
+
+def _itself(name: str) -> str:
+    return name
 
 
 def _roles(principal: Principal) -> frozenset[str]:

@@ -49,14 +49,24 @@ class Clients(Feature):
         records = self._feed.snapshot(self.service.registry.name).records
         return {key: record.value for key, record in records.items()}
 
+    def find(self, client_id: str) -> ApiClient | None:
+        """Return a client of the current snapshot."""
+        record = self._feed.snapshot(self.service.registry.name).records.get(client_id)
+        return None if record is None else record.value
+
     def find_principal(self, client_id: str) -> Principal | None:
         """Return who a client is, None for one that does not exist or may not ask now."""
-        client = self.by_id().get(client_id)
+        client = self.find(client_id)
         if client is None or not client.active or (client.expires_at is not None and client.expires_at <= self._now()):
             return None
         return Principal(
             client.id, client.owner, frozenset(client.scopes) | scopes_of(client.role), limits=client.limits
         )
+
+    def owner_of(self, name: str) -> str:
+        """Return whose key one with this id is, also of one that may not ask any more; else the name itself."""
+        client = self.find(name)
+        return name if client is None else client.owner
 
     def authenticate(self, key: str, address: str | None = None) -> Principal | None:
         """Return whose key it is, None for nobody's.
