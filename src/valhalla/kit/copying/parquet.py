@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
-
-import pyarrow as pa
-from pyarrow import csv as pacsv
-from pyarrow import parquet as pq
 
 from valhalla.kit.copying.spec import Part, Place, Plan
 from valhalla.kit.copying.writing import TooLargeError, open_part
 
+# an extra without types; who has not installed it finds that out here
+pa: Any = import_module("pyarrow")
+pacsv: Any = import_module("pyarrow.csv")
+pq: Any = import_module("pyarrow.parquet")
 _TYPES: Final[dict[str, Any]] = {
     "integer": pa.int64(),
     "number": pa.float64(),
@@ -113,8 +115,6 @@ class ParquetSink:
 
 
 def _digest(path: Path) -> str:
-    import os
-
     with path.open("rb") as file:
         os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

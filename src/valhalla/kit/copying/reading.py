@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ Key = tuple[str, ...]
 
 
 @asynccontextmanager
-async def connected(plan: Plan) -> AsyncIterator[asyncpg.Connection[Any]]:
+async def connected(plan: Plan) -> AsyncGenerator[asyncpg.Connection[Any]]:
     """Open a session that can only read, and writes every value in one form whatever the server's settings are."""
     connection = await asyncpg.connect(
         plan.dsn,
@@ -60,10 +60,7 @@ async def borders(connection: asyncpg.Connection[Any], plan: Plan) -> AsyncItera
 
 async def _border(connection: asyncpg.Connection[Any], query: Query, after: Key | None, rows: int) -> Key | None:
     shown = ", ".join(f"({part})::text" for part in query.key)
-    text = (
-        f"SELECT {shown} {_within(query, after, None)}"
-        f" ORDER BY {', '.join(query.key)} OFFSET {rows - 1} LIMIT 1"
-    )
+    text = f"SELECT {shown} {_within(query, after, None)} ORDER BY {', '.join(query.key)} OFFSET {rows - 1} LIMIT 1"
     row = await connection.fetchrow(text)
     return None if row is None else tuple(row)
 
@@ -85,7 +82,7 @@ async def piece(
     select = f"SELECT {query.columns} {_within(query, after, upto)}{order}"
     output: Any = sink
     # JSON has no control characters, so with these as marks a line is the document as it is
-    marks = {"delimiter": "\x02", "quote": "\x01"} if plan.format == "jsonl" else {}
+    marks: dict[str, Any] = {"delimiter": "\x02", "quote": "\x01"} if plan.format == "jsonl" else {}
     status = await connection.copy_from_query(select, output=output, format="csv", timeout=None, **marks)
     return int(status.split()[1])
 

@@ -7,8 +7,9 @@ import hashlib
 import io
 import os
 import zlib
+from importlib import import_module
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from valhalla.kit.copying.spec import Compression, Part, Place, Plan
 
@@ -117,9 +118,8 @@ class _Frames:
         self._kind = kind
         self._gzip: zlib._Compress | None = None  # pyright: ignore[reportPrivateUsage]
         if kind == "zstd":
-            from pyarrow import Codec
-
-            self._codec = Codec("zstd", compression_level=3)
+            arrow: Any = import_module("pyarrow")
+            self._codec: Any = arrow.Codec("zstd", compression_level=3)
 
     def add(self, data: bytes) -> bytes:
         if not data or self._kind == "none":

@@ -1,0 +1,6 @@
+"""Data in files: exports of tables, registries, views and sandboxes, by jobs that survive a crash."""
+
+from valhalla.features.data.exports.contracts import Draft, Export
+from valhalla.features.data.exports.feature import Exports
+
+__all__ = ["Draft", "Export", "Exports"]
