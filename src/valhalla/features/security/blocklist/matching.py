@@ -158,7 +158,7 @@ class Index:
 
     def __init__(self, compile: Callable[[str], Condition] | None = None) -> None:  # noqa: A002
         """``compile`` turns the text of ``cel`` rules into conditions; without it they hold for nothing."""
-        self._compile = compile
+        self.compiler = compile
         self.blocked = Matcher("block")
         self.allowed = Matcher("allow")
 
@@ -168,7 +168,7 @@ class Index:
         Raises:
             Invalid: the text of a ``cel`` rule is none.
         """
-        compiled = self._compile(value) if type == "cel" and self._compile is not None else None
+        compiled = self.compiler(value) if type == "cel" and self.compiler is not None else None
         self._of(action).put(type, value, until, compiled)
 
     def remove(self, action: Action, type: RuleType, value: str) -> None:  # noqa: A002

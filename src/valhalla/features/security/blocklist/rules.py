@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from valhalla.features.security.blocklist.contracts import TYPES, Action, BlockRule, RuleType
 from valhalla.features.security.blocklist.errors import BadRule
 
-KEY: Final = r"(?:allow:)?[a-z_]{2,10}:[A-Za-z0-9_.:@/=-]{1,200}"
+# it may hold slashes; which rule a key names is checked where one is written
+KEY: Final = r"[a-z][A-Za-z0-9_.:@/=-]{1,220}"
 # wider networks than these are more than any one offender has
 WIDEST: Final = {4: 8, 6: 16}
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.@-]{1,128}")
@@ -50,21 +51,23 @@ _FORMS: Final[Mapping[str, _Form]] = MappingProxyType(
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def network_of(text: str) -> Network:
+def network_of(text: str, *, lenient: bool = False) -> Network:
     """Read an address or a network; an IPv4 address that is mapped into IPv6 is the IPv4 address.
+
+    With ``lenient`` the bits that a length leaves out are cleared, as CrowdSec does.
 
     Raises:
         BadRule: it is none, or has bits set that its length leaves out (``10.0.0.1/8``: which one was meant?).
     """
     try:
         # a zone names an interface of one machine: no two mean the same
-        found = ipaddress.ip_network("" if "%" in text else text.strip())
+        found = ipaddress.ip_network("" if "%" in text else text.strip(), strict=not lenient)
     except ValueError as error:
         raise BadRule(f"{text[:64]!a} is no address or network ({_why(text)})") from error
     return _plain(found)
 
 
-def networks_of(text: str) -> list[Network]:
+def networks_of(text: str, *, lenient: bool = False) -> list[Network]:
     """Read an address, a network or a range (``203.0.113.5-203.0.113.9``) as the fewest networks that are it.
 
     Raises:
@@ -72,7 +75,7 @@ def networks_of(text: str) -> list[Network]:
     """
     first, dash, last = text.partition("-")
     if not dash:
-        return [network_of(text)]
+        return [network_of(text, lenient=lenient)]
     low, high = network_of(first), network_of(last)
     if low.num_addresses != 1 or high.num_addresses != 1:
         raise BadRule("a range goes from one address to another")

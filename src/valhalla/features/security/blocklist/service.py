@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
 
-import msgspec
 from sqlalchemy.engine import Connection
 
-from valhalla.features.security.blocklist import rules
-from valhalla.features.security.blocklist.contracts import Action, BlockRule, RuleType, until_of
-from valhalla.features.security.blocklist.errors import TooBroad
-from valhalla.kernel.alerting import Severity, worse
+from valhalla.features.security.blocklist import guards, rules, store
+from valhalla.features.security.blocklist.contracts import Action, BlockRule, Facts, RuleType
+from valhalla.features.security.blocklist.errors import RuleNotFound, TooBroad
+from valhalla.features.security.blocklist.keeping import Keeper
+from valhalla.features.security.blocklist.making import made, stronger
+from valhalla.kernel.alerting import Severity
+from valhalla.kernel.clock import Clock
+from valhalla.kernel.principal import SYSTEM, Principal
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.outbox import emit
-from valhalla.kit.registry import Change, Record, Registry
+from valhalla.kit.registry import Change, Delete, Registry
 
-REGISTRY: Final = "blocklist"
-SUBJECT: Final = "security.blocklist"
+REGISTRY: Final = store.REGISTRY
+_SWEEP: Final = 500
 
 
 def block_registry(ledger: Ledger) -> Registry[BlockRule]:
@@ -26,33 +29,17 @@ def block_registry(ledger: Ledger) -> Registry[BlockRule]:
     return Registry(REGISTRY, BlockRule, ledger, validate=rules.check)
 
 
-def made(
-    type: RuleType,  # noqa: A002 - the member's name on the wire
-    value: str,
-    *,
-    action: Action = "block",
-    reason: str | None = None,
-    severity: Severity = "warning",
-    source: str = "operator",
-    expires_at: datetime | None = None,
-    remediation: str = "ban",
-) -> tuple[str, BlockRule]:
-    """Return a rule in its one form, with its key. It expires at the whole second after ``expires_at``.
-
-    Raises:
-        BadRule: the value is none of the type.
-    """
-    kind, text = rules.canonical(type, value)
-    until = None if expires_at is None else datetime.fromtimestamp(math.ceil(expires_at.timestamp()), UTC)
-    rule = BlockRule(kind, text, action, reason, severity, source, until, remediation)
-    return rules.key_of(action, kind, text), rule
-
-
 class BlockService:
     """Blocks and unblocks, in transactions of whoever asks (``contracts.Blocking``)."""
 
-    def __init__(self, registry: Registry[BlockRule]) -> None:
+    def __init__(
+        self, registry: Registry[BlockRule], keeper: Keeper, asking: Callable[[], Facts | None], clock: Clock
+    ) -> None:
+        """``asking`` tells the facts of the request that is served, which no rule of its own may refuse."""
         self.registry = registry
+        self._keeper = keeper
+        self._asking = asking
+        self._clock = clock
 
     def block(
         self,
@@ -90,7 +77,7 @@ class BlockService:
             rule = stronger(found.value, rule)
         change = self.registry.put(conn, key, rule, actor=actor, reason=reason)
         if change.changed:
-            tell(conn, "blocklist.blocked" if found is None else "blocklist.prolonged", key, rule, actor)
+            tell(conn, "block.added" if found is None else "block.changed", key, rule, actor)
         return change
 
     def unblock(
@@ -110,25 +97,108 @@ class BlockService:
         kind, text = rules.canonical(type, value)
         key = rules.key_of("block", kind, text)
         self.registry.lock(conn)
-        found: Record[BlockRule] | None = self.registry.find(conn, key)
+        found = self.registry.find(conn, key)
         if found is None:
             return None
         change = self.registry.delete(conn, key, actor=actor, reason=reason)
-        tell(conn, "blocklist.unblocked", key, found.value, actor)
+        tell(conn, "block.removed", key, found.value, actor)
         return change
 
+    def put(
+        self,
+        conn: Connection,
+        principal: Principal,
+        key: str,
+        rule: BlockRule,
+        *,
+        reason: str | None = None,
+        dry_run: bool = False,
+        confirm: bool = False,
+    ) -> Change:
+        """Make a rule as it is given, or make the one that is there so.
 
-def stronger(old: BlockRule, new: BlockRule) -> BlockRule:
-    """Return what stands when both are wanted: the later expiry with its reason, the worse severity."""
-    lasting = new if until_of(new.expires_at) > until_of(old.expires_at) else old
-    remediation = "ban" if "ban" in (old.remediation, new.remediation) else lasting.remediation
-    return msgspec.structs.replace(lasting, severity=worse(old.severity, new.severity), remediation=remediation)
+        Raises:
+            BadRule: it is none.
+            TooBroad, LocksYouOut: it would block (nearly) everybody or who asks, and ``confirm`` is not set.
+        """
+        change = self.registry.put(conn, key, rule, actor=principal.id, reason=reason or rule.reason, dry_run=dry_run)
+        self.check(conn, principal, [change], confirm=confirm)
+        return change
+
+    def remove(
+        self,
+        conn: Connection,
+        principal: Principal,
+        *,
+        type: RuleType,  # noqa: A002
+        value: str,
+        action: Action = "block",
+        reason: str | None = None,
+        dry_run: bool = False,
+        confirm: bool = False,
+    ) -> Change:
+        """End a rule.
+
+        Raises:
+            BadRule, RuleNotFound: the value is none of its type, or there is no such rule.
+            LocksYouOut: it is what lets in who asks.
+        """
+        kind, text = rules.canonical(type, value)
+        key = rules.key_of(action, kind, text)
+        if self.registry.find(conn, key) is None:
+            raise RuleNotFound(f"there is no rule {key[:100]!a}", key=key)
+        change = self.registry.delete(conn, key, actor=principal.id, reason=reason, dry_run=dry_run)
+        self.check(conn, principal, [change], confirm=confirm)
+        return change
+
+    def check(
+        self, conn: Connection, principal: Principal, changes: Sequence[Change], *, confirm: bool = False
+    ) -> None:
+        """Look at what a write changes, in its transaction, and tell of it.
+
+        Raises:
+            TooBroad, LocksYouOut, BadRule: it must not be.
+        """
+        now = self._clock.now().timestamp()
+        facts, index = self._asking(), self._keeper.index
+        for change in changes:
+            body = change.after if change.after is not None else change.before
+            if body is None or not change.changed:
+                continue
+            rule = self.registry.decode(change.key, body)
+            if change.after is None:
+                if not confirm:
+                    guards.check_delete(rule, facts, index, now)
+            else:
+                if rule.type == "cel":
+                    guards.need_condition(self._keeper.compiler, rule.value)
+                if not confirm:
+                    guards.check_put(rule, facts, index, now)
+            if not change.dry_run:
+                tell(conn, _kind(change), change.key, rule, principal.id)
+
+    def sweep(self, conn: Connection, now: datetime) -> int:
+        """Remove rules that do not hold any more; return how many."""
+        if not store.expired(conn, now, 1):
+            return 0
+        # another process may just have swept, or somebody lengthened one
+        self.registry.lock(conn)
+        keys = store.expired(conn, now, _SWEEP)
+        self.registry.bulk(conn, [Delete(key) for key in keys], actor=SYSTEM.id, reason="expired")
+        return len(keys)
+
+
+def _kind(change: Change) -> str:
+    if change.after is None:
+        return "block.removed"
+    return "block.added" if change.before is None else "block.changed"
 
 
 def tell(conn: Connection, kind: str, key: str, rule: BlockRule, actor: str) -> None:
     """Write the event of one rule."""
     data = {
         "key": key,
+        "action": rule.action,
         "type": rule.type,
         "value": rule.value,
         "reason": rule.reason,
@@ -137,4 +207,4 @@ def tell(conn: Connection, kind: str, key: str, rule: BlockRule, actor: str) -> 
         "expires_at": rule.expires_at,
         "actor": actor,
     }
-    emit(conn, subject=SUBJECT, type=kind, data=data)
+    emit(conn, subject=f"block.{rule.type}", type=kind, data=data)
