@@ -22,6 +22,7 @@ from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
 from valhalla.features.operations.routes import Routes
+from valhalla.features.security.blocklist import Blocklist
 from valhalla.features.security.policies import Policies
 from valhalla.kernel.principal import Principal
 from valhalla.kit.registry import Change
@@ -46,6 +47,7 @@ class Catalogue:
     events: LiveEvents
     logs: Logs
     tracing: Tracing
+    blocklist: Blocklist
     policies: Policies
 
     @classmethod
@@ -71,6 +73,7 @@ class Catalogue:
             events=LiveEvents(platform, clients),
             logs=Logs(platform),
             tracing=Tracing(platform),
+            blocklist=Blocklist(platform),
             policies=Policies(platform),
         )
 

@@ -80,7 +80,8 @@ class Exchange:
             Exception: a hook is broken; nobody passes then.
         """
         hooks, scope, headers = self._hooks, self.scope, self.headers
-        if self._bounds.trusted:
+        proxied = rules.is_proxied(self.address, self._bounds.trusted)
+        if proxied:
             self.address = rules.client_address(self.address, headers, self._bounds.trusted)
         if hooks.routes is not None:
             path = routed_path(scope)
@@ -109,6 +110,7 @@ class Exchange:
             hooks.blocklist,
             hooks.is_public,
             self._bounds.max_body,
+            proxied=proxied,
         )
         unknown = problem is not None and problem.status == 401
         if unknown and refused is not None:

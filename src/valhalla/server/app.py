@@ -40,6 +40,7 @@ def build(runtime: Runtime) -> ASGIApp:
         authenticate=features.clients.authenticate,
         is_public=is_public,
         shield=features.maintenance.keeper,
+        blocklist=features.blocklist.doorman,
         policies=features.policies.policing,
         limits=quotas,
         metrics=runtime.http_metrics,
