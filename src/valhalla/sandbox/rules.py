@@ -12,6 +12,7 @@ from valhalla.kernel.problems import Invalid
 from valhalla.kit.json import dumps
 from valhalla.sandbox.contracts import Limits, Route, Spec
 from valhalla.sandbox.errors import SliceUnknown
+from valhalla.sandbox.routing import kinds
 from valhalla.sandbox.slices.contracts import DEFAULT_SLICES, SLICES
 from valhalla.sandbox.vocabulary import ADJECTIVES, NOUNS
 
@@ -19,10 +20,6 @@ NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}")
 OWNER: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 TAG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,62}")
 TEMPLATE: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-ROUTE_KIND: Final = re.compile(r"[a-z][a-z0-9]*(\.[a-z][a-z0-9_]*){0,3}")
-ROUTE_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-# A snowflake is 64 bits of milliseconds since 2015: 17 to 19 digits today, below 2**63.
-SNOWFLAKE: Final = re.compile(r"[1-9][0-9]{16,18}")
 
 MAX_TAGS: Final = 20
 MAX_ROUTES: Final = 50
@@ -136,16 +133,14 @@ def check_route(kind: str, key: str, pointer: str = "/routes") -> Route:
     """Return a legal route.
 
     Raises:
-        Invalid: the kind or key has a wrong form; a ``discord.guild`` key must be a snowflake.
+        Invalid: the kind or key has a wrong form; ``routing.kinds`` has them.
     """
-    if len(kind) > 63 or ROUTE_KIND.fullmatch(kind) is None:
-        raise invalid(f"{pointer}/kind", "a route's kind is dotted lower-case words, such as 'discord.guild'")
-    if kind.startswith("discord."):
-        if SNOWFLAKE.fullmatch(key) is None or int(key) >= 2**63:
-            raise invalid(f"{pointer}/key", f"a {kind} key is a snowflake: 17 to 19 digits")
-    elif ROUTE_KEY.fullmatch(key) is None:
-        raise invalid(f"{pointer}/key", "a route's key is 1 to 128 characters of A-Z, a-z, 0-9, '_', '.' and '-'")
-    return Route(kind, key)
+    try:
+        return Route(kind, kinds.check_key(kind, key))
+    except kinds.KindFormError as error:
+        raise invalid(f"{pointer}/kind", str(error)) from error
+    except kinds.KeyFormError as error:
+        raise invalid(f"{pointer}/key", f"a {kind} key is {error}") from error
 
 
 def linked(routes: Sequence[Route], at: datetime) -> tuple[Route, ...]:
