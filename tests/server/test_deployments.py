@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import httpx
 from tests.server.conftest import Issue
@@ -51,6 +52,54 @@ async def test_a_deployment_with_a_smoke_test_from_start_to_verdict_to_alert(
         while not (await admin.get("/system/alerts", params={"name": "smoke.failed"})).json()["items"]:
             await asyncio.sleep(0.05)
     assert (await admin.delete(f"{SUITES}/shop")).status_code == 204
+
+
+async def test_a_failure_undoes_what_its_suite_declares_through_the_guard(
+    admin: httpx.AsyncClient, plane: Plane, issue: Issue
+) -> None:
+    switch = {"variants": {"on": True, "off": False}, "defaultVariant": "on"}
+    assert (await admin.post("/system/flags", json={"key": "smoked", **switch})).status_code == 201
+    undo = {"action": "disable", "registry": "flags", "key": "smoked"}
+    body = {"base_url": NOBODY, "checks": [{"name": "alive", "path": "/live"}], "on_failure": undo}
+    assert (await admin.put(f"{SUITES}/undo", json=body)).status_code == 201
+    order = {"arguments": {"suite": "undo"}, "reason": "a drill"}
+    action = "/system/admin/actions/smoke.remedy"
+    tester = plane.client((await issue("smoke-tester", "operations:write", "deployments:write"))["key"])
+
+    trial = await admin.post(action, json=order, params={"dry_run": "true"})
+
+    assert (trial.json()["status"], trial.json()["result"]["changed"]) == ("planned", 1)
+    assert (await admin.get("/system/flags/smoked")).json()["killed"] is False
+    refused(await tester.post(action, json=order), 403, "forbidden")
+    refused(await admin.post(action, json={**order, "arguments": {"run": "x"}}), 404, "smoke-run-not-found")
+    refused(await admin.post(action, json={**order, "arguments": {}}), 422, "invalid-request")
+
+    first = await _ended(admin, await admin.post(f"{SUITES}/undo/run", json={}))
+    assert first["remedy"] == {**undo, "revision": None, "done": True, "changed": 1, "now": first["remedy"]["now"]}
+    assert (await admin.get("/system/flags/smoked")).json()["killed"] is True
+    again = await admin.post(action, json={**order, "arguments": {"run": first["id"]}})
+    assert again.json()["result"] == first["remedy"]
+    told = (await admin.get("/system/admin/operations", params={"actor": "smoke:undo"})).json()["items"]
+    assert [one["action"] for one in told] == ["admin.succeeded", "admin.requested"]
+    assert told[1]["details"]["arguments"] == {"run": first["id"]}
+
+    await admin.delete("/system/flags/smoked")
+    second = await _ended(admin, await admin.post(f"{SUITES}/undo/run", json={}))
+    assert (second["status"], second["remedy"]["done"]) == ("failed", False)
+    [last, *_] = (await admin.get("/system/admin/operations", params={"actor": "smoke:undo"})).json()["items"]
+    assert (last["action"], last["details"]["code"]) == ("admin.refused", second["remedy"]["code"])
+    async with asyncio.timeout(30):
+        while not (await admin.get("/system/alerts", params={"name": "smoke.remedy_failed"})).json()["items"]:
+            await asyncio.sleep(0.05)
+    assert (await admin.delete(f"{SUITES}/undo")).status_code == 204
+
+
+async def _ended(admin: httpx.AsyncClient, started: httpx.Response) -> dict[str, Any]:
+    assert started.status_code == 202, started.text
+    async with asyncio.timeout(30):
+        while (found := (await admin.get(started.headers["location"])).json())["finished_at"] is None:
+            await asyncio.sleep(0.05)
+    return found
 
 
 async def test_what_is_refused_points_at_the_member(admin: httpx.AsyncClient) -> None:

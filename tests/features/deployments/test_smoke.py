@@ -177,6 +177,28 @@ async def test_a_failure_disables_a_flag_once(scene: Scene) -> None:
     assert (other.status, other.remedy) == ("failed", None)
 
 
+async def test_a_run_that_crashed_after_its_remedy_does_not_do_it_again(scene: Scene) -> None:
+    await scene.db.run(scene.flags.put, "new-checkout", Flag(), actor="test")
+    await scene.suite(Check("broken", "/broken"), on_failure=Undo("disable", "flags", "new-checkout"))
+    made = await scene.smoke.request(SYSTEM, "api")
+    crashed = scene.smoke._ending.finish
+
+    def crash(*_: Any) -> Any:
+        raise RuntimeError("the worker dies")
+
+    scene.smoke._ending.finish = crash  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="dies"):
+        await scene.smoke.execute(made.id)
+    scene.smoke._ending.finish = crashed  # type: ignore[method-assign]
+    await scene.db.run(scene.flags.put, "new-checkout", Flag(), actor="somebody")
+    await scene.smoke.execute(made.id)
+
+    run, _ = await scene.smoke.get(SYSTEM, made.id)
+    assert run.remedy is not None
+    assert (run.status, run.remedy["done"]) == ("failed", True)
+    assert not (await scene.db.read(scene.flags.get, "new-checkout")).value.killed
+
+
 async def test_without_a_revision_it_leads_back_to_when_the_deployment_was_recorded(scene: Scene) -> None:
     from valhalla.features.operations.deployments import Draft
 

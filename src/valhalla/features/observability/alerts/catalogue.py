@@ -50,6 +50,13 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("error.regressed", "error", "{kind} in {route} is back", ("id", "kind", "route"), ("error.resolved",)),
     Kind("maintenance.overdue", "warning", "Writes have been closed for long", (), ("maintenance.ended",)),
     Kind("smoke.failed", "error", "Smoke suite {suite} fails at {base_url}", ("suite", "base_url"), ("smoke.passed",)),
+    Kind(
+        "smoke.remedy_failed",
+        "critical",
+        "What smoke suite {suite} declares for its failure at {base_url} could not be done",
+        ("suite", "base_url"),
+        ("smoke.passed",),
+    ),
     Kind("security.elevated", "warning", "The security mode is raised", (), ("security.normal", "security.lockdown")),
     Kind(
         "security.lockdown",

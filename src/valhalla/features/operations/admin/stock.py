@@ -13,6 +13,7 @@ from valhalla.features.observability.alerts import Alerts
 from valhalla.features.operations.admin.contracts import AdminAction, Order, Run
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.deployments import Deployments
+from valhalla.features.operations.deployments.smoke import REMEDY
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
@@ -210,6 +211,12 @@ def smoke(feature: Deployments) -> list[AdminAction]:
         )
         return {"run": made.id}
 
+    def undoing(*, dry_run: bool) -> Run:
+        async def run(order: Order) -> Mapping[str, Any]:
+            return await feature.smoke.undoing.undo(order.principal, order.reason, **order.arguments, dry_run=dry_run)
+
+        return run
+
     return [
         AdminAction(
             "smoke.run",
@@ -218,7 +225,16 @@ def smoke(feature: Deployments) -> list[AdminAction]:
             "reversible",
             "deployments:write",
             run,
-        )
+        ),
+        AdminAction(
+            REMEDY,
+            "Do what a suite of smoke tests declares for its failure; failed runs do it by themselves.",
+            {**_object(run=_ID, suite=_NAME), "minProperties": 1, "maxProperties": 1},
+            "idempotent",
+            "deployments:write",
+            undoing(dry_run=False),
+            undoing(dry_run=True),
+        ),
     ]
 
 

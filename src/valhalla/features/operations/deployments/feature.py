@@ -14,6 +14,7 @@ from valhalla.features.operations.deployments.smoke.ending import Ending
 from valhalla.features.operations.deployments.smoke.face import TICK_JOB, face_of
 from valhalla.features.operations.deployments.smoke.remedies import Remedies
 from valhalla.features.operations.deployments.smoke.service import RUN_JOB
+from valhalla.features.operations.deployments.smoke.undoing import Undoing
 from valhalla.kit.outgoing_guard import Reach
 from valhalla.kit.registry import Registry
 from valhalla.work import JobContext, Retry
@@ -43,7 +44,7 @@ class Deployments(Feature):
         self.service = DeploymentService(
             platform.db, platform.ledger, clock=platform.clock, revisions=self.remedies.revisions
         )
-        self._ending = Ending(platform.ledger, self.remedies, clock=platform.clock)
+        self._ending = Ending(platform.ledger, clock=platform.clock)
         settings = platform.settings
         self._http: httpx.AsyncClient | None = None
         self.smoke = SmokeService(
@@ -51,6 +52,7 @@ class Deployments(Feature):
             platform.jobs,
             self.suites,
             self._ending,
+            Undoing(platform.db, self.suites, self.remedies),
             clock=platform.clock,
             reach=Reach.of(settings.outgoing_networks, settings.smoke_targets),
             client=self._client,

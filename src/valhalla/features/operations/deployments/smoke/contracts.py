@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from valhalla.kernel.lifecycle import Lifecycle
+from valhalla.kernel.principal import Principal
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Op = Literal["exists", "absent", "equals", "contains", "type", "at_least", "at_most", "count"]
@@ -31,6 +32,10 @@ LIFECYCLE: Final = Lifecycle(
 
 GOVERNED: Final[Mapping[str, str]] = {"flags": "flags:write", "config": "config:write", "rate_limits": "limits:write"}
 """The registries that a failed suite may change, and the scope that whoever declares it must hold."""
+
+
+REMEDY: Final = "smoke.remedy"
+"""The admin action that does what a suite declares for its failure."""
 
 
 class JsonCheck(msgspec.Struct, frozen=True):
@@ -132,18 +137,22 @@ class RunFilter:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One remedy to execute; ``key`` is the same for the same run, so that a guard can tell a repetition."""
+    """One remedy to execute; ``key`` is the same for the same run, ``run`` is None if somebody asked for it by hand."""
 
     key: str
-    run: str
+    run: str | None
     suite: str
     undo: Undo
     revision: int | None
     actor: str
+    reason: str
 
 
 Remedy = Callable[[Connection, Order], Mapping[str, Any]]
-"""Does what an order says, in the transaction that ends the run: both happen, once, or neither.
+"""Does what an order says, in one transaction, and returns what it did. A ``Problem`` means that it did nothing."""
 
-It returns what it did. A ``Problem`` means that it did nothing; the run's record says why.
+Guarded = Callable[[Principal, Mapping[str, Any], str, str], Awaitable[Mapping[str, Any]]]
+"""Has the admin action ``REMEDY`` executed: by whom, its arguments, why, and its idempotency key; returns its result.
+
+A ``Problem`` says why it was not done.
 """

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy.engine import Connection
 
 from valhalla.features.operations.deployments import store as deployments
 from valhalla.features.operations.deployments.smoke import store
-from valhalla.features.operations.deployments.smoke.contracts import LIFECYCLE, Order, Run, Suite
-from valhalla.features.operations.deployments.smoke.remedies import Remedies
+from valhalla.features.operations.deployments.smoke.contracts import LIFECYCLE, Run
 from valhalla.features.operations.deployments.smoke.tables import smoke_runs
 from valhalla.kernel.clock import Clock
 from valhalla.kit import lifecycle
@@ -26,9 +25,8 @@ LOST_AFTER = timedelta(hours=2)
 class Ending:
     """Takes runs through their life."""
 
-    def __init__(self, ledger: Ledger, remedies: Remedies, *, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, *, clock: Clock) -> None:
         self._ledger = ledger
-        self._remedies = remedies
         self._clock = clock
 
     def begin(self, conn: Connection, run: str) -> Run | None:
@@ -38,19 +36,17 @@ class Ending:
             return found
         return self._take(conn, found, "running", started_at=self._clock.now())
 
-    def finish(self, conn: Connection, run: str) -> Run:
-        """End a run by its results: verdict, event, and once what was declared for a failure."""
+    def finish(self, conn: Connection, run: str, remedy: Mapping[str, Any] | None = None) -> Run:
+        """End a run by its results: verdict, what was done about a failure, event."""
         found = store.find(conn, run, lock=True)
         assert found is not None
         if found.status != "running":
             return found
-        last = [each for each in store.results(conn, run) if each.last]
-        failing = [each.name for each in last if not each.ok]
-        good = not failing and len(last) == found.total
-        remedy = None if good else self._remedy(conn, found)
-        values: dict[str, Any] = {"finished_at": self._clock.now(), "passed": len(last) - len(failing)}
-        if remedy is not None:
-            values["remedy"] = remedy
+        failing, decided = failing_of(conn, found)
+        good = not failing and decided == found.total
+        values: dict[str, Any] = {"finished_at": self._clock.now(), "passed": decided - len(failing)}
+        if not good and remedy is not None:
+            values["remedy"] = dict(remedy)
         ended = self._take(conn, found, "passed" if good else "failed", **values, failed=len(failing))
         if found.deployment is not None:
             deployments.link(conn, found.deployment, run, "passed" if good else "failed")
@@ -67,19 +63,6 @@ class Ending:
                 count += 1
         return count
 
-    def _remedy(self, conn: Connection, run: Run) -> dict[str, Any] | None:
-        suite = msgspec.convert(run.declared, Suite)
-        undo = suite.on_failure
-        # against another target it says nothing about the one that the remedy is declared for
-        if undo is None or run.base_url != suite.base_url:
-            return None
-        revision = undo.revision
-        if revision is None and run.deployment is not None:
-            linked = deployments.find(conn, run.deployment)
-            revision = None if linked is None else linked.revisions.get(undo.registry)
-        order = Order(f"smoke:{run.id}", run.id, run.suite, undo, revision, actor=f"smoke:{run.suite}")
-        return self._remedies.execute(conn, order)
-
     def _take(self, conn: Connection, run: Run, to: str, **values: Any) -> Run:
         row = lifecycle.take(
             conn,
@@ -95,12 +78,20 @@ class Ending:
         )
         return store.read(row)
 
-    def _tell(self, conn: Connection, run: Run, failing: list[str]) -> None:
+    def _tell(self, conn: Connection, run: Run, failing: Sequence[str]) -> None:
         data = {
             **{name: getattr(run, name) for name in ("suite", "base_url", "deployment", "status", "total", "failed")},
             "run": run.id,
-            "failing": failing[:_NAMED],
+            "failing": list(failing[:_NAMED]),
             "remedy": run.remedy,
         }
-        kind = "smoke.passed" if run.status == "passed" else "smoke.failed"
-        emit(conn, subject=f"smoke.{run.suite}", type=kind, data=data)
+        subject = f"smoke.{run.suite}"
+        emit(conn, subject=subject, type="smoke.passed" if run.status == "passed" else "smoke.failed", data=data)
+        if run.remedy is not None and not run.remedy["done"]:
+            emit(conn, subject=subject, type="smoke.remedy_failed", data={**data, "why": run.remedy["why"]})
+
+
+def failing_of(conn: Connection, run: Run) -> tuple[list[str], int]:
+    """Return the names of the checks that failed, and how many are decided."""
+    last = [each for each in store.results(conn, run.id) if each.last]
+    return [each.name for each in last if not each.ok], len(last)

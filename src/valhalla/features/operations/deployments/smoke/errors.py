@@ -35,3 +35,11 @@ class RemedyImpossible(Conflict):
     code = "smoke-remedy-impossible"
     title = "The declared rollback cannot be made"
     help = "Correct the suite's 'on_failure', and roll back by hand now."
+
+
+class NothingToUndo(Conflict):
+    """The run has not failed, or its suite declares nothing for that."""
+
+    code = "smoke-nothing-to-undo"
+    title = "There is nothing to undo"
+    help = "A suite says in 'on_failure' what a failed run of it, against its own base URL, changes."

@@ -1,4 +1,4 @@
-"""What a failed run may change by declaration: one registry, inside the transaction that ends the run."""
+"""What a failed run may change by declaration: one registry, in one transaction, through the guard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sqlalchemy.engine import Connection
 from valhalla.features.operations.deployments.smoke.contracts import GOVERNED, Order, Remedy
 from valhalla.features.operations.deployments.smoke.errors import RemedyImpossible
 from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import Problem
 from valhalla.kit.registry import Change, Registry
 
 Accept = Callable[[Connection, Principal, Sequence[Change]], None]
@@ -39,39 +38,52 @@ class Remedies:
         return {name: registry.revision(conn) for name, registry in there if registry is not None}
 
     def execute(self, conn: Connection, order: Order) -> dict[str, Any]:
-        """Do what is ordered, or nothing; return what the run's record says of it."""
-        undo = order.undo
-        said = {"action": undo.action, "registry": undo.registry, "key": undo.key, "revision": order.revision}
+        """Do what is ordered and return what was done.
+
+        Raises:
+            Problem: the registry's own routes would refuse it; the transaction is to be rolled back.
+        """
+        return {**told(order), "done": True, **self._own.get(order.undo.registry, self._plain)(conn, order)}
+
+    def plan(self, conn: Connection, order: Order) -> dict[str, Any]:
+        """Return what ``execute`` would return, and leave nothing behind.
+
+        Raises:
+            Problem: it would be refused.
+        """
+        trial = conn.begin_nested()
         try:
-            # what it began must not stay when it is refused, and the run's end must not fail with it
-            with conn.begin_nested():
-                did = self._own.get(undo.registry, self._plain)(conn, order)
-        except Problem as problem:
-            return {**said, "done": False, "why": problem.detail, "code": problem.code}
-        return {**said, "done": True, **did}
+            return self.execute(conn, order)
+        finally:
+            trial.rollback()
 
     def _plain(self, conn: Connection, order: Order) -> Mapping[str, Any]:
         undo = order.undo
         registry = self._registry(undo.registry)
         if registry is None:
             raise RemedyImpossible(f"this control plane has no registry {undo.registry!r}")
-        reason = f"smoke suite {order.suite} failed (run {order.run})"
         if undo.action == "rollback":
             if order.revision is None:
                 raise RemedyImpossible(
                     "the suite names no revision, and the run is linked to no deployment that has one"
                 )
-            changes = registry.rollback(conn, order.revision, key=undo.key, actor=order.actor, reason=reason)
+            changes = registry.rollback(conn, order.revision, key=undo.key, actor=order.actor, reason=order.reason)
         else:
             assert undo.key is not None
             registry.lock(conn)
             record = registry.get(conn, undo.key)
-            changes = [registry.put(conn, undo.key, _disabled(record.value), actor=order.actor, reason=reason)]
+            changes = [registry.put(conn, undo.key, _disabled(record.value), actor=order.actor, reason=order.reason)]
         changed = [change for change in changes if change.changed]
         if changed and undo.registry in self._accept:
             who = Principal(order.actor, order.actor, frozenset({GOVERNED[undo.registry]}), kind="system")
             self._accept[undo.registry](conn, who, changed)
         return {"changed": len(changed), "now": max((change.revision for change in changed), default=None)}
+
+
+def told(order: Order) -> dict[str, Any]:
+    """Return what a run's record says of an order, before it says what came of it."""
+    undo = order.undo
+    return {"action": undo.action, "registry": undo.registry, "key": undo.key, "revision": order.revision}
 
 
 def _disabled(value: msgspec.Struct) -> msgspec.Struct:

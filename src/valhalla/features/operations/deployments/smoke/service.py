@@ -14,6 +14,7 @@ from valhalla.features.operations.deployments.smoke import store
 from valhalla.features.operations.deployments.smoke.contracts import Attempt, Run, RunFilter, Suite
 from valhalla.features.operations.deployments.smoke.ending import Ending
 from valhalla.features.operations.deployments.smoke.errors import RunNotFound, SuiteNotFound
+from valhalla.features.operations.deployments.smoke.undoing import Undoing
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.ids import new_id
 from valhalla.kernel.principal import Principal
@@ -40,6 +41,7 @@ class SmokeService:
         jobs: Jobs,
         suites: Registry[Suite],
         ending: Ending,
+        undoing: Undoing,
         *,
         clock: Clock,
         reach: Reach,
@@ -51,6 +53,7 @@ class SmokeService:
         self._jobs = jobs
         self._suites = suites
         self._ending = ending
+        self.undoing = undoing
         self._clock = clock
         self._client = client
         self._secrets = secrets
@@ -135,7 +138,9 @@ class SmokeService:
             suite, begun.base_url, self._client(), report, now=self._clock.now, secrets=dict(self._secrets())
         )
         await runner.run(done)
-        return (await self._db.run(self._ending.finish, run)).status
+        # before the end is written: whoever sees that it failed sees what was done about it
+        remedy = await self.undoing.after(run)
+        return (await self._db.run(self._ending.finish, run, remedy)).status
 
     def _request(self, conn: Connection, actor: str, name: str, base_url: str | None, deployment: str | None) -> Run:
         record = self._suites.find(conn, name)

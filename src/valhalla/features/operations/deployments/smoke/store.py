@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -62,6 +63,11 @@ def keep(conn: Connection, run: str, attempt: Attempt) -> None:
     if attempt.last:
         column = smoke_runs.c.passed if attempt.ok else smoke_runs.c.failed
         conn.execute(sa.update(smoke_runs).where(smoke_runs.c.id == run).values({column: column + 1}))
+
+
+def remedied(conn: Connection, run: str, remedy: Mapping[str, Any]) -> None:
+    """Write what was done about a failed run."""
+    conn.execute(sa.update(smoke_runs).where(smoke_runs.c.id == run).values(remedy=dict(remedy)))
 
 
 def results(conn: Connection, run: str) -> list[Attempt]:
