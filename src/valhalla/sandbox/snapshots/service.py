@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
@@ -81,6 +82,19 @@ class SnapshotService:
                     await asyncio.to_thread(self._snapshots.publish, info)
         await self._db.run(self._record, principal, sandbox, info)
         return info
+
+    async def write(self, principal: Principal, reference: str, folder: Path) -> Copied:
+        """Write what a running sandbox's Postgres slice holds now into a folder, for who makes something else of it.
+
+        Raises:
+            SandboxNotFound, NotRunning, SliceMissing: there is nothing to copy.
+            SnapshotUnsupported, SnapshotTooLarge, SnapshotFailed: it cannot be copied.
+            Unavailable: Postgres cannot be reached.
+        """
+        sandbox = await self._sandboxes.get(principal, reference)
+        self._sandboxes.must_run(sandbox, having="postgres")
+        async with self._turns:
+            return await self._copy(sandbox, folder)
 
     async def list(self) -> Sequence[SnapshotInfo]:
         """Return every snapshot, by name."""
