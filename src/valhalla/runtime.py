@@ -36,6 +36,7 @@ from valhalla.sandbox.quota import QuotaLimits, Watchdog
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.snapshots import SnapshotService
+from valhalla.sandbox.snapshots.dumping import Dumper
 from valhalla.sandbox.teardown import Timing
 from valhalla.sandbox.templates import Snapshots, Templates
 from valhalla.sandbox.upkeep import Upkeep
@@ -108,6 +109,7 @@ class Runtime:
         self.snapshots = SnapshotService(
             self.db, self.ledger, self.sandboxes, snapshots, most=settings.snapshot_mb * 2**20, clock=self.clock
         )
+        self.features.exports.dumps = Dumper(self.snapshots, self.features.clients.find_principal)
         self.arenas = ArenaKeeper(self.db, self.backends.postgres, size=settings.arena_size, clock=self.clock)
         quotas = QuotaLimits(
             objects=settings.quota_objects,

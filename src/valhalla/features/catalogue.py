@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from sqlalchemy.engine import Connection
 
 from valhalla.features.contracts import Feature, Platform
+from valhalla.features.data.exports import Exports
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
@@ -49,6 +50,7 @@ class Catalogue:
     tracing: Tracing
     blocklist: Blocklist
     policies: Policies
+    exports: Exports
 
     @classmethod
     def build(cls, platform: Platform, *above: Feature) -> Catalogue:
@@ -75,6 +77,7 @@ class Catalogue:
             tracing=Tracing(platform),
             blocklist=Blocklist(platform),
             policies=Policies(platform),
+            exports=Exports(platform),
         )
 
     def __iter__(self) -> Iterator[Feature]:

@@ -67,8 +67,11 @@ def too_large(limit: int) -> PayloadTooLarge:
 
 
 def is_public(path: str) -> bool:
-    """Say whether a path is answered without a key. Any other is refused first, whether it exists or not."""
-    return path in _PUBLIC or path.startswith(("/problems/", "/readyz/"))
+    """Say whether a path is answered without a key. Any other is refused first, whether it exists or not.
+
+    Addresses of downloads are keys themselves: they are signed, and end.
+    """
+    return path in _PUBLIC or path.startswith(("/problems/", "/readyz/", "/downloads/"))
 
 
 def correlation(header: bytes | None, span_id: str | None = None) -> str:
