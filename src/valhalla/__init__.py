@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from valhalla.blocks.scheduler_heartbeat import SchedulerHeartbeat
     from valhalla.blocks.structured_logger import StructuredLogger
     from valhalla.blocks.worker_process import WorkerProcess
+    from valhalla.gate.connected import Plane
     from valhalla.gate.install import install
     from valhalla.guard.blocks.dry_run_lock import DryRunLock
     from valhalla.guard.blocks.governor_enforcer import GovernorEnforcer
@@ -43,6 +44,7 @@ __all__ = [
     "IdempotencyManager",
     "NotRunning",
     "OpenSandbox",
+    "Plane",
     "RetryBackoffManager",
     "Sandbox",
     "SandboxDatabaseManager",
@@ -66,6 +68,7 @@ _FROM: Final = {
     "IdempotencyManager": "valhalla.guard.blocks.idempotency_manager",
     "NotRunning": "valhalla.sdk.errors",
     "OpenSandbox": "valhalla.sdk.opened",
+    "Plane": "valhalla.gate.connected",
     "RetryBackoffManager": "valhalla.guard.blocks.retry_backoff_manager",
     "Sandbox": "valhalla.sdk.models",
     "SandboxDatabaseManager": "valhalla.blocks.sandbox_database_manager",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 
@@ -10,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
+from starlette.types import Receive, Scope, Send
+from tests.gate.driving import ask, scope
 
-from valhalla.gate import AccessLog, HttpMetrics
+from valhalla.gate import AccessLog, Bounds, Gate, Hooks, HttpMetrics
+from valhalla.gate.contracts import Ended
 from valhalla.gate.metrics import _MOST
+from valhalla.kit.waiting import note_waited, take_waited
 
 
 def test_quantiles_and_buckets() -> None:
@@ -34,6 +39,40 @@ def test_quantiles_and_buckets() -> None:
     assert 'valhalla_http_request_seconds_bucket{le="+Inf"} 100.0' in text
     assert 'valhalla_http_route_requests_total{method="GET",route="/a/{x}",status="5xx"} 1.0' in text
     assert 'valhalla_http_route_seconds_bucket{le="2.5",method="GET",route="/a/{x}"} 100.0' in text
+
+
+async def test_who_follows_is_counted_apart() -> None:
+    async def stream(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        seen.append(text())
+        await asyncio.sleep(0.15)
+        await send({"type": "http.response.body", "body": b"data: x\n\n"})
+
+    async def poll(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.15)
+        note_waited(0.15)
+        await send({"type": "http.response.start", "status": 304, "headers": []})
+        await send({"type": "http.response.body"})
+
+    def text() -> str:
+        return generate_latest(registry).decode()
+
+    seen: list[str] = []
+    metrics, spans = HttpMetrics(), list[Ended]()
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    for app in (stream, poll):
+        gate = Gate(app, Hooks(metrics=metrics, spans=spans.append), Bounds(slow=0.1, sample=0.0))
+        assert (await ask(gate, scope("/x"))).status in (200, 304)
+    [route] = metrics.routes()
+    assert (route.requests, route.p99 is not None and route.p99 < 0.1) == (2, True)
+    assert spans == []
+    assert 'valhalla_http_streams_open{method="GET",route=""} 1.0' in seen[0]
+    assert 'valhalla_http_streams_open{method="GET",route=""} 0.0' in text()
+    assert 'valhalla_http_streams_total{method="GET",route=""} 1.0' in text()
+    assert 'valhalla_http_stream_seconds_total{method="GET",route=""} 0.1' in text()
+    assert take_waited() == 0.0
 
 
 def test_the_number_of_series_is_bounded() -> None:

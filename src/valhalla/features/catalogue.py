@@ -18,6 +18,7 @@ from valhalla.features.observability.tracing import Tracing
 from valhalla.features.operations.admin import Admin
 from valhalla.features.operations.clients import Clients
 from valhalla.features.operations.config import Configuration
+from valhalla.features.operations.connected import Connected
 from valhalla.features.operations.deployments import Deployments
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
@@ -51,6 +52,8 @@ class Catalogue:
     blocklist: Blocklist
     policies: Policies
     exports: Exports
+    blocklist: Blocklist
+    connected: Connected
 
     @classmethod
     def build(cls, platform: Platform, *above: Feature) -> Catalogue:
@@ -78,6 +81,8 @@ class Catalogue:
             blocklist=Blocklist(platform),
             policies=Policies(platform),
             exports=Exports(platform),
+            blocklist=Blocklist(platform),
+            connected=_connected(platform),
         )
 
     def __iter__(self) -> Iterator[Feature]:
@@ -86,6 +91,20 @@ class Catalogue:
             if field.name != "above":
                 yield getattr(self, field.name)
         yield from self.above
+
+
+def _connected(platform: Platform) -> Connected:
+    """Hand on what other applications' gates decide by; keys that could not be used there stay here."""
+    environment = platform.settings.environment
+    return Connected(
+        platform,
+        {
+            "api_clients": lambda client: client.active and client.environment == environment,
+            "rate_limits": lambda rule: rule.enabled,
+            "maintenance_state": lambda _: True,
+            "maintenance_windows": lambda window: window.enabled,
+        },
+    )
 
 
 def _deployments(platform: Platform, flags: Flags) -> Deployments:

@@ -25,6 +25,7 @@ from valhalla.kit.spans import Local, keep_in, local
 from valhalla.kit.trace import Trace, current, new_trace, parse, trace_on
 
 _CLOSE: Final = (b"connection", b"close")
+_STREAM: Final = b"text/event-stream"
 
 
 class Gate:
@@ -39,7 +40,10 @@ class Gate:
         """Handle one connection."""
         kind = scope["type"]
         if kind not in ("http", "websocket"):
-            await self._app(scope, receive, send)
+            if self.hooks.lifespan is not None:
+                await self.hooks.lifespan(self._app, scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope.get("headers", ()))
         trace = self._trace(headers.get(b"traceparent"))
@@ -87,7 +91,10 @@ class Gate:
             if kind == "http.response.start":
                 exchange.status = message["status"]
                 given = message.get("headers", ())
-                if CORRELATION in dict(given):
+                named = dict(given)
+                if named.get(b"content-type", b"").startswith(_STREAM):
+                    exchange.open()
+                if CORRELATION in named:
                     given = [header for header in given if header[0] != CORRELATION]
                 message = {**message, "headers": [*given, *exchange.marks]}
             elif head and kind == "http.response.body":

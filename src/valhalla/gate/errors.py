@@ -20,3 +20,12 @@ class HttpProblem(Problem):
     code = "http-error"
     title = "The request was refused"
     help = "The status and the detail say why."
+
+
+class PlaneUnknown(Problem):
+    """Nobody has told this application yet which keys, limits and mode hold, or too long ago."""
+
+    code = "control-plane-unknown"
+    status = 503
+    title = "The control plane has not told what holds"
+    help = "Come again after Retry-After; the operator sees in the application's log why the plane is not followed."

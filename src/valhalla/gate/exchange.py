@@ -20,6 +20,7 @@ from valhalla.kit.http import set_principal
 from valhalla.kit.log import get_logger
 from valhalla.kit.spans import local
 from valhalla.kit.trace import Trace, render
+from valhalla.kit.waiting import take_waited
 
 _log = get_logger("gate")
 CORRELATION: Final = b"x-correlation-id"
@@ -36,6 +37,7 @@ class Exchange:
         "_bounds",
         "_hooks",
         "_label",
+        "_opened",
         "_route",
         "_started",
         "_trace",
@@ -68,6 +70,7 @@ class Exchange:
         self.address: str | None = peer[0] if peer else None
         self.principal: Principal | None = None
         self.status = 0
+        self._opened: float | None = None
         self.marks: list[Header] = [(CORRELATION, correlation.encode()), (_TRACEPARENT, render(trace).encode())]
         self._route: str | None = None
 
@@ -160,13 +163,24 @@ class Exchange:
         except Exception:  # noqa: BLE001 - the answer has been given
             _log.exception("a hook of the gate failed", path=self.path)
 
+    def open(self) -> None:
+        """Note that what follows ends when somebody leaves: a stream or a WebSocket has been answered by now."""
+        self._opened = perf_counter() - self._started
+        if self._hooks.metrics is not None:
+            self._hooks.metrics.opened(self._label, self.route)
+
     def _tell(self, seconds: float, status: int) -> None:
         hooks = self._hooks
+        # how long somebody follows, or wanted to wait for news, says nothing of how quick we are
+        waited = take_waited()
+        taken = self._opened if self._opened is not None else seconds - waited
         if hooks.metrics is not None:
-            hooks.metrics.observe(self._label, self.route, status, seconds)
+            hooks.metrics.observe(self._label, self.route, status, taken)
+            if self._opened is not None:
+                hooks.metrics.closed(self._label, self.route, seconds)
         if hooks.spans is not None and (
             self._trace.sampled
-            or seconds >= self._bounds.slow
+            or taken >= self._bounds.slow
             or status >= 500
             or ((inside := local()) is not None and inside.failed)
         ):

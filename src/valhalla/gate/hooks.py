@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from valhalla.gate.accesslog import AccessLine
 from valhalla.gate.contracts import Authenticate, Blocklist, Decoys, Failed, Limits, Policies, Shield, Spans
@@ -31,6 +33,8 @@ class Hooks:
     failed: Failed | None = None
     cors: Cors | None = None
     routes: Switchboard | None = None
+    lifespan: Callable[[ASGIApp, Scope, Receive, Send], Awaitable[None]] | None = None
+    """Runs the application's lifespan, for what must be there before its first request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

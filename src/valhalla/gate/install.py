@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
@@ -18,6 +18,9 @@ from valhalla.gate.metrics import HttpMetrics
 from valhalla.gate.rules import networks
 from valhalla.kernel.problems import Misconfigured
 
+if TYPE_CHECKING:
+    from valhalla.gate.connected import Plane
+
 App = TypeVar("App", bound=ASGIApp)
 _HELP = "Call valhalla.install(app) once, before the first request."
 
@@ -25,6 +28,7 @@ _HELP = "Call valhalla.install(app) once, before the first request."
 def install(
     app: App,
     *,
+    plane: Plane | str | None = None,
     authenticate: Authenticate | None = None,
     public: Sequence[str] | None = None,
     shield: Shield | None = None,
@@ -44,12 +48,15 @@ def install(
     """Protect an application: context, bounded bodies, problem documents, access log, metrics, and what you hook in.
 
     A Starlette or FastAPI application is changed in place and returned; its own exception handlers stay. Any other one
-    is wrapped: use what is returned. Nothing is asked over the network.
+    is wrapped: use what is returned. Without ``plane`` nothing is asked over the network; no request waits for it.
 
     Args:
         app: The application; no request has reached it yet.
+        plane: A control plane, or its address: its keys, limits and maintenance hold here, too. What is given besides
+            takes the place of its part.
         authenticate: Tells keys apart (``Authorization: Bearer``); the principal is ``principal_in(scope)``.
-        public: With ``authenticate``: the paths that need no key; one that ends in ``/`` stands for all below it.
+        public: With ``authenticate`` or ``plane``: the paths that need no key; one that ends in ``/`` stands for all
+            below it.
         shield: The state of maintenance.
         blocklist: Who is not let in.
         limits: How much a caller may ask for.
@@ -67,7 +74,17 @@ def install(
     Raises:
         Misconfigured: the application has the gate already, has begun to serve, or a value is wrong.
     """
+    lifespan = None
+    if plane is not None:
+        if isinstance(plane, str):
+            # it loads what counts and what keeps calendars
+            from valhalla.gate.connected import Plane
+
+            plane = Plane(plane)
+        authenticate, shield, limits = authenticate or plane.authenticate, shield or plane, limits or plane
+        lifespan = plane.lifespan
     hooks = Hooks(
+        lifespan=lifespan,
         authenticate=authenticate,
         is_public=None if authenticate is None else _Public(public or ()),
         shield=shield,

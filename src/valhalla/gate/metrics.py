@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -64,14 +64,44 @@ class _Series:
         return [*found, ("+Inf", total + sum(self.bins[at:]))]
 
 
+class _Streams:
+    __slots__ = ("count", "open", "seconds")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.open = 0
+        self.seconds = 0.0
+
+
 class HttpMetrics(Collector):
     """Counts by method, route and status class: a bounded number of series, whatever clients send."""
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], _Series] = {}
+        self._streams: dict[tuple[str, str], _Streams] = {}
+
+    def opened(self, method: str, route: str) -> None:
+        """Count a stream or WebSocket that begins."""
+        self._streamed(method, route).open += 1
+
+    def closed(self, method: str, route: str, seconds: float) -> None:
+        """Count one that has ended, ``seconds`` after it was asked for."""
+        streams = self._streamed(method, route)
+        streams.open -= 1
+        streams.count += 1
+        streams.seconds += seconds
+
+    def _streamed(self, method: str, route: str) -> _Streams:
+        key = (method if method in _METHODS else "other", route)
+        if key not in self._streams and len(self._streams) >= _MOST:
+            key = (key[0], "other")
+        return self._streams.setdefault(key, _Streams())
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one finished request; ``route`` is a template, or empty for a path that no route has."""
+        """Count one finished request; ``route`` is a template, or empty for a path that no route has.
+
+        ``seconds`` are those to the answer: of a stream to its beginning, without what the caller asked to wait for.
+        """
         series = self._series.get((method, route)) or self._new(method, route)
         series.bins[bisect_left(_FINE, seconds)] += 1
         series.sum += seconds
@@ -117,3 +147,17 @@ class HttpMetrics(Collector):
         )
         yield by_route
         yield seconds
+        yield from self._collect_streams()
+
+    def _collect_streams(self) -> Iterator[Metric]:
+        labels = ("method", "route")
+        now = GaugeMetricFamily("valhalla_http_streams_open", "Streams and WebSockets that are open", labels=labels)
+        ended = CounterMetricFamily("valhalla_http_streams", "Streams and WebSockets that have ended", labels=labels)
+        lasted = CounterMetricFamily("valhalla_http_stream_seconds", "How long those were open", labels=labels)
+        for key, streams in sorted(self._streams.items()):
+            now.add_metric(key, streams.open)
+            ended.add_metric(key, streams.count)
+            lasted.add_metric(key, streams.seconds)
+        yield now
+        yield ended
+        yield lasted

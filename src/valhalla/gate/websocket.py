@@ -23,6 +23,8 @@ async def serve(app: ASGIApp, exchange: Exchange, receive: Receive, send: Send) 
         kind = message["type"]
         if kind in ("websocket.accept", f"{_ANSWER}.start"):
             exchange.status = 101 if kind == "websocket.accept" else message["status"]
+            if kind == "websocket.accept":
+                exchange.open()
             message = {**message, "headers": [*message.get("headers", ()), *exchange.marks]}
         elif kind == "websocket.close" and not exchange.status:
             exchange.status = 403

@@ -52,6 +52,7 @@ SCOPES: Final = MappingProxyType(
         "operations:write": Scope("execute admin actions whose own scopes one holds", "operator"),
         "keys:read": Scope("see API keys without their secrets", "operator"),
         "keys:write": Scope("issue, change, rotate and revoke API keys, up to one's own rights", "admin"),
+        "snapshot:read": Scope("follow keys (hashed), limits and maintenance, as an application's gate does", None),
         "limits:read": Scope("see rate limits and their usage", "viewer"),
         "limits:write": Scope("change rate limits", "operator"),
         "maintenance:read": Scope("see state and windows of maintenance", "viewer"),

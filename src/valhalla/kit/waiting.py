@@ -5,7 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
+
+_waited: Final[ContextVar[float]] = ContextVar("valhalla_waited", default=0.0)
+
+
+def note_waited(seconds: float) -> None:
+    """Say that the caller of this request asked to wait so long for news: that is no slowness of ours."""
+    _waited.set(_waited.get() + seconds)
+
+
+def take_waited() -> float:
+    """Return how many seconds were noted in this context, and forget them."""
+    if seconds := _waited.get():
+        _waited.set(0.0)
+    return seconds
 
 
 async def first_of(*events: asyncio.Event, seconds: float) -> bool:

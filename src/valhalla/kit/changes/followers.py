@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from valhalla.kernel.problems import Problem
 from valhalla.kit.changes.feed import Feed
-from valhalla.kit.waiting import first_of
+from valhalla.kit.waiting import first_of, note_waited
 
 MAX_WAIT: Final = 60.0
 _SIGN_OF_LIFE: Final = 15.0
@@ -55,10 +56,12 @@ class Followers:
         moved = asyncio.Event()
         ends = [self._feed.subscribe(name, lambda _: moved.set()) for name in self._registries]
         self._waiting += 1
+        begun = time.monotonic()
         try:
             await first_of(moved, self._closed, seconds=seconds)
         finally:
             self._waiting -= 1
+            note_waited(time.monotonic() - begun)
             for end in ends:
                 end()
         return self.revision != known

@@ -16,7 +16,7 @@ Verdict = Literal["read", "write", "refuse"]
 BYPASS: Final = "maintenance:bypass"
 # admin includes every scope, but nobody writes on through a freeze unawares: this one is given by name
 _BYPASSES: Final = frozenset({BYPASS, "maintenance:*"})
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _TRUE: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 
 
@@ -45,8 +45,8 @@ WAYS: Final = (
     # who must not come in any more, and who may
     _way("DELETE", rf"/system/api-clients/{_ONE}", "keys:write"),
     _way("POST", rf"/system/api-clients/{_ONE}/deactivate", "keys:write"),
-    _way("POST", r"/console/(login|logout|session)", None),
-    _way("DELETE", r"/console/session", None),
+    # sessions, and what its pages send: that is judged by its own path when the console asks for it
+    _way("POST", r"/console/.+", None),
     # what happens meanwhile is written down
     _way("POST", r"/system/logs", "logs:write"),
     _way("POST", r"/v1/(traces|logs|metrics)", "telemetry"),
@@ -67,11 +67,16 @@ _ASKING: Final = re.compile(
 
 def judge(method: str, path: str, query: bytes, principal: Principal | None) -> Verdict:
     """Say what a request may do while writes are closed."""
-    if method in _READING or (method == "POST" and _ASKING.fullmatch(path)) or (query and is_dry(query)):
+    if method in READING or (method == "POST" and _ASKING.fullmatch(path)) or (query and is_dry(query)):
         return "read"
-    if principal is not None and not _BYPASSES.isdisjoint(principal.scopes):
+    if bypasses(principal):
         return "write"
     return "write" if any(way.lets(method, path, principal) for way in WAYS) else "refuse"
+
+
+def bypasses(principal: Principal | None) -> bool:
+    """Say whether somebody may write on through a freeze."""
+    return principal is not None and not _BYPASSES.isdisjoint(principal.scopes)
 
 
 def is_dry(query: bytes) -> bool:

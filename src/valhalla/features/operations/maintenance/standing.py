@@ -18,7 +18,7 @@ from valhalla.kernel.problems import Problem
 from valhalla.kit.changes import Feed, Snapshot
 from valhalla.kit.writing import admit
 
-_HEADER: Final = b"valhalla-maintenance"
+HEADER: Final = b"valhalla-maintenance"
 # a feed that has been deaf for so long may have missed that somebody closed writes
 _DEAF: Final = 30.0
 _UNSURE: Final = timedelta(seconds=1)
@@ -73,7 +73,7 @@ class Keeper:
     def notices(self) -> Sequence[tuple[bytes, bytes]]:
         """The header that names what is planned or holds; usually none."""
         notice = self.now().notice
-        return () if notice is None else ((_HEADER, notice),)
+        return () if notice is None else ((HEADER, notice),)
 
     def refuse(self, method: str, path: str, query: bytes, principal: Principal | None) -> Problem | None:
         """Return why a request may not pass, and let the database know what one that passes may do."""
