@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import Any
 
 import httpx
-from tests.server.plane import Plane
+import pytest
+from tests.server.conftest import Issue
+from tests.server.plane import Plane, refused
+from tests.server.serving import serving
 
 from valhalla.kit.spans import span
 from valhalla.kit.trace import new_trace, render
@@ -50,8 +54,45 @@ async def test_spans_are_received_as_otlp(admin: httpx.AsyncClient, team_a: http
     assert (await admin.post("/v1/traces", json={"resourceSpans": []})).json() == {}
     wrong = {"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "x"}]}]}]}
     assert (await admin.post("/v1/traces", json=wrong)).json()["partialSuccess"]["rejectedSpans"] == "1"
-    for content, kind in ((b"\x0a", "application/x-protobuf"), (b"[", "application/json")):
+    for content, kind in ((b"\x0a", "application/x-protobuf"), (b"[", "application/json"), (b"", "text/plain")):
         answer = await admin.post("/v1/traces", content=content, headers={"content-type": kind})
         assert (answer.status_code, answer.json()["code"]) == (400, "not-otlp")
+    large = gzip.compress(bytes(2**23))
+    headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
+    refused(await admin.post("/v1/traces", content=large, headers=headers), 413, "payload-too-large")
     assert (await team_a.post("/v1/traces", json={})).status_code == 403
     assert (await admin.get(f"/system/traces/{'a' * 32}")).json()["code"] == "trace-not-found"
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+async def test_the_stock_exporter_is_understood(
+    plane: Plane, admin: httpx.AsyncClient, issue: Issue, *, compressed: bool
+) -> None:
+    from opentelemetry.exporter.otlp.proto.http import Compression
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+    key = (await issue("http-otlp", "telemetry"))["key"]
+
+    def export(place: str) -> str:
+        exporter = OTLPSpanExporter(
+            f"http://{place}/v1/traces",
+            headers={"Authorization": f"Bearer {key}"},
+            compression=Compression.Gzip if compressed else Compression.NoCompression,
+        )
+        provider = TracerProvider(resource=Resource({"service.name": "shop"}))
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        tracer = provider.get_tracer("x")
+        with tracer.start_as_current_span("outer") as outer, tracer.start_as_current_span("inner") as inner:
+            inner.set_attribute("items", [1, 2])
+        provider.shutdown()
+        return f"{outer.get_span_context().trace_id:032x}"
+
+    async with serving(plane.app) as place:
+        trace_id = await asyncio.to_thread(export, place)
+    await plane.runtime.features.tracing.tracer.batches.flush()
+    (root,) = (await admin.get(f"/system/traces/{trace_id}")).json()["roots"]
+    assert (root["name"], root["service"]) == ("outer", "shop")
+    assert [(each["name"], each["attributes"]) for each in root["children"]] == [("inner", {"items": [1, 2]})]

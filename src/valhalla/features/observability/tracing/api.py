@@ -1,22 +1,20 @@
-"""``/system/traces`` and OTLP's ``/v1/traces``: look at traces, and send spans."""
+"""``/system/traces``: look at traces."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime
 
 from valhalla.features.observability.tracing.contracts import Filter, Node, Status, Stored
-from valhalla.features.observability.tracing.errors import NotOtlp
 from valhalla.features.observability.tracing.service import TraceService
 from valhalla.kernel.principal import Principal
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
 
 # at the level of the module: FastAPI cannot resolve an annotation that names a function's local
 Reader = Annotated[Principal, requires("traces:read")]
-Sender = Annotated[Principal, requires("telemetry")]
 TraceId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", examples=["4bf92f3577b34da6a3ce929d0e0e4736"])]
 Name = Annotated[str | None, Query(min_length=1, max_length=300, pattern=r"^[^\x00]*$")]
 Instant = Annotated[AwareDatetime | None, Query(examples=["2026-01-01T00:00:00Z"])]
@@ -104,15 +102,5 @@ def router(service: TraceService) -> APIRouter:
         """Show a trace as a tree."""
         trace = await service.get(principal, trace_id)
         return TraceOut(trace_id=trace.trace_id, spans=trace.spans, roots=[NodeOut.tree(root) for root in trace.roots])
-
-    @routes.post("/v1/traces")
-    async def receive(principal: Sender, request: Request) -> dict[str, Any]:
-        """Take spans as OTLP/HTTP in JSON; what is wrong or finds no room is counted in the answer."""
-        if not request.headers.get("content-type", "").startswith("application/json"):
-            raise NotOtlp("the content type is not application/json")
-        rejected = service.take(principal, await request.body())
-        if not rejected:
-            return {}
-        return {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": "wrong ids or times, or no room"}}
 
     return routes

@@ -23,9 +23,9 @@ class SpansFull(Problem):
 
 
 class NotOtlp(Problem):
-    """The body is no OTLP trace request in JSON."""
+    """The body is no OTLP trace request, in JSON or protobuf."""
 
     code = "not-otlp"
     status = 400
     title = "This is not an OTLP trace request"
-    help = "Send OTLP/HTTP as JSON: OTEL_EXPORTER_OTLP_PROTOCOL=http/json."
+    help = "Send OTLP/HTTP: OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf or http/json, not compressed or with gzip."

@@ -52,9 +52,9 @@ class Tracing(Feature):
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/traces`` and ``/v1/traces``."""
-        from valhalla.features.observability.tracing.api import router
+        from valhalla.features.observability.tracing import api, otlp_api
 
-        return (router(self.service),)
+        return (api.router(self.service), otlp_api.router(self.service))
 
     def background(self) -> Mapping[str, Run]:
         """Return what writes, and what sends if there is a collector."""

@@ -17,9 +17,9 @@ from valhalla.kit.spans import Kind, Span
 
 KINDS: Final[tuple[Kind, ...]] = ("internal", "internal", "server", "client", "producer", "consumer")
 _NUMBERS: Final = {"internal": 1, "server": 2, "client": 3, "producer": 4, "consumer": 5}
-_TRACE: Final = re.compile("[0-9a-fA-F]{32}")
-_SPAN: Final = re.compile("[0-9a-fA-F]{16}")
-_ATTRIBUTES: Final = 128
+_TRACE: Final = re.compile("[0-9a-f]{32}")
+_SPAN: Final = re.compile("[0-9a-f]{16}")
+MOST_ATTRIBUTES: Final = 128
 
 
 def written(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -138,17 +138,44 @@ def read(body: bytes) -> Iterator[tuple[str, Span | None]]:
 
 
 def _read(each: _Span) -> Span | None:
-    trace_id, span_id, parent_id = each.trace_id.lower(), each.span_id.lower(), each.parent_span_id.lower()
     begin, end = _nano(each.start_time_unix_nano), _nano(each.end_time_unix_nano)
-    good = _TRACE.fullmatch(trace_id) and _SPAN.fullmatch(span_id) and int(trace_id, 16) and int(span_id, 16)
-    if not good or begin is None or end is None or end < begin or (parent_id and _SPAN.fullmatch(parent_id) is None):
+    if begin is None or end is None:
         return None
-    code = each.status.code if each.status is not None else 0
-    kind = each.kind if isinstance(each.kind, int) and 0 <= each.kind < len(KINDS) else 0
-    return Span(
-        *(trace_id, span_id, parent_id or None, each.name or "unnamed", KINDS[kind], begin / 1e9, (end - begin) / 1e9),
-        failed=code in (2, "STATUS_CODE_ERROR"),
+    return checked(
+        each.trace_id.lower(),
+        each.span_id.lower(),
+        each.parent_span_id.lower(),
+        name=each.name,
+        kind=each.kind if isinstance(each.kind, int) else 0,
+        begin=begin,
+        end=end,
+        failed=each.status is not None and each.status.code in (2, "STATUS_CODE_ERROR"),
         attributes=_plain(each.attributes),
+    )
+
+
+def checked(
+    trace_id: str,
+    span_id: str,
+    parent_id: str,
+    *,
+    name: str,
+    kind: int,
+    begin: int,
+    end: int,
+    failed: bool,
+    attributes: Mapping[str, Any],
+) -> Span | None:
+    """Return what a client sent as a span, ``None`` if ids or times (in nanoseconds) are wrong."""
+    good = _TRACE.fullmatch(trace_id) and _SPAN.fullmatch(span_id) and int(trace_id, 16) and int(span_id, 16)
+    if not good or not 0 < begin <= end < 2**64 or (parent_id and _SPAN.fullmatch(parent_id) is None):
+        return None
+    seconds = (end - begin) / 1e9
+    known = KINDS[kind] if 0 <= kind < len(KINDS) else "internal"
+    return Span(
+        *(trace_id, span_id, parent_id or None, name or "unnamed", known, begin / 1e9, seconds),
+        failed=failed,
+        attributes=attributes,
     )
 
 
@@ -161,7 +188,7 @@ def _nano(value: int | str) -> int | None:
 
 
 def _plain(pairs: Sequence[_KeyValue]) -> dict[str, Any]:
-    return {pair.key[:200]: _read_value(pair.value) for pair in pairs[:_ATTRIBUTES]}
+    return {pair.key[:200]: _read_value(pair.value) for pair in pairs[:MOST_ATTRIBUTES]}
 
 
 def _read_value(value: Mapping[str, Any]) -> Any:

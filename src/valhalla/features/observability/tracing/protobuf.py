@@ -1,4 +1,7 @@
-"""OTLP traces as protobuf: the few fields that we have, written by hand. Pure."""
+"""OTLP traces as protobuf: the few fields that we have, written by hand. Pure.
+
+A library would bring the pin of its protobuf runtime into every program that imports the client.
+"""
 
 from __future__ import annotations
 
@@ -70,3 +73,8 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def told(rejected: int, why: str) -> bytes:
+    """Return the ``ExportTraceServiceResponse`` that says how many spans were refused; empty if none was."""
+    return _bytes(1, _integer(1, rejected) + _bytes(2, why.encode())) if rejected else b""

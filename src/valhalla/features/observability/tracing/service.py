@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from valhalla.features.observability.tracing import otlp, rules, store
+from valhalla.features.observability.tracing import otlp, protobuf_in, rules, store
 from valhalla.features.observability.tracing.contracts import Filter, Kept, Node, Stored
 from valhalla.features.observability.tracing.errors import NoSuchTrace, NotOtlp, SpansFull
 from valhalla.features.observability.tracing.recorder import Tracer
@@ -16,6 +16,7 @@ from valhalla.kernel.principal import Principal
 from valhalla.kit import paging
 from valhalla.kit.db import Database
 
+Form = Literal["json", "protobuf"]
 _MOST: Final = 2_000
 
 
@@ -67,7 +68,7 @@ class TraceService:
             raise NoSuchTrace(f"no trace has the id '{trace_id[:64]}'")
         return Trace(trace_id, len({span.span_id for span in spans}), rules.tree(spans))
 
-    def take(self, principal: Principal, body: bytes) -> int:
+    def take(self, principal: Principal, body: bytes, form: Form = "json") -> int:
         """Take a client's spans; return how many were refused, because they are wrong or there is no room.
 
         Raises:
@@ -80,12 +81,12 @@ class TraceService:
         good: list[Kept] = []
         wrong = 0
         try:
-            for service, span in otlp.read(body):
+            for service, span in (otlp if form == "json" else protobuf_in).read(body):
                 if span is None:
                     wrong += 1
                 else:
                     good.append(otlp.kept(service, span, now, principal.id))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (msgspec.MsgspecError, protobuf_in.Malformed, UnicodeDecodeError, RecursionError):
             raise NotOtlp from None
         taken = self._tracer.receive(good)
         if good and not taken:
