@@ -20,11 +20,12 @@ from valhalla.guard.declaration import Declaration
 from valhalla.guard.errors import GuardProblem
 from valhalla.guard.fingerprint import OPTIONS, check_finite, default
 from valhalla.guard.journal import BATCH
-from valhalla.guard.keyless import light, light_async
+from valhalla.guard.keyless import aspanned, light, light_async, spanned
 from valhalla.guard.names import MAX_KEY
 from valhalla.guard.rules import UNKEPT
 from valhalla.guard.stores.memory import MemoryStore
 from valhalla.guard.stores.rows import Cold, Row
+from valhalla.kit.spans import EVER, LOCAL
 
 if TYPE_CHECKING:
     from valhalla.guard.guard import Guard
@@ -146,7 +147,7 @@ def finisher(guard: Guard, declared: Declaration) -> Callable[[Row, Any], None]:
 
 def fuse(guard: Guard, declared: Declaration) -> Callable[..., Any]:
     """Return the callable of a sync action."""
-    get, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
+    get, enter, leave, ever, traced = CURRENT.get, CURRENT.set, CURRENT.reset, EVER, LOCAL.get
     function, slow, failed = declared.function, guard.caller(declared), guard.rescuer(declared)
     if not eligible(guard, declared):
 
@@ -170,7 +171,10 @@ def fuse(guard: Guard, declared: Declaration) -> Callable[..., Any]:
         context = Context(row.id, outer.id, outer.scope)
         token = enter(context)
         try:
-            value = function(*args, **kwargs)
+            if ever.kept and traced() is not None:
+                value = spanned(declared, row.id, args, kwargs)
+            else:
+                value = function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - what it means is decided by its class
             leave(token)
             return failed(row, context, args, kwargs, error)
@@ -183,7 +187,7 @@ def fuse(guard: Guard, declared: Declaration) -> Callable[..., Any]:
 
 def fuse_async(guard: Guard, declared: Declaration) -> Callable[..., Any]:
     """Return the callable of an async action."""
-    get, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
+    get, enter, leave, ever, traced = CURRENT.get, CURRENT.set, CURRENT.reset, EVER, LOCAL.get
     function, slow, failed = declared.function, guard.acaller(declared), guard.arescuer(declared)
     if not eligible(guard, declared):
 
@@ -207,7 +211,10 @@ def fuse_async(guard: Guard, declared: Declaration) -> Callable[..., Any]:
         context = Context(row.id, outer.id, outer.scope)
         token = enter(context)
         try:
-            value = await function(*args, **kwargs)
+            if ever.kept and traced() is not None:
+                value = await aspanned(declared, row.id, args, kwargs)
+            else:
+                value = await function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - what it means is decided by its class
             leave(token)
             return await failed(row, context, args, kwargs, error)

@@ -12,6 +12,7 @@ from valhalla.guard.context import CURRENT, Context
 from valhalla.guard.declaration import Declaration
 from valhalla.guard.journal import BATCH
 from valhalla.guard.stores.memory import MemoryStore
+from valhalla.kit.spans import EVER, LOCAL, span
 
 if TYPE_CHECKING:
     from valhalla.guard.guard import Guard
@@ -37,11 +38,23 @@ def takers(guard: Guard, declared: Declaration) -> tuple[Take | None, int, Admit
     return None, 0, admit
 
 
+def spanned(declared: Declaration, id_: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run the effect as a span of the trace that is being kept, as the procedure does."""
+    with span(f"guard {declared.name}", attempt=1, id=id_):
+        return declared.function(*args, **kwargs)
+
+
+async def aspanned(declared: Declaration, id_: str | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Do the same for an async action."""
+    with span(f"guard {declared.name}", attempt=1, id=id_):
+        return await declared.function(*args, **kwargs)
+
+
 def light(guard: Guard, declared: Declaration) -> Callable[..., Any]:
     """Return the callable of a sync action."""
     store = guard.store
     assert isinstance(store, MemoryStore)
-    get, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
+    get, enter, leave, ever, traced = CURRENT.get, CURRENT.set, CURRENT.reset, EVER, LOCAL.get
     function, slow, failed = declared.function, guard.caller(declared), guard.rescuer(declared)
     clock, next_id, name = store.clock, guard.ids.source.__next__, declared.name
     pending = store.journal.pending
@@ -63,7 +76,10 @@ def light(guard: Guard, declared: Declaration) -> Callable[..., Any]:
         context = Context(next_id(), outer.id, scope)
         token = enter(context)
         try:
-            value = function(*args, **kwargs)
+            if ever.kept and traced() is not None:
+                value = spanned(declared, context.id, args, kwargs)
+            else:
+                value = function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - what it means is decided by its class
             leave(token)
             return failed(None, context, args, kwargs, error)
@@ -80,7 +96,7 @@ def light_async(guard: Guard, declared: Declaration) -> Callable[..., Any]:
     """Return the callable of an async action."""
     store = guard.store
     assert isinstance(store, MemoryStore)
-    get, enter, leave = CURRENT.get, CURRENT.set, CURRENT.reset
+    get, enter, leave, ever, traced = CURRENT.get, CURRENT.set, CURRENT.reset, EVER, LOCAL.get
     function, slow, failed = declared.function, guard.acaller(declared), guard.arescuer(declared)
     clock, next_id, name = store.clock, guard.ids.source.__next__, declared.name
     pending = store.journal.pending
@@ -102,7 +118,10 @@ def light_async(guard: Guard, declared: Declaration) -> Callable[..., Any]:
         context = Context(next_id(), outer.id, scope)
         token = enter(context)
         try:
-            value = await function(*args, **kwargs)
+            if ever.kept and traced() is not None:
+                value = await aspanned(declared, context.id, args, kwargs)
+            else:
+                value = await function(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 - what it means is decided by its class
             leave(token)
             return await failed(None, context, args, kwargs, error)

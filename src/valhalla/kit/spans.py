@@ -68,17 +68,29 @@ class Roots(Protocol):
         ...
 
 
-_local: ContextVar[Local | None] = ContextVar("valhalla_spans", default=None)
+class Ever:
+    """Whether spans were ever kept in this process: a program that never traces asks nothing else."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept = False
+
+
+LOCAL: Final[ContextVar[Local | None]] = ContextVar("valhalla_spans", default=None)
+"""Where the spans of what is being done are kept; for who cannot afford to call ``local``."""
+EVER: Final = Ever()
 
 
 def local() -> Local | None:
     """Return where the spans of what is being done are kept."""
-    return _local.get()
+    return LOCAL.get()
 
 
 def keep_in(where: Local | None) -> None:
     """Keep the spans of what follows in this thread, or task, in one place; for who has no block to put it around."""
-    _local.set(where)
+    EVER.kept = EVER.kept or where is not None
+    LOCAL.set(where)
 
 
 class span:  # noqa: N801 - reads as the statement that it is
@@ -97,7 +109,7 @@ class span:  # noqa: N801 - reads as the statement that it is
 
     def __enter__(self) -> Self:
         """Begin."""
-        where, outer = _local.get(), current()
+        where, outer = LOCAL.get(), current()
         if where is not None and outer is not None:
             self._local, self._trace = where, outer.child()
             trace_on(self._trace)
@@ -149,7 +161,7 @@ def rooted(
     roots: Roots | None, name: str, traceparent: str | None, *, kind: Kind = "consumer", **attributes: Any
 ) -> Generator[Root]:
     """Run everything inside under who caused it; without ``roots`` the trace is carried on and nothing is kept."""
-    outer = current(), _local.get()
+    outer = current(), LOCAL.get()
     root = Root(attributes)
     if roots is None:
         caller = parse(traceparent)
@@ -157,7 +169,7 @@ def rooted(
     else:
         place, where = roots.begin(traceparent), Local()
     trace_on(place)
-    _local.set(where)
+    keep_in(where)
     started = time.time()
     try:
         yield root
@@ -166,7 +178,7 @@ def rooted(
         raise
     finally:
         trace_on(outer[0])
-        _local.set(outer[1])
+        LOCAL.set(outer[1])
         if roots is not None and place is not None and where is not None:
             where.is_over = True
             seconds = max(0.0, time.time() - started)
