@@ -52,7 +52,6 @@ class Catalogue:
     blocklist: Blocklist
     policies: Policies
     exports: Exports
-    blocklist: Blocklist
     connected: Connected
 
     @classmethod
@@ -81,7 +80,6 @@ class Catalogue:
             blocklist=Blocklist(platform),
             policies=Policies(platform),
             exports=Exports(platform),
-            blocklist=Blocklist(platform),
             connected=_connected(platform),
         )
 
