@@ -62,3 +62,17 @@ job_kinds = sa.Table(
     # when a live worker last said that it knows the job
     sa.Column("seen_at", _instant, nullable=False),
 )
+
+worker_drains = sa.Table(
+    "worker_drains",
+    metadata,
+    # the name of its heartbeat
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("asked_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("asked_at", _instant, nullable=False, server_default=sa.func.clock_timestamp()),
+    # what the worker says: when it last looked, what still runs there, and since when nothing does
+    sa.Column("seen_at", _instant),
+    sa.Column("running", sa.Integer),
+    sa.Column("drained_at", _instant),
+)
