@@ -12,11 +12,11 @@ import cel
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from valhalla.features.security.policies import reading
-from valhalla.features.security.policies.contracts import COUNTERS, On
+from valhalla.features.security.policies.contracts import COUNTERS, About
 from valhalla.features.security.policies.errors import BadCondition
 
 _COUNTED: Final = frozenset(COUNTERS) | {f"{name}_hour" for name in COUNTERS}
-MEMBERS: Final[Mapping[On, Mapping[str, frozenset[str]]]] = {
+MEMBERS: Final[Mapping[About, Mapping[str, frozenset[str]]]] = {
     "request": {
         "request": frozenset(
             {"method", "path", "route", "query", "address", "user_agent", "host", "headers", "has_key"}
@@ -29,6 +29,11 @@ MEMBERS: Final[Mapping[On, Mapping[str, frozenset[str]]]] = {
     "honeypot": {
         "event": frozenset({"kind", "honeypot", "service", "score"}),
         "source": frozenset({"address", "score", "events"}),
+        "mode": frozenset(),
+    },
+    "action": {
+        "action": frozenset({"type", "effect", "scope", "payload", "requested"}),
+        "requester": frozenset({"id", "owner", "scopes", "admin"}),
         "mode": frozenset(),
     },
 }
@@ -45,7 +50,7 @@ class Condition:
 
     __slots__ = ("_patterns", "counted", "execute", "members", "needs_functions")
 
-    def __init__(self, text: str, on: On) -> None:
+    def __init__(self, text: str, on: About) -> None:
         """Compile.
 
         Raises:
@@ -69,7 +74,7 @@ class Condition:
         """Its regular expressions."""
         return self._patterns
 
-    def _try(self, on: On) -> None:
+    def _try(self, on: About) -> None:
         # what is neither true nor false for a plain request is so for every one
         try:
             said = self.execute(context(_sample(on), [self]))
@@ -125,7 +130,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(text)
 
 
-def _check_names(references: Mapping[str, list[str]], found: reading.Read, on: On) -> None:
+def _check_names(references: Mapping[str, list[str]], found: reading.Read, on: About) -> None:
     known = MEMBERS[on]
     for name in references["variables"]:
         if name not in known and name not in found.bound:
@@ -138,11 +143,17 @@ def _check_names(references: Mapping[str, list[str]], found: reading.Read, on: O
             raise BadCondition(f"{name} has no {min(unknown)[:40]!a}; it has {', '.join(sorted(known[name]))}")
 
 
-def _sample(on: On) -> dict[str, Any]:
+def _sample(on: About) -> dict[str, Any]:
     if on == "honeypot":
         return {
             "event": {"kind": "scan", "honeypot": "", "service": "", "score": 1},
             "source": {"address": "192.0.2.1", "score": 1, "events": 1},
+            "mode": "normal",
+        }
+    if on == "action":
+        return {
+            "action": {"type": "", "effect": "irreversible", "scope": "", "payload": {}, "requested": True},
+            "requester": {"id": "", "owner": "", "scopes": [], "admin": False},
             "mode": "normal",
         }
     return {
