@@ -45,7 +45,10 @@ class Email(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where requests go and in which form; signing keys and headers' values are among the channel's secrets."""
+    """Where requests go and in which form; signing keys, headers' values and the URL's path are secrets.
+
+    ``url`` is what may be shown of it.
+    """
 
     url: str
     form: Form = "standard"
@@ -69,6 +72,8 @@ class Secrets(msgspec.Struct, frozen=True):
     old_until: datetime | None = None
     """When the older ones cease to sign."""
     headers: dict[str, str] = {}
+    url: str | None = None
+    """Of a webhook: many services take the path for the password."""
     urls: tuple[str, ...] = ()
 
 

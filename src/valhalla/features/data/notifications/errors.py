@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valhalla.kernel.problems import Conflict, Invalid, NotFound, Problem
+from valhalla.kernel.problems import Conflict, Invalid, NotFound
 
 
 class BadChannel(Invalid):
@@ -83,12 +83,3 @@ class NoSigningKey(Conflict):
     code = "notification-no-signing-key"
     title = "This channel has no signing key"
     help = "Only channels of kind 'webhook' sign what they send."
-
-
-class DeliveryFailed(Problem):
-    """A test message did not arrive."""
-
-    code = "notification-delivery-failed"
-    status = 502
-    title = "The message could not be delivered"
-    help = "The detail says what the other side answered; correct the channel and test again."

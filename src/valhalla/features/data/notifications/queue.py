@@ -62,14 +62,19 @@ _WAITING: Final = sa.text(
 )
 _LEAVE: Final = sa.text(
     f"UPDATE {_D} AS d SET fell_back = true WHERE d.id IN (SELECT id FROM {_D}"  # noqa: S608
-    " WHERE channel = :channel AND status IN ('pending', 'failed') AND NOT fell_back AND due_at <= :due"
+    " WHERE channel = :channel AND status IN ('pending', 'failed') AND NOT fell_back"
+    " AND (status = 'failed' OR due_at <= :now)"
     f" ORDER BY seq LIMIT :limit FOR UPDATE SKIP LOCKED) RETURNING {store.COLUMNS}"
-).bindparams(sa.bindparam("due", type_=_instant))
+).bindparams(sa.bindparam("now", type_=_instant))
 _BURY: Final = sa.text(
     f"UPDATE {_D} AS d SET status = 'dead', finished_at = :now, error = :error, bundle = NULL"  # noqa: S608
     f" WHERE d.id IN (SELECT id FROM {_D} WHERE channel = :channel AND status IN ('pending', 'failed')"
     f" ORDER BY seq LIMIT :limit FOR UPDATE SKIP LOCKED) RETURNING {store.COLUMNS}"
 ).bindparams(sa.bindparam("now", type_=_instant))
+_EXPIRE: Final = sa.text(
+    f"UPDATE {_D} SET status = 'dead', finished_at = :now, bundle = NULL,"  # noqa: S608
+    " error = coalesce(error, 'it waited too long') WHERE status IN ('pending', 'failed') AND created_at < :border"
+).bindparams(sa.bindparam("now", type_=_instant), sa.bindparam("border", type_=_instant))
 
 
 def take(conn: Connection, wanted: Sequence[tuple[str, int, bool]], now: datetime) -> list[Delivery]:
@@ -107,9 +112,9 @@ def waiting(conn: Connection) -> list[str]:
     return list(conn.scalars(_WAITING))
 
 
-def leave(conn: Connection, channel: str, due: datetime, limit: int) -> list[Delivery]:
+def leave(conn: Connection, channel: str, now: datetime, limit: int) -> list[Delivery]:
     """Mark what waits for a broken channel as told elsewhere; return it. It goes on waiting."""
-    rows = conn.execute(_LEAVE, {"channel": channel, "due": due, "limit": limit}).mappings()
+    rows = conn.execute(_LEAVE, {"channel": channel, "now": now, "limit": limit}).mappings()
     return sorted((store.read(row) for row in rows), key=lambda each: each.seq)
 
 
@@ -117,6 +122,11 @@ def bury(conn: Connection, channel: str, error: str, now: datetime, limit: int) 
     """Give up what waits for a channel that takes nothing; return it."""
     rows = conn.execute(_BURY, {"channel": channel, "error": error, "now": now, "limit": limit}).mappings()
     return sorted((store.read(row) for row in rows), key=lambda each: each.seq)
+
+
+def expire(conn: Connection, border: datetime, now: datetime) -> int:
+    """End what has waited since before ``border``, for a channel that was disabled all the time; return how many."""
+    return conn.execute(_EXPIRE, {"border": border, "now": now}).rowcount
 
 
 def keep_standing(conn: Connection, standing: Standing, now: datetime) -> None:

@@ -16,6 +16,8 @@ from valhalla.features.data.notifications.tables import attempts, deliveries, st
 from valhalla.kernel.alerting import SEVERITIES
 
 CHANNEL: Final = "valhalla_notifications"
+RESUME: Final = "resume:"
+"""Before a channel's name in what the deliverer hears: forget that it failed."""
 MOST_ITEMS: Final = 50
 _FIELDS: Final = Delivery.__struct_fields__
 COLUMNS: Final = ", ".join(f"d.{name}" for name in _FIELDS)
@@ -46,7 +48,9 @@ _BUNDLED: Final = sa.text(
 _ONCE: Final = sa.text(
     f"{_INSERT.text} ON CONFLICT (dedup) WHERE dedup IS NOT NULL DO NOTHING RETURNING d.id"
 ).bindparams(sa.bindparam("rows", type_=JSONB))
-_NOTIFY: Final = sa.text(f"SELECT pg_notify('{CHANNEL}', '')")
+_NOTIFY: Final = sa.text(f"SELECT pg_notify('{CHANNEL}', name) FROM unnest(:names) AS name").bindparams(  # noqa: S608
+    sa.bindparam("names", type_=ARRAY(sa.Text))
+)
 _REMEMBER: Final = sa.text(
     "INSERT INTO valhalla.notification_events (event_id, at) SELECT id, :now FROM unnest(:ids) AS id"
     " ON CONFLICT DO NOTHING RETURNING event_id"
@@ -71,8 +75,13 @@ def insert(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in bundled:
         # one after the other: a statement cannot touch a row twice, and several may be of one bundle
         written += conn.scalars(_BUNDLED, {"rows": [row]})
-    conn.execute(_NOTIFY)
+    tell(conn, {row["channel"] for row in rows})
     return written
+
+
+def tell(conn: Connection, channels: Iterable[str]) -> None:
+    """Wake the deliverer for these channels when the transaction commits."""
+    conn.execute(_NOTIFY, {"names": sorted(channels)})
 
 
 def by_dedup(conn: Connection, dedup: str) -> Delivery | None:
@@ -121,19 +130,30 @@ def tries(conn: Connection, delivery: str) -> list[Attempt]:
     ]
 
 
-def replay(conn: Connection, ids: Sequence[str], now: datetime) -> list[str]:
-    """Let dead ones begin again, under their ids; return which."""
+def replay(conn: Connection, ids: Sequence[str], now: datetime) -> list[Delivery]:
+    """Let dead ones begin again, under their ids; return them."""
     table = deliveries.c
     again = (
         sa.update(deliveries)
         .where(table.id.in_(ids), table.status.in_(LIFECYCLE.sources("pending")), table.status == "dead")
         .values(status="pending", due_at=now, finished_at=None, error=None, blocking=True, fell_back=False, bundle=None)
-        .returning(table.id)
+        .returning(*deliveries.c)
     )
-    done = list(conn.scalars(again))
+    done = sorted((read(row) for row in conn.execute(again).mappings()), key=lambda each: each.seq)
     if done:
-        conn.execute(_NOTIFY)
+        tell(conn, {each.channel for each in done})
     return done
+
+
+def dead(conn: Connection, wanted: Filter, ids: Sequence[str], limit: int) -> tuple[int, list[str]]:
+    """Return how many dead ones fit, and the oldest of them."""
+    table = deliveries.c
+    conditions = [*_conditions(wanted), table.status == "dead"]
+    if ids:
+        conditions.append(table.id.in_(ids))
+    matched = conn.execute(sa.select(sa.func.count()).where(*conditions)).scalar_one()
+    query = sa.select(table.id).where(*conditions).order_by(table.seq).limit(limit)
+    return matched, list(conn.scalars(query))
 
 
 def hurry(conn: Connection, channel: str, now: datetime) -> int:
@@ -141,7 +161,7 @@ def hurry(conn: Connection, channel: str, now: datetime) -> int:
     table = deliveries.c
     soon = sa.update(deliveries).where(table.channel == channel, table.status == "failed").values(due_at=now)
     done = conn.execute(soon).rowcount
-    conn.execute(_NOTIFY)
+    tell(conn, [channel, f"{RESUME}{channel}"])
     return done
 
 

@@ -51,10 +51,11 @@ class ChatSender:
             return Result("failed", error=f"the service did not answer: {error}")
         if answer.get("unknown"):
             return Result("failed", error="apprise does not know this kind of service")
-        if not answer["failed"]:
+        failed: list[int] = answer["failed"]
+        if not failed:
             return Result("delivered")
         if answer["refused"]:
             return Result("failed", error="the target's address is private and no setting allows it")
-        services = self._channel.apprise.services if self._channel.apprise is not None else ()
-        names = ", ".join(services[n] for n in answer["failed"] if n < len(services))
+        assert self._channel.apprise is not None
+        names = ", ".join(self._channel.apprise.services[n] for n in failed)
         return Result("failed", error=f"not taken by {names}", excerpt=redact.text(answer["why"], limit=MOST_EXCERPT))

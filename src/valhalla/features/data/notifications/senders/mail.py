@@ -57,17 +57,8 @@ class MailSender:
             return Result("failed", error=problem.detail)
         except (TimeoutError, aiosmtplib.SMTPTimeoutError):
             return Result("failed", error=f"the mail server did not answer within {self._channel.timeout:g} s")
-        except aiosmtplib.SMTPAuthenticationError as error:
-            return Result("failed", error.code, "the mail server refuses the user name or password", _said(error))
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            worst = max((each.code for each in error.recipients), default=0)
-            outcome = "refused" if worst >= _PERMANENT else "failed"
-            return Result(outcome, worst or None, "the mail server refuses every recipient", _said(error))
-        except aiosmtplib.SMTPResponseException as error:
-            outcome = "refused" if error.code >= _PERMANENT else "failed"
-            return Result(outcome, error.code, f"the mail server answered {error.code}", _said(error))
-        except (aiosmtplib.SMTPException, OSError, ssl.SSLError) as error:
-            return Result("failed", error=f"no mail server: {type(error).__name__}", excerpt=_said(error))
+        except (aiosmtplib.SMTPException, OSError) as error:
+            return _result(error)
 
     async def _transmit(self, message: EmailMessage) -> Result:
         email = self._email
@@ -116,6 +107,21 @@ class MailSender:
 
             self._context = httpx.create_ssl_context(trust_env=False)
         return self._context
+
+
+def _result(error: Exception) -> Result:
+    """Return what a failure of the exchange means."""
+    match error:
+        case aiosmtplib.SMTPAuthenticationError():
+            return Result("failed", error.code, "the mail server refuses the user name or password", _said(error))
+        case aiosmtplib.SMTPRecipientsRefused():
+            code, why = max((each.code for each in error.recipients), default=0), "refuses every recipient"
+        case aiosmtplib.SMTPResponseException():
+            code, why = error.code, f"answered {error.code}"
+        case _:
+            return Result("failed", error=f"no mail server: {type(error).__name__}", excerpt=_said(error))
+    # 4xx is of the moment, 5xx of the message
+    return Result("refused" if code >= _PERMANENT else "failed", code, f"the mail server {why}", _said(error))
 
 
 def _said(error: Exception) -> str:

@@ -17,7 +17,7 @@ from valhalla.kit import redact
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.outgoing_guard import TargetRefused
 from valhalla.kit.outgoing_guard.poster import BadAnswer, Poster, Target
-from valhalla.version import __version__
+from valhalla.version import VERSION
 
 _UNFIT: Final = re.compile(r"[^\x20-\x7e]")
 
@@ -47,20 +47,21 @@ class WebhookSender:
         """
         channel, secrets = prepared.channel, prepared.secrets
         assert channel.webhook is not None
+        assert secrets.url is not None
         self._channel = channel
         self._webhook = channel.webhook
         self._poster = poster
         self._renderer = renderer
         self._now = now
         self._external_url = external_url
-        self._target = Target.of(channel.webhook.url, poster.reach)
+        self._target = Target.of(secrets.url, poster.reach)
         keys = [signing_key(seed(cell, channel.name))] if "v1a" in channel.webhook.signatures else []
         texts = secrets.keys if "v1" in channel.webhook.signatures else ()
         self._signer = Signer.of(texts, keys)
         self._newest = Signer.of(texts[:1], keys)
         self._old_until = secrets.old_until
         lines = [f"{name}: {value}" for name, value in secrets.headers.items()]
-        lines += [f"Content-Type: {channel.webhook.content_type}", f"User-Agent: Valhalla/{__version__}"]
+        lines += [f"Content-Type: {channel.webhook.content_type}", f"User-Agent: Valhalla/{VERSION}"]
         self._headers = "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
     async def send(self, delivery: Delivery) -> Result:

@@ -1,0 +1,87 @@
+"""What senders are made of: connections, children and templates, shared by all channels of a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from valhalla.features.data.notifications.contracts import Channel
+from valhalla.features.data.notifications.rendering import Renderer
+from valhalla.features.data.notifications.sealing import Sealer
+from valhalla.features.data.notifications.senders import Prepared, Sender
+from valhalla.kernel.clock import Clock
+from valhalla.kit.cellkey import CellKey
+from valhalla.kit.children import Child
+from valhalla.kit.outgoing_guard import Reach
+
+if TYPE_CHECKING:
+    from valhalla.kit.outgoing_guard.poster import Poster
+
+_MEMORY = 2**30
+
+
+class Outfit:
+    """Makes senders. Nothing is connected, and no library loaded, before the first channel of its kind sends."""
+
+    def __init__(
+        self,
+        cell: CellKey,
+        reach: Reach,
+        renderer: Renderer,
+        *,
+        clock: Clock,
+        external_url: Callable[[], str] = lambda: "",
+    ) -> None:
+        """``reach`` is where messages may go; ``external_url`` is ours, as receivers of alerts are told."""
+        self._cell = cell
+        self.reach = reach
+        self._sealer = Sealer(cell)
+        self._renderer = renderer
+        self._clock = clock
+        self._external_url = external_url
+        self._poster: Poster | None = None
+        # the modules of senders are loaded on demand, and so is what they need
+        self.chat = Child("valhalla.kit.children.apprise", memory=_MEMORY)
+
+    def sender(self, channel: Channel) -> Sender:
+        """Return what sends to a channel as it is now.
+
+        Raises:
+            Misconfigured: its secrets cannot be opened.
+            TargetRefused: its URL may not be sent to any more.
+        """
+        prepared = Prepared(channel, self._sealer.open(channel.name, channel.sealed))
+        match channel.kind:
+            case "webhook":
+                from valhalla.features.data.notifications.senders.webhook import WebhookSender
+
+                return WebhookSender(
+                    prepared,
+                    self._post(),
+                    self._renderer,
+                    self._cell,
+                    now=self._clock.now,
+                    external_url=self._external_url(),
+                )
+            case "email":
+                from valhalla.features.data.notifications.senders.mail import MailSender
+
+                return MailSender(prepared, self.reach, self._renderer, now=self._clock.now)
+            case "apprise":
+                from valhalla.features.data.notifications.senders.chat import ChatSender
+
+                return ChatSender(prepared, self.chat, self.reach, self._renderer)
+
+    async def close(self) -> None:
+        """Close connections, end children."""
+        if self._poster is not None:
+            self._poster.close()
+        await self.chat.close()
+        await self._renderer.close()
+
+    def _post(self) -> Poster:
+        if self._poster is None:
+            from valhalla.kit.outgoing_guard.poster import Poster
+
+            self._poster = Poster(self.reach)
+        return self._poster
