@@ -60,6 +60,13 @@ class Reactor:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
+    def perform(self, conn: Connection, deed: Deed) -> None:
+        """Do a deed in the transaction of its cause; a raised mode comes right after."""
+        if deed.policy.action == "elevate":
+            self.take(deed)
+        else:
+            self._write(conn, deed, {})
+
     async def run(self, stop: asyncio.Event) -> None:
         """Do what comes until told to stop; also say when a raised mode has run out."""
         self._loop = asyncio.get_running_loop()

@@ -20,7 +20,7 @@ from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.changes import Snapshot
 from valhalla.kit.db import Database
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.json import dumps
 from valhalla.kit.registry import Record, Registry
 from valhalla.kit.registry_routes import registry_router
@@ -65,6 +65,7 @@ def policy_router(
         return UsageOut.model_validate({**state(), "items": items})
 
     @routes.post("/test")
+    @while_closed("read")
     async def test(body: TestIn, principal: Reader) -> TestOut:
         """Say what the policies would make of a request, or of what a honeypot caught. Nothing is done or counted."""
         policies = {key: record.value for key, record in snapshot().records.items()}
@@ -99,6 +100,7 @@ def mode_router(modes: Modes, db: Database) -> APIRouter:
         return await shown()
 
     @routes.post("", response_model=ModeOut)
+    @while_closed("write")
     async def set_mode(
         body: ModeIn, how: Annotated[WriteQuery, Query()], principal: Writer, if_match: Match = None
     ) -> Response:

@@ -31,6 +31,10 @@ MEMBERS: Final[Mapping[About, Mapping[str, frozenset[str]]]] = {
         "source": frozenset({"address", "score", "events"}),
         "mode": frozenset(),
     },
+    "rule": {
+        "request": frozenset({"method", "path", "address", "user_agent", "country", "asn"}),
+        "principal": frozenset({"owner", "key"}),
+    },
     "action": {
         "action": frozenset({"type", "effect", "scope", "payload", "requested"}),
         "requester": frozenset({"id", "owner", "scopes", "admin"}),

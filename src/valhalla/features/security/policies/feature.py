@@ -12,7 +12,7 @@ from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.features.security.policies import rules
 from valhalla.features.security.policies.acting import EVERY, Reactor
 from valhalla.features.security.policies.book import Book
-from valhalla.features.security.policies.contracts import Grant, Policy
+from valhalla.features.security.policies.contracts import Deed, Grant, Policy, Source
 from valhalla.features.security.policies.counting import Counters
 from valhalla.features.security.policies.modes import Modes
 from valhalla.features.security.policies.policing import Policing, Sources
@@ -50,6 +50,23 @@ class Policies(Feature):
         self.reactor.beat = partial(platform.beat, _LOOP.name)
         self.counters = Counters(clock)
         self.policing = Policing(Sources(self.book, granted), self.modes, self.counters, self.reactor, clock=clock)
+
+    def on_caught(self, conn: Connection, source: Source, what: str) -> bool:
+        """Let policies judge what a honeypot caught, in the transaction that notes it; say if they did anything."""
+        mode = self.modes.mode
+        candidates = self.book.value.on_honeypot(mode)
+        decision, verdicts = rules.decide(
+            candidates,
+            "",
+            lambda _: rules.source_values(source, mode),
+            None,
+            lambda policy: Deed(policy, source.address, None, what),
+        )
+        for verdict in verdicts:
+            self.policing.count(verdict.policy, matched=verdict.matched)
+        for deed in decision.deeds:
+            self.reactor.perform(conn, deed)
+        return bool(decision.deeds)
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/security/policies`` and ``/system/security/mode``."""

@@ -1,0 +1,109 @@
+"""From what was caught to rows, events, and what policies make of it: one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from typing import Any, Final
+
+from sqlalchemy.engine import Connection
+
+from valhalla.features.security.honeypots import store
+from valhalla.features.security.honeypots.contracts import DECOYS, Caught
+from valhalla.features.security.honeypots.tables import TABLE
+from valhalla.features.security.policies.contracts import Source
+from valhalla.kernel.clock import Clock
+from valhalla.kit import partitions
+from valhalla.kit.db import Database
+from valhalla.kit.ledger import Ledger
+from valhalla.kit.outbox import emit_many
+
+WINDOW: Final = timedelta(hours=1)
+Judge = Callable[[Connection, Source, str], bool]
+_EVENTS: Final = {"decoy_path": "decoy.touched", "decoy_key": "decoy.key_used", "canary": "decoy.canary_seen"}
+
+
+class Recorder:
+    """Writes what was caught; ``judge`` are the policies."""
+
+    def __init__(self, db: Database, ledger: Ledger, judge: Judge, *, clock: Clock) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._judge = judge
+        self._clock = clock
+        self._days: set[date] = set()
+
+    async def write(self, events: Sequence[Caught]) -> tuple[int, bool]:
+        """Write events; return how many are new, and whether policies did something about them.
+
+        Raises:
+            Unavailable: the database cannot be reached; nothing was written.
+        """
+        days = {one.at.date() for one in events}
+        if missing := days - self._days:
+            await self._db.run(partitions.ensure, TABLE, missing)
+            self._days |= missing
+        try:
+            return await self._db.run(self._write, events)
+        except Exception:
+            # somebody may have dropped a partition: look again the next time
+            self._days.clear()
+            raise
+
+    def _write(self, conn: Connection, events: Sequence[Caught]) -> tuple[int, bool]:
+        now = self._clock.now()
+        new = store.add(conn, events, now)
+        fresh = {one.uid: one for one in events if one.uid in new}
+        by_address: dict[str, list[Caught]] = {}
+        for one in fresh.values():
+            if one.address is not None:
+                by_address.setdefault(one.address, []).append(one)
+        if not by_address:
+            return len(fresh), False
+        self._tell(conn, by_address)
+        totals = store.totals(conn, sorted(by_address), now - WINDOW)
+        acted = False
+        for address, each in sorted(by_address.items()):
+            worst = max(each, key=lambda one: one.score)
+            total = totals.get(address)
+            if total is None:
+                # it is older than what policies look at
+                continue
+            source = Source(address, worst.kind, worst.honeypot, worst.service, worst.score, *total)
+            what = f"{total.events} events within an hour, score {total.score}, last {worst.kind} at {worst.honeypot}"
+            acted = self._judge(conn, source, what) or acted
+        return len(fresh), acted
+
+    def _tell(self, conn: Connection, by_address: dict[str, list[Caught]]) -> None:
+        """Say it once per address, honeypot and kind of news, however many there were."""
+        items: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for address, events in by_address.items():
+            for one in events:
+                kind = _EVENTS.get(one.kind, "honeypot.caught")
+                name = str(one.payload.get("decoy", "")) if one.honeypot == DECOYS else one.honeypot
+                data = {
+                    "address": address,
+                    "honeypot": one.honeypot,
+                    "kind": one.kind,
+                    "service": one.service,
+                    "score": one.score,
+                    "count": 0,
+                    **({"decoy": name, "path": one.payload.get("path")} if one.honeypot == DECOYS else {}),
+                }
+                items.setdefault((kind, name, address), data)["count"] += 1
+        emit_many(
+            conn,
+            [
+                {
+                    "subject": f"honeypot.{'decoys' if kind.startswith('decoy') else 'events'}",
+                    "type": kind,
+                    "data": data,
+                }
+                for (kind, _, _), data in items.items()
+            ],
+        )
+        for (kind, name, address), data in items.items():
+            if kind != "honeypot.caught":
+                self._ledger.append(
+                    conn, actor=f"address:{address}", action=kind, kind="decoy", subject=name, details=data
+                )
