@@ -25,7 +25,8 @@ from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
 from valhalla.features.operations.routes import Routes
 from valhalla.features.security.blocklist import Blocklist
-from valhalla.features.security.policies import Policies
+from valhalla.features.security.honeypots import Honeypots
+from valhalla.features.security.policies import Policies, compile_rule
 from valhalla.kernel.principal import Principal
 from valhalla.kit.registry import Change
 
@@ -51,6 +52,7 @@ class Catalogue:
     tracing: Tracing
     blocklist: Blocklist
     policies: Policies
+    honeypots: Honeypots
     exports: Exports
     connected: Connected
 
@@ -61,6 +63,9 @@ class Catalogue:
         ``above`` are those of the rooms that stand on this one, such as the guard's.
         """
         clients, limits, flags = Clients(platform), RateLimits(platform), Flags(platform)
+        blocklist, policies = Blocklist(platform), Policies(platform)
+        blocklist.compile_with(compile_rule)
+        policies.reactor.blocklist = blocklist.service
         return cls(
             above,
             clients=clients,
@@ -77,8 +82,9 @@ class Catalogue:
             events=LiveEvents(platform, clients),
             logs=Logs(platform),
             tracing=Tracing(platform),
-            blocklist=Blocklist(platform),
-            policies=Policies(platform),
+            blocklist=blocklist,
+            policies=policies,
+            honeypots=Honeypots(platform, clients, policies),
             exports=Exports(platform),
             connected=_connected(platform),
         )

@@ -41,6 +41,7 @@ def build(runtime: Runtime) -> ASGIApp:
         is_public=is_public,
         shield=features.maintenance.keeper,
         blocklist=features.blocklist.doorman,
+        decoys=features.honeypots.trap,
         policies=features.policies.policing,
         limits=quotas,
         metrics=runtime.http_metrics,
