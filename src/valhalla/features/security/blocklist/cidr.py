@@ -9,12 +9,12 @@ rule comes or goes without a pause, and nothing is visited by the garbage collec
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from valhalla.features.security.blocklist.contracts import FOREVER
 
-# under this key a slot keeps the shifts of its lengths, the longest prefix first; nodes begin at 1
-_SHIFTS: Final = 0
+# under this key a slot keeps which lengths it has, a bit for each shift that leaves their bits; nodes begin at 1
+_SHAPE: Final = 0
 _SHARED: Final = 65_536
 
 Found = tuple[int, int, int]
@@ -33,33 +33,37 @@ class Networks:
         self._low = bits - top
         self._mark = 1 << self._low
         self._mask = self._mark - 1
-        self._slots: dict[int, dict[int, Any]] = {}
+        self._slots: dict[int, dict[int, int]] = {}
         # networks wider than a slot, by the shift that leaves their bits, the longest prefix first
         self._wide: dict[int, dict[int, int]] = {}
         # equal integers are one object: what makes a rule small
         self._nodes: dict[int, int] = {}
         self._times: dict[int, int] = {}
-        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._shapes: dict[int, tuple[int, ...]] = {0: ()}
         self.count = 0
 
     def put(self, number: int, length: int, until: int = FOREVER) -> None:
         """Add a network or set its time; ``number`` is its first address."""
-        until = self._shared(self._times, until)
+        if until is not FOREVER:
+            until = _shared(self._times, until)
         shift = self._bits - length
         if length < self._top:
             self._put_wide(number >> shift, shift, until)
             return
-        slot = self._slots.get(number >> self._low)
+        place = number >> self._low
+        slot = self._slots.get(place)
         if slot is None:
-            slot = self._slots[number >> self._low] = {_SHIFTS: ()}
+            slot = self._slots[place] = {_SHAPE: 0}
         node = (number & self._mask | self._mark) >> shift
         if node not in slot:
             self.count += 1
-            shifts: tuple[int, ...] = slot[_SHIFTS]
-            if shift not in shifts:
-                shape = tuple(sorted((*shifts, shift)))
-                slot[_SHIFTS] = self._shapes.setdefault(shape, shape)
-            node = self._shared(self._nodes, node)
+            shape = slot[_SHAPE] | 1 << shift
+            if shape != slot[_SHAPE]:
+                if shape not in self._shapes:
+                    # the longest prefix first
+                    self._shapes[shape] = tuple(n for n in range(self._low + 1) if shape >> n & 1)
+                slot[_SHAPE] = shape
+            node = _shared(self._nodes, node)
         slot[node] = until
 
     def remove(self, number: int, length: int) -> bool:
@@ -86,7 +90,7 @@ class Networks:
         slot = self._slots.get(number >> self._low)
         if slot is not None:
             marked = number & self._mask | self._mark
-            for shift in slot[_SHIFTS]:
+            for shift in self._shapes[slot[_SHAPE]]:
                 until = slot.get(marked >> shift)
                 if until is not None and until > now:
                     return self._bits - shift
@@ -103,7 +107,7 @@ class Networks:
         least = self._bits - length
         if slot is not None and length >= self._top:
             marked = number & self._mask | self._mark
-            for shift in slot[_SHIFTS]:
+            for shift in self._shapes[slot[_SHAPE]]:
                 until = slot.get(marked >> shift) if shift >= least else None
                 if until is not None and until > now:
                     yield number >> shift << shift, self._bits - shift, until
@@ -124,7 +128,7 @@ class Networks:
         for place in places:
             slot = self._slots.get(place) if low <= place <= high else None
             for node, until in () if slot is None else slot.items():
-                if node == _SHIFTS:
+                if node == _SHAPE:
                     continue
                 depth = node.bit_length() - 1
                 first = place << self._low | (node ^ 1 << depth) << (self._low - depth)
@@ -148,9 +152,9 @@ class Networks:
         self.count += node not in table
         table[node] = until
 
-    @staticmethod
-    def _shared(known: dict[int, int], value: int) -> int:
-        if len(known) > 2 * _SHARED:
-            # only the sharing is lost
-            known.clear()
-        return known.setdefault(value, value)
+
+def _shared(known: dict[int, int], value: int) -> int:
+    if len(known) > 2 * _SHARED:
+        # only the sharing is lost
+        known.clear()
+    return known.setdefault(value, value)
