@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.data.exports import Exports
+from valhalla.features.data.notifications import Notifications
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
@@ -54,6 +55,7 @@ class Catalogue:
     policies: Policies
     honeypots: Honeypots
     exports: Exports
+    notifications: Notifications
     connected: Connected
 
     @classmethod
@@ -86,6 +88,7 @@ class Catalogue:
             policies=policies,
             honeypots=Honeypots(platform, clients, policies),
             exports=Exports(platform),
+            notifications=Notifications(platform),
             connected=_connected(platform),
         )
 
