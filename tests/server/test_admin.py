@@ -12,6 +12,7 @@ from tests.server.conftest import Issue
 from tests.server.plane import Plane, refused
 
 from valhalla.kernel.scopes import SCOPES
+from valhalla.work.loops import place_of
 
 PATH = "/system/admin"
 SECONDS = 20
@@ -156,6 +157,34 @@ async def test_the_mode_is_set_and_opened_again(admin: httpx.AsyncClient) -> Non
         opened = await order(admin, "maintenance.set-mode", mode="normal", why="over")
     assert opened.status_code == 200, opened.text
     assert (await admin.get(PATH)).json()["mode"]["mode"] == "normal"
+
+
+@pytest.mark.slow
+async def test_the_own_worker_is_drained_and_resumed(plane: Plane, admin: httpx.AsyncClient) -> None:
+    worker = plane.runtime.work.worker
+    assert worker is not None
+    name = f"worker.{place_of(plane.runtime.settings.data_dir)}"
+    plan = await order(admin, "worker.drain", worker=name, dry_run=True)
+    assert plan.json()["result"] == {"worker": name}
+    refused(await order(admin, "worker.drain", worker="worker.of.nobody"), 404, "no-such-heartbeat")
+    refused(await order(admin, "worker.drain", worker="backup"), 422, "invalid-request")
+
+    done = await order(admin, "worker.drain", worker=name, why="a new disk")
+    try:
+        assert done.json()["result"]["reason"] == "a new disk", done.text
+        async with asyncio.timeout(SECONDS):
+            while not worker.status()["draining"]:
+                await asyncio.sleep(0.02)
+            while (await order(admin, "worker.drain", worker=name, dry_run=True)).json()["result"][
+                "drained_at"
+            ] is None:
+                await asyncio.sleep(0.1)
+    finally:
+        resumed = await order(admin, "worker.resume", worker=name)
+    assert resumed.json()["result"] == {"worker": name, "was_drained": True}
+    async with asyncio.timeout(SECONDS):
+        while worker.status()["draining"]:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("enabled", [False, True])

@@ -54,7 +54,7 @@ async def _main(url: str, jobs: Jobs, concurrency: int, grace: float, source: st
         if await db.run(migrate.needs_upgrade):
             raise Misconfigured("the database is older than this worker", setting="database_url")
         heart = Heart(db, {source: _TIMES})
-        worker = Worker(db, jobs, concurrency=concurrency, grace=grace, alive=lambda: heart.beat(source))
+        worker = Worker(db, jobs, concurrency=concurrency, grace=grace, alive=lambda: heart.beat(source), name=source)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -30,7 +30,9 @@ class Background:
         self.heart = Heart(db, {name: one.times for name, one in self.loops.items()}, clock=clock)
         self.ticker = Ticker(db, jobs, everybodys=True, beat=self.beats("ticker"))
         self.worker = (
-            Worker(db, jobs, concurrency=concurrency, grace=2.0, alive=self.beats("worker")) if concurrency else None
+            Worker(db, jobs, concurrency=concurrency, grace=2.0, alive=self.beats("worker"), name=self._names["worker"])
+            if concurrency
+            else None
         )
 
     def beat(self, part: str) -> None:

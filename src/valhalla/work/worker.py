@@ -17,6 +17,7 @@ from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
 from valhalla.work import engine, kinds, store, turn
 from valhalla.work.contracts import Ended
+from valhalla.work.draining import Draining
 from valhalla.work.pulse import Pulse
 from valhalla.work.registry import Jobs
 from valhalla.work.rules import SUSPECT, Tides
@@ -46,6 +47,7 @@ class Worker:
         hold_after: float = 10.0,
         keep_for: timedelta = timedelta(days=7),
         alive: Callable[[], None] = lambda: None,
+        name: str | None = None,
     ) -> None:
         """``concurrency`` jobs at most run here at once.
 
@@ -53,6 +55,7 @@ class Worker:
         what a missed wake-up costs, and at the end jobs have ``grace`` to finish. A job that has been due for
         ``hold_after``, and that no live worker knows, is held. Finished jobs are forgotten after
         ``keep_for``, dead ones never. ``alive`` is called about every ``poll`` while it can take jobs or is full.
+        By ``name``, that of its heartbeat, it can be ordered to take no more.
         """
         self.id = uuid4()
         self._db = db
@@ -71,12 +74,14 @@ class Worker:
         self._tides = Tides(min(1.0, stale))
         self._rescued = 0.0
         self._hold_after = hold_after
+        self._draining = Draining(db, name, every=poll)
         self._shares_seats = any(queue.is_limited for queue in jobs.used_queues.values())
         self.last_error: str | None = None
 
     def status(self) -> dict[str, Any]:
         """Describe the worker for ``/ready``."""
-        return {"id": str(self.id), "running": len(self._seats.attempts), "error": self.last_error}
+        running, drained = len(self._seats.attempts), self._draining.is_on
+        return {"id": str(self.id), "running": running, "draining": drained, "error": self.last_error}
 
     @property
     def is_idle(self) -> bool:
@@ -117,8 +122,9 @@ class Worker:
     async def _serve(self, stop: asyncio.Event) -> None:
         backoff = Backoff(0.2, 5.0)
         while not stop.is_set():
-            self._hand_back(self._seats.overdue())
-            if (wanted := self._seats.wanted) == 0:
+            drained = await self._draining.look(len(self._seats.attempts))
+            self._hand_back(self._seats.overdue(everything=drained))
+            if drained or (wanted := self._seats.wanted) == 0:
                 self._alive()
                 self._seats.freed.clear()
                 await first_of(stop, self._seats.freed, seconds=0.1 if self._seats.has_waiting else self._poll)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Response
@@ -13,7 +13,7 @@ from valhalla.features.operations.admin.service import AdminService
 from valhalla.features.operations.admin.wire import ActionList, ActionOut, DoneOut, OrderIn, OverviewOut
 from valhalla.kernel.principal import Principal
 from valhalla.kit.audit import LedgerEntryOut, LedgerPage
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, WhileClosed, requires, while_closed
 from valhalla.kit.json import dumps
 
 PREFIX = "/system/admin"
@@ -28,6 +28,10 @@ _HELD: Final[dict[int | str, dict[str, Any]]] = {202: {"model": DoneOut, "descri
 def router(service: AdminService, overview: Callable[[], Overview]) -> APIRouter:
     """Return the routes; ``overview`` raises while nothing is composed."""
     routes = APIRouter(prefix=PREFIX, tags=["admin"], responses=PROBLEMS, route_class=StrictRoute)
+
+    def goes_on(path: Mapping[str, str]) -> WhileClosed | None:
+        action = service.find(path["name"])
+        return "write" if action is not None and action.while_closed else None
 
     @routes.get("")
     async def look(principal: Reader) -> OverviewOut:
@@ -45,6 +49,7 @@ def router(service: AdminService, overview: Callable[[], Overview]) -> APIRouter
         return _out(service.get(name))
 
     @routes.post("/actions/{name}", response_model=DoneOut, responses=_HELD)
+    @while_closed(goes_on)
     async def execute(
         name: Name,
         body: OrderIn,

@@ -36,6 +36,7 @@ class AdminAction:
 
     ``run`` may raise any problem: it says then that nothing happened. ``preview`` says what would be done and writes
     nothing. ``approval`` names who else must agree (``1 of anyone``): the asker is answered that it waits.
+    ``while_closed``: it may be done in maintenance, too.
     """
 
     name: str
@@ -46,6 +47,7 @@ class AdminAction:
     run: Run
     preview: Run | None = None
     approval: str | None = None
+    while_closed: bool = False
 
 
 Status = Literal["succeeded", "replayed", "planned", "held"]

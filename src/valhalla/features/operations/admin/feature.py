@@ -12,6 +12,7 @@ from valhalla.features.operations.admin import stock
 from valhalla.features.operations.admin.contracts import AdminAction, Executor
 from valhalla.features.operations.admin.overview import Overview, Sources
 from valhalla.features.operations.admin.service import AdminService
+from valhalla.features.operations.admin.workers import workers
 from valhalla.features.operations.deployments.smoke import REMEDY
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem, Unavailable
@@ -56,6 +57,7 @@ class Admin(Feature):
                 *stock.smoke(of.deployments),
                 *stock.alerts(of.alerts),
                 *stock.limits(of.limits, platform.db, settle),
+                *workers(platform.db),
                 *further,
             ],
             executor,

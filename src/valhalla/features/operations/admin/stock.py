@@ -85,6 +85,7 @@ def keys(clients: Clients, settle: Settle) -> list[AdminAction]:
             scope,
             _settled(revoking(dry_run=False), settle),
             revoking(dry_run=True),
+            while_closed=True,
         ),
         AdminAction(
             "key.deactivate",
@@ -93,6 +94,7 @@ def keys(clients: Clients, settle: Settle) -> list[AdminAction]:
             "reversible",
             scope,
             _settled(deactivate, settle),
+            while_closed=True,
         ),
         AdminAction(
             "key.revoke-owner",
@@ -133,6 +135,7 @@ def modes(maintenance: Maintenance, settle: Settle) -> list[AdminAction]:
             "maintenance:write",
             _settled(setting(dry_run=False), settle),
             setting(dry_run=True),
+            while_closed=True,
         )
     ]
 
