@@ -2,6 +2,7 @@
 
 from valhalla.features.security.policies.conditions import Condition, context
 from valhalla.features.security.policies.contracts import Policy
+from valhalla.features.security.policies.facts import compile_rule
 from valhalla.features.security.policies.feature import Policies
 
-__all__ = ["Condition", "Policies", "Policy", "context"]
+__all__ = ["Condition", "Policies", "Policy", "compile_rule", "context"]

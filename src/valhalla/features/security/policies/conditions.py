@@ -160,6 +160,11 @@ def _sample(on: About) -> dict[str, Any]:
             "requester": {"id": "", "owner": "", "scopes": [], "admin": False},
             "mode": "normal",
         }
+    if on == "rule":
+        return {
+            "request": {"method": "GET", "path": "/", "address": "", "user_agent": "", "country": "", "asn": 0},
+            "principal": {"owner": "", "key": ""},
+        }
     return {
         "request": {
             "method": "GET",

@@ -15,8 +15,8 @@ MODES: Final[tuple[Mode, ...]] = ("normal", "elevated", "lockdown")
 """From the calmest to the strictest."""
 Action = Literal["allow", "log", "challenge", "block", "elevate", "hold"]
 On = Literal["request", "honeypot"]
-About = Literal["request", "honeypot", "action"]
-"""What a condition can be about; of actions that wait for people, approval chains ask."""
+About = Literal["request", "honeypot", "action", "rule"]
+"""What a condition can be about; of actions that wait for people approval chains ask, of rules the blocklist."""
 Subject = Literal["address", "owner", "key"]
 """Whom a block hits: the address, every key of the owner, or the one key; without a key it is the address."""
 COUNTERS: Final = ("failed_auth", "scans", "denied", "decoys")
