@@ -106,6 +106,8 @@ class Runtime:
         )
         snapshots = self.sandboxes.templates.snapshots
         assert snapshots is not None
+        keeper = self.features.maintenance.keeper
+        self.sandboxes.filler.paused = lambda: keeper.closed() is not None
         self.snapshots = SnapshotService(
             self.db, self.ledger, self.sandboxes, snapshots, most=settings.snapshot_mb * 2**20, clock=self.clock
         )

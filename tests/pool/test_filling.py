@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from tests.sandbox.plane import Team, developer, fetch, fresh_owner
 
+from valhalla.kernel.principal import SYSTEM
+from valhalla.kit.writing import upkeep
 from valhalla.runtime import Runtime
 from valhalla.sandbox.pool import Filler
 from valhalla.sandbox.pool.meter import Meter
@@ -42,6 +44,29 @@ async def test_creations_in_line_delay_it_for_a_moment_only(pooled: Runtime, fil
         while await filler.once():
             pass
         assert await _slots(pooled) > before
+
+
+async def test_while_writes_are_closed_nothing_is_built(
+    pooled: Runtime, filler: Filler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps what it has, and goes on where it stopped."""
+    service = pooled.features.maintenance.service
+    wanted = filler.stock.count("empty", _version(pooled)) + 3
+    monkeypatch.setattr(filler, "target", lambda _template: wanted)
+    before = await _slots(pooled)
+    try:
+        await service.set(SYSTEM, "read_only", "a copy")
+        await pooled.feed.refresh()
+        with upkeep():
+            assert not await filler.once()
+        assert await _slots(pooled) == before
+    finally:
+        with upkeep():
+            await service.set(SYSTEM, "normal", "done")
+        await pooled.feed.refresh()
+    while await filler.once():
+        pass
+    assert await _slots(pooled) == before + 3 + 3
 
 
 async def test_a_batch_is_ten_at_most(pooled: Runtime, filler: Filler, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from valhalla.features.operations.maintenance import ReadOnly
 from valhalla.features.operations.maintenance.telling import tell
 from valhalla.kernel.principal import SYSTEM
 from valhalla.kit.changes import Snapshot
+from valhalla.kit.http import while_closed_in
 from valhalla.kit.writing import admit, upkeep
 from valhalla.sandbox.contracts import Spec
 
@@ -76,6 +78,38 @@ async def test_users_stop_writing_and_operators_get_out(plane: Plane, chief: htt
     open_again = await chief.post(STATE, json={"mode": "normal", "reason": "done"})
     assert open_again.json()["mode"] == "normal"
     assert (await user.delete("/api/sandboxes/abc")).status_code == 404
+
+
+def test_what_passes_is_what_its_routes_declare(plane: Plane) -> None:
+    app: Any = plane.app
+    routes = app.hooks.routes._routes
+    passing: dict[str, list[str]] = {"read": [], "write": []}
+    for route in routes:
+        for method in sorted(getattr(route, "methods", None) or ()):
+            path = re.sub(r"\{[^}]*\}", "x", route.path)
+            found = while_closed_in(app.hooks.routes.find(path).routes, method, path)
+            if method not in ("GET", "HEAD") and found is not None:
+                passing[found].append(f"{method} {route.path}")
+    expected = {
+        "POST /system/maintenance/state", "POST /system/maintenance/windows", "PUT /system/maintenance/windows/{key}",
+        "DELETE /system/maintenance/windows/{key}", "DELETE /system/api-clients/{client_id}",
+        "POST /system/api-clients/{client_id}/deactivate", "POST /system/logs", "POST /v1/traces",
+        "POST /system/holds/{hold_id}/approve", "POST /system/alerts/{reference}/acknowledge",
+    }  # fmt: skip
+    assert expected <= set(passing["write"])
+    assert {"POST /system/logs/query", "POST /system/rate-limits/test", "POST /ofrep/v1/evaluate/flags"} <= set(
+        passing["read"]
+    )
+    # whoever declares that a route passes has thought of one of these
+    prefixes = ("/system/maintenance", "/system/api-clients/", "/system/logs", "/v1/traces", "/system/holds/",
+                "/system/alerts/", "/system/security/", "/console")  # fmt: skip
+    assert [each for each in passing["write"] if not each.split(" ")[1].startswith(prefixes)] == []
+    find = app.hooks.shield.declared
+    assert find("POST", "/system/admin/actions/maintenance.set-mode") == "write"
+    assert find("POST", "/system/admin/actions/key.revoke-owner") is None
+    assert find("POST", "/system/admin/actions/none") is None
+    assert find("POST", "/api/sandboxes") is None
+    assert find("PURGE", "/system/maintenance/state") is None
 
 
 async def test_the_database_refuses_what_slips_past_the_gate(plane: Plane, chief: httpx.AsyncClient) -> None:

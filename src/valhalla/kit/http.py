@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeVar, cast
 
 import msgspec
 from fastapi import Depends, Request
@@ -23,6 +23,10 @@ PROBLEM_JSON: Final = "application/problem+json"
 _PROBLEM_JSON: Final = PROBLEM_JSON.encode()
 _PRINCIPAL: Final = "valhalla.principal"
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+WhileClosed = Literal["read", "write"]
+"""What a request may do that passes while writes are closed."""
 
 
 class WireModel(BaseModel):
@@ -129,6 +133,36 @@ def requires(scope: str) -> Any:
 
     dependency.__valhalla_scope__ = scope  # type: ignore[attr-defined]
     return Depends(dependency)
+
+
+def while_closed(
+    may: WhileClosed | Callable[[Mapping[str, str]], WhileClosed | None],
+) -> Callable[[Endpoint], Endpoint]:
+    """Declare (under the route's decorator) that a route which is no GET passes while writes are closed.
+
+    It asks with a body and only reads, or it writes what must go on then; its own scope is asked for as always. What a
+    callable gets are the parameters of the path.
+    """
+
+    def declare(endpoint: Endpoint) -> Endpoint:
+        endpoint.while_closed = may  # type: ignore[attr-defined]
+        return endpoint
+
+    return declare
+
+
+def while_closed_in(routes: Iterable[Any], method: str, path: str) -> WhileClosed | None:
+    """Return what the route that will answer has declared, None for one that waits until writes are open again.
+
+    A mounted application says so with an attribute of the same name on its mount, for all that is below.
+    """
+    for route in routes:
+        found = route.path_regex.match(path)
+        if found is None or method not in (getattr(route, "methods", None) or (method,)):
+            continue
+        declared: Any = getattr(getattr(route, "endpoint", route), "while_closed", None)
+        return cast("WhileClosed | None", declared(found.groupdict()) if callable(declared) else declared)
+    return None
 
 
 def scope_of(route: APIRoute) -> str | None:

@@ -10,11 +10,13 @@ from valhalla.gate import AccessLog, Bounds, Cors, EachLine, Gate, Hooks, Switch
 from valhalla.gate.handlers import handle_problems
 from valhalla.gate.quotas import Fleet, Quotas
 from valhalla.gate.rules import is_public, networks
+from valhalla.kit.http import while_closed_in
 from valhalla.runtime import Runtime
 from valhalla.sandbox.api import router as sandbox_router
 from valhalla.sandbox.express import Express
 from valhalla.sandbox.snapshots.api import router as snapshot_router
 from valhalla.server import openapi
+from valhalla.server.console.opening import console, inner_gate
 from valhalla.server.system import router as system_router
 from valhalla.version import VERSION
 from valhalla.work.routers import routers as work_routers
@@ -29,9 +31,12 @@ def build(runtime: Runtime) -> ASGIApp:
     """
     settings, features = runtime.settings, runtime.features
     app = application(runtime)
+    pages = console(runtime)
+    app.router.routes.append(pages.mount)
     routes = Switchboard(app.routes)
     app.router.middleware_stack = routes.serve(app.router)
     handle_problems(app, routes)
+    features.maintenance.keeper.declared = lambda method, path: while_closed_in(routes.find(path).routes, method, path)
     # applications over one runtime count together
     before = features.limits.counting
     quotas = before if isinstance(before, Quotas) else Quotas(lambda: features.limits.view.value, fleet=_fleet(runtime))
@@ -55,17 +60,16 @@ def build(runtime: Runtime) -> ASGIApp:
         routes=routes,
     )
     features.routes.serve(Served(app.routes, routes.find, runtime.http_metrics.routes, hooks))
-    return Gate(
-        Express(app, runtime.sandboxes),
-        hooks,
-        Bounds(
-            max_body=settings.max_body_bytes,
-            body_timeout=settings.body_timeout.total_seconds(),
-            trusted=networks(settings.trusted_proxies),
-            slow=settings.trace_slow.total_seconds(),
-            sample=settings.trace_sample,
-        ),
+    bounds = Bounds(
+        max_body=settings.max_body_bytes,
+        body_timeout=settings.body_timeout.total_seconds(),
+        trusted=networks(settings.trusted_proxies),
+        slow=settings.trace_slow.total_seconds(),
+        sample=settings.trace_sample,
     )
+    served = Express(app, runtime.sandboxes)
+    pages.open(app.routes, inner_gate(served, hooks, bounds, runtime))
+    return Gate(served, hooks, bounds)
 
 
 def _fleet(runtime: Runtime) -> Fleet | None:

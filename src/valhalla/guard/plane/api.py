@@ -10,10 +10,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import ConfigDict, Field
 
 from valhalla.guard.contracts import Record
-from valhalla.guard.plane.service import HoldService, Kind, Outcome
-from valhalla.guard.quorum import open_step, spell
+from valhalla.guard.plane.service import HoldService, Kind, Outcome, missing
+from valhalla.guard.quorum import spell
 from valhalla.kernel.principal import Principal
-from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires, while_closed
 
 Reader = Annotated[Principal, requires("holds:read")]
 Approver = Annotated[Principal, requires("holds:approve")]
@@ -95,7 +95,6 @@ def _at(seconds: float) -> datetime:
 
 
 def _out(record: Record) -> HoldOut:
-    step = open_step(record.quorum, record.approvals) if record.state == "held" else len(record.quorum)
     return HoldOut(
         id=record.id,
         action=record.name,
@@ -106,7 +105,7 @@ def _out(record: Record) -> HoldOut:
         reason=record.reason,
         evidence=record.evidence,
         quorum=spell(record.quorum) if record.quorum else None,
-        missing=_missing(record, step),
+        missing=missing(record),
         approvals=[
             ApprovalOut(step=one.step, by=one.approver, decision=one.decision, at=_at(one.at), reason=one.reason)
             for one in record.approvals
@@ -118,15 +117,6 @@ def _out(record: Record) -> HoldOut:
         expires_at=None if record.expires_at is None else _at(record.expires_at),
         correlation_id=record.correlation,
     )
-
-
-def _missing(record: Record, step: int) -> str | None:
-    """Say whose approval the hold waits for now."""
-    if step >= len(record.quorum):
-        return None
-    wanted = record.quorum[step]
-    given = sum(one.step == step and one.decision == "approve" for one in record.approvals)
-    return f"{wanted.count - given} of {wanted.role or 'anyone'}"
 
 
 def router(service: HoldService) -> APIRouter:
@@ -152,6 +142,7 @@ def router(service: HoldService) -> APIRouter:
         return _out(await service.get(hold_id))
 
     @routes.post("/{hold_id}/approve")
+    @while_closed("write")
     async def approve(hold_id: Id, body: DecisionIn, principal: Approver) -> HoldOut:
         """Approve. With the last approval that is needed a worker runs the action, once. Nobody approves the own."""
         return _out(
@@ -159,16 +150,19 @@ def router(service: HoldService) -> APIRouter:
         )
 
     @routes.post("/{hold_id}/deny")
+    @while_closed("write")
     async def deny(hold_id: Id, body: DecisionIn, principal: Approver) -> HoldOut:
         """Deny: one person whose role the quorum names is enough."""
         return _out(await service.decide(principal, hold_id, "deny", reason=body.reason, fingerprint=body.fingerprint))
 
     @routes.post("/{hold_id}/cancel")
+    @while_closed("write")
     async def cancel(hold_id: Id, body: CancelIn, principal: Approver) -> HoldOut:
         """Take back an open hold, also an approved one that no worker took yet."""
         return _out(await service.cancel(principal, hold_id, reason=body.reason))
 
     @routes.post("/{hold_id}/settle")
+    @while_closed("write")
     async def settle(hold_id: Id, body: SettleIn, principal: Approver) -> HoldOut:
         """Say what became of an `indeterminate` action; the evidence is kept."""
         return _out(await service.settle(principal, hold_id, body.outcome, evidence=body.evidence))

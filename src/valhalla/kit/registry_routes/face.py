@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid, Misconfigured, NotFound
 from valhalla.kit.changes.followers import Followers
-from valhalla.kit.http import WireModel, validation_problem
+from valhalla.kit.http import WhileClosed, WireModel, validation_problem
 from valhalla.kit.registry import Change, Record, Registry
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -33,7 +33,7 @@ class Face(Generic[T]):
     without them members of the same name correspond. ``state`` gives the members of ``more``, which are only shown.
     ``filters`` are members of ``model`` (and of the stored body) that lists can be narrowed by; ``search`` those that
     ``q`` looks into beside the key. ``check`` may refuse what a write would change, in its transaction, dry runs too.
-    With ``followers`` one can wait for the list to change (``watch``).
+    With ``followers`` one can wait for the list to change (``watch``). ``while_closed``: writes go on in maintenance.
     """
 
     registry: Registry[T]
@@ -58,6 +58,7 @@ class Face(Generic[T]):
     needs_match: bool = False
     followers: Followers | None = None
     reserved: frozenset[str] = field(default=frozenset())
+    while_closed: WhileClosed | None = None
 
     @property
     def title(self) -> str:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from valhalla.kernel.principal import Principal
 from valhalla.kit.db import Database
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.json import dumps
 from valhalla.kit.registry import Change
 from valhalla.kit.registry_routes.desk import Desk, Writing, Written
@@ -58,6 +58,8 @@ def registry_router(
     add_reading(routes, face, db, made, key)
     for name, (path, handler, options) in offered.items():
         if name in writes:
+            if face.while_closed is not None:
+                while_closed(face.while_closed)(handler)
             routes.add_api_route(path, handler, **options)
     return routes
 

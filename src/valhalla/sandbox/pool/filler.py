@@ -88,6 +88,8 @@ class Filler:
         self.last_error: str | None = None
         self.beat: Callable[[], None] = lambda: None
         """Called when it begins, with each batch and at every turn, whatever came of it."""
+        self.paused: Callable[[], bool] = lambda: False
+        """Whether nothing may be built now: nobody can claim it, and the databases shall stand still."""
         self.refused: dict[str, str] = {}
         """Templates that are to be pooled and cannot be, with the reason."""
         self.pool: dict[str, Level] = {}
@@ -182,7 +184,7 @@ class Filler:
             )
             self.pool[template.name] = Level(self.target(template.name), ready, building)
             missing = self.target(template.name) - ready - building
-            if missing <= 0:
+            if missing <= 0 or self.paused():
                 continue
             demand = self._meters[template.name].demand(target=missing + ready, ready=ready, late=self._late)
             speed = pace(demand, rate=self._settings.rate, rush=self._settings.rush)

@@ -24,7 +24,7 @@ from valhalla.features.observability.alerts.wire import (
 )
 from valhalla.kernel.alerting import Severity
 from valhalla.kernel.principal import Principal
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 
 # at the level of the module: FastAPI cannot resolve an annotation that names a function's local
 Reader = Annotated[Principal, requires("alerts:read")]
@@ -74,6 +74,7 @@ def router(service: AlertService, silences: SilenceService) -> APIRouter:
         return AlertPage(items=[AlertOut.of(alert, over) for alert in page.items], next=page.next)
 
     @routes.post("/bulk")
+    @while_closed("write")
     async def bulk(body: BulkIn, principal: Writer, dry_run: Annotated[bool, Query()] = False) -> BulkOut:
         """Acknowledge or resolve every alert that fits; with ``dry_run`` only say which."""
         to: Status = "acknowledged" if body.action == "acknowledge" else "resolved"
@@ -86,12 +87,14 @@ def router(service: AlertService, silences: SilenceService) -> APIRouter:
         return AlertOut.of(await service.get(principal, reference), service.silenced_by())
 
     @routes.post("/{reference}/acknowledge")
+    @while_closed("write")
     async def acknowledge(reference: Reference, principal: Writer, body: NoteIn = _SILENT) -> AlertOut:
         """Look after it: it escalates no more."""
         alert = await service.acknowledge(principal, reference, body.note)
         return AlertOut.of(alert, service.silenced_by())
 
     @routes.post("/{reference}/resolve")
+    @while_closed("write")
     async def resolve(reference: Reference, principal: Writer, body: NoteIn = _SILENT) -> AlertOut:
         """Say that it is over; when it happens again it is opened again."""
         alert = await service.resolve(principal, reference, body.note)
@@ -108,6 +111,7 @@ def _silences(routes: APIRouter, service: AlertService, silences: SilenceService
         return SilenceList(items=[SilenceOut.of(one, silences.state(one)) for one in found])
 
     @routes.post("/silences", status_code=201)
+    @while_closed("write")
     async def silence(body: SilenceIn, principal: Writer) -> SilenceOut:
         """Tell nobody of the alerts that fit; they are still counted and shown."""
         made = await silences.put(
@@ -132,6 +136,7 @@ def _silences(routes: APIRouter, service: AlertService, silences: SilenceService
         return SilenceOut.of(ended, silences.state(ended))
 
     @routes.post("/{reference}/silence", status_code=201)
+    @while_closed("write")
     async def silence_alert(reference: Reference, body: AlertSilenceIn, principal: Writer) -> SilenceOut:
         """Tell nobody of this alert until then."""
         alert = await service.get(principal, reference)

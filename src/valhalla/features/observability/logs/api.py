@@ -13,7 +13,7 @@ from valhalla.features.observability.logs.rules import MESSAGE
 from valhalla.features.observability.logs.service import Lines, LogService
 from valhalla.kernel.principal import Principal
 from valhalla.kit.correlation import LONGEST
-from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires, while_closed
 
 # at the level of the module: FastAPI cannot resolve an annotation that names a function's local
 Reader = Annotated[Principal, requires("logs:read")]
@@ -185,11 +185,13 @@ def router(service: LogService) -> APIRouter:
         return LinePage.of(page)
 
     @routes.post("/query")
+    @while_closed("read")
     async def query_logs(principal: Reader, body: QueryIn) -> LinePage:
         """Search with a filter that is too long, or too private, for an address; with ``after``, follow."""
         return await search(principal, body)
 
     @routes.post("", status_code=202)
+    @while_closed("write")
     async def send_logs(principal: Writer, body: LogsIn) -> ReceivedOut:
         """Send lines. Who sent them, and when they were received, is noted by the control plane."""
         received = service.take(principal, body.lines())

@@ -13,7 +13,7 @@ from valhalla.features.observability.tracing.errors import NotOtlp
 from valhalla.features.observability.tracing.service import Form, TraceService
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import PayloadTooLarge
-from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires, while_closed
 from valhalla.kit.json import dumps
 
 # at the level of the module: FastAPI cannot resolve an annotation that names a function's local
@@ -75,6 +75,7 @@ def router(service: TraceService) -> APIRouter:
     routes = APIRouter(tags=["traces"], responses=PROBLEMS, route_class=StrictRoute)
 
     @routes.post("/v1/traces", response_model=TakenOut, openapi_extra=_BODY)
+    @while_closed("write")
     async def receive(principal: Sender, request: Request) -> Response:
         """Take spans as OTLP/HTTP, in protobuf or JSON; what is wrong or finds no room is counted in the answer."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -23,7 +23,7 @@ from valhalla.features.operations.clients.wire import (
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.json import dumps
 from valhalla.kit.registry import Record
 from valhalla.kit.registry_routes import Face, registry_router
@@ -79,6 +79,7 @@ def router(
         return shown(record)
 
     @routes.post("/{client_id}/deactivate", response_model=ClientOut)
+    @while_closed("write")
     async def deactivate(client_id: Id, how: Annotated[SwitchQuery, Query()], principal: Writer) -> Response:
         """Take a client's keys no longer, until it is activated again."""
         record = await service.switch(principal, client_id, "deactivate", confirm=how.confirm, reason=how.reason)
@@ -86,6 +87,7 @@ def router(
         return shown(record)
 
     @routes.delete("/{client_id}", status_code=204, response_model=None, responses=_PREVIEW)
+    @while_closed("write")
     async def revoke(client_id: Id, how: Annotated[RevokeQuery, Query()], principal: Writer) -> Response:
         """Revoke a client's keys: in this process when this answers, in every other one within milliseconds."""
         change = await service.revoke(principal, client_id, confirm=how.confirm, reason=how.reason, dry_run=how.dry_run)

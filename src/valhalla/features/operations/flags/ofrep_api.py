@@ -17,7 +17,7 @@ from valhalla.features.operations.flags.sets import FlagSets
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kit.changes.followers import Followers
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.json import dumps
 
 Reader = Annotated[Principal, requires("flags:read")]
@@ -77,6 +77,7 @@ def router(sets: FlagSets, followers: Followers, clock: Clock, environment: str)
         responses={200: _ok(_ALL), 304: {"description": "Nothing has changed for this context"}, **refused},
     )
     @_open
+    @while_closed("read")
     async def evaluate_all(
         request: Request,
         principal: Reader,
@@ -110,6 +111,7 @@ def router(sets: FlagSets, followers: Followers, clock: Clock, environment: str)
         responses={200: _ok(_ONE), **refused, 404: _described("No such flag", "key", "errorCode")},
     )
     @_open
+    @while_closed("read")
     async def evaluate(key: Key, request: Request, principal: Reader, x_environment: Environment = None) -> Response:
         """Evaluate one flag; the body is `{"context": {"targetingKey": …, …}}`."""
         try:

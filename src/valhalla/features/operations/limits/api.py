@@ -13,7 +13,7 @@ from valhalla.features.operations.limits.rules import NAME, Request
 from valhalla.features.operations.limits.wire import LimitModel, TestIn, TestOut, UsageOut
 from valhalla.kernel.principal import Principal
 from valhalla.kit.db import Database
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.registry import Registry
 from valhalla.kit.registry_routes import Face, registry_router
 
@@ -42,6 +42,7 @@ def router(
         return UsageOut.model_validate({"items": [], "buckets": 0} if gate is None else gate.usage(top))
 
     @routes.post("/test")
+    @while_closed("read")
     async def test(body: TestIn, principal: Reader) -> TestOut:
         """Say which rules would count a request, under which name, and whether it would pass. Takes nothing."""
         gate = counting()

@@ -29,7 +29,7 @@ from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.json import dumps
 from valhalla.kit.registry import Change, Record
 from valhalla.kit.registry_routes import registry_router
@@ -70,6 +70,7 @@ def state_router(
         return shown(await db.read(registry.find, KEY))
 
     @routes.post("/state", response_model=StateOut)
+    @while_closed("write")
     async def set_state(
         body: StateIn, how: Annotated[WriteQuery, Query()], principal: Writer, if_match: Match = None
     ) -> Response:
@@ -125,6 +126,7 @@ def window_router(
     routes = APIRouter(prefix=PREFIX, tags=["maintenance"], responses=PROBLEMS, route_class=StrictRoute)
 
     @routes.post("/preview", response_model=Preview)
+    @while_closed("read")
     async def preview(body: PreviewIn, principal: Reader) -> Response:
         """Say when a window would be the next ten times. Nothing is stored."""
         window = window_of("preview", body)

@@ -52,6 +52,7 @@ def window_face(registry: Registry[Window], clock: Clock) -> Face[Window]:
         search=("reason",),
         missing=WindowNotFound,
         reserved=frozenset({"preview"}),
+        while_closed="write",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem
 from valhalla.kit.changes import Feed, Snapshot
+from valhalla.kit.http import WhileClosed
 from valhalla.kit.writing import admit
 
 HEADER: Final = b"valhalla-maintenance"
@@ -38,6 +39,8 @@ class Keeper:
         self._unread = {name: feed.snapshot(name) for name in (STATE, WINDOWS)}
         self._state = feed.view(STATE, self._stated)
         self._windows = feed.view(WINDOWS, self._planned)
+        self.declared: Callable[[str, str], WhileClosed | None] = lambda _method, _path: None
+        """Returns what the route of a method and path declares; put in place by who knows the routes."""
         self._told = feed.view(TOLD, lambda snapshot: _value(snapshot) or Told())
 
     @property
@@ -80,7 +83,7 @@ class Keeper:
         standing = self.now()
         if standing.mode == "normal":
             return None
-        verdict = passing.judge(method, path, query, principal)
+        verdict = passing.judge(method, query, principal, self.declared(method, path))
         admit(writing=verdict == "write")
         return self._refusal(standing) if verdict == "refuse" else None
 
