@@ -61,8 +61,11 @@ class Stream:
 
 
 @asynccontextmanager
-async def listening(address: str, key: str, *, last_id: str | None = None, **params: Any) -> AsyncGenerator[Stream]:
-    headers = {"Authorization": f"Bearer {key}"} | ({"Last-Event-ID": last_id} if last_id else {})
+async def listening(
+    address: str, key: str, *, last_id: str | None = None, header: str = "Authorization", **params: Any
+) -> AsyncGenerator[Stream]:
+    headers = {header: f"Bearer {key}" if header == "Authorization" else key}
+    headers |= {"Last-Event-ID": last_id} if last_id else {}
     async with (
         httpx.AsyncClient(timeout=SECONDS) as client,
         client.stream("GET", f"http://{address}/events", params=params, headers=headers) as response,
@@ -175,11 +178,12 @@ async def test_a_late_commit_is_told_and_not_skipped(plane: Plane, address: str,
         await slow.close()
 
 
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
 async def test_a_revoked_key_hears_nothing_more(
-    plane: Plane, address: str, issue: Issue, admin: httpx.AsyncClient
+    plane: Plane, address: str, issue: Issue, admin: httpx.AsyncClient, header: str
 ) -> None:
     issued = await issue("live-e", "events:read", "jobs:read")
-    async with listening(address, issued["key"]) as stream:
+    async with listening(address, issued["key"], header=header) as stream:
         assert (await admin.delete(f"/system/api-clients/{issued['id']}")).status_code == 204
 
         frame = await stream.frame()
@@ -259,6 +263,23 @@ async def test_a_socket_needs_a_key(plane: Plane, address: str, issue: Issue) ->
             async with _socket(address, key):
                 pass
         assert caught.value.response.status_code == status
+
+
+async def test_a_socket_whose_key_is_revoked_or_loses_a_topic_is_closed(
+    plane: Plane, address: str, issue: Issue, admin: httpx.AsyncClient
+) -> None:
+    revoked, narrowed = await issue("live-p", "events:read"), await issue("live-q", "events:read", "jobs:read")
+    async with _socket(address, revoked["key"]) as one, _socket(address, narrowed["key"]) as other:
+        await other.send('{"type": "subscribe", "topics": ["job"]}')
+        assert (await _next(other))["type"] == "subscribed"
+
+        assert (await admin.delete(f"/system/api-clients/{revoked['id']}")).status_code == 204
+        scopes = {"scopes": ["events:read"]}
+        assert (await admin.patch(f"/system/api-clients/{narrowed['id']}", json=scopes)).status_code == 200
+
+        async with asyncio.timeout(SECONDS):
+            await asyncio.gather(one.wait_closed(), other.wait_closed())
+        assert (one.close_code, other.close_code) == (4401, 4401)
 
 
 async def test_a_reader_that_is_slow_is_let_go_and_comes_back(plane: Plane, address: str, issue: Issue) -> None:

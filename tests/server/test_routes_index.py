@@ -8,13 +8,18 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from tests.server.conftest import Issue
 from tests.server.plane import Plane, refused
 
 from valhalla.features.contracts import Feature
+from valhalla.features.operations.flags.reading import reads_flag
 from valhalla.features.operations.routes import boots
 from valhalla.features.operations.routes.contracts import Route
+from valhalla.features.operations.routes.reading import read
 from valhalla.gate.switchboard import Overlap
+from valhalla.kernel.principal import Principal
+from valhalla.kit.http import set_principal
 from valhalla.server.app import build
 
 PATH = "/system/routes"
@@ -117,6 +122,32 @@ async def test_a_limit_that_is_used_up_is_named(admin: httpx.AsyncClient, plane:
         assert "routes-test" in found["route"]["limits"]
     finally:
         await admin.delete("/system/rate-limits/routes-test")
+
+
+async def test_a_route_reads_a_flag_and_says_so(plane: Plane, admin: httpx.AsyncClient) -> None:
+    body = {"variants": {"on": True, "off": False}, "defaultVariant": "off"}
+    rule = {"if": [{"==": [{"var": "targetingKey"}, "routes-beta"]}, "on"]}
+    assert (
+        await admin.post("/system/flags", json={"key": "routes-beta", **body, "targeting": rule})
+    ).status_code == 201
+    app = FastAPI()
+
+    @app.get("/new")
+    async def new(beta: bool = reads_flag(plane.runtime.features.flags, "routes-beta", False)) -> bool:
+        return beta
+
+    async def known(scope: Any, receive: Any, send: Any) -> None:
+        set_principal(scope, Principal("id", dict(scope["headers"])[b"x-owner"].decode(), frozenset()))
+        await app(scope, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="http://app") as client:
+        asked = [(await client.get("/new", headers={"X-Owner": who})).json() for who in ("routes-beta", "another")]
+    [route] = [each for each in app.routes if getattr(each, "path", None) == "/new"]
+
+    assert asked == [True, False]
+    assert read(route, None).flags == ("routes-beta",)
+    assert await _all(admin, flag="routes-beta") == []
+    await admin.delete("/system/flags/routes-beta")
 
 
 async def test_boots_are_compared(plane: Plane, admin: httpx.AsyncClient) -> None:

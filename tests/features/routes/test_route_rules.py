@@ -39,6 +39,16 @@ def test_a_change_names_what_changed() -> None:
     assert rules.difference([before], [after]).changed == {"GET /a": ("scope", "tags")}
 
 
+def test_routes_by_the_flags_that_they_read() -> None:
+    one = Route("GET /a", "/a", ("GET",), "a", flags=("beta", "new"))
+    other = Route("GET /b", "/b", ("GET",), "b")
+
+    assert rules.chosen([one, other], flag="new") == [one]
+    assert rules.difference([other], [Route("GET /b", "/b", ("GET",), "b", flags=("new",))]).changed == {
+        "GET /b": ("flags",)
+    }
+
+
 def test_limits_that_may_count_a_route() -> None:
     route = Route("GET,POST /api/x/{id}", "/api/x/{id}", ("GET", "POST"), "x")
     given = [

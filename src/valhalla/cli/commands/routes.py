@@ -28,6 +28,7 @@ def command() -> None:
 @click.option("--method", help="Only those with this method.")
 @click.option("--tag", help="Only those with this tag.")
 @click.option("--scope", help="Only those that need this scope.")
+@click.option("--flag", help="Only those that read this feature flag.")
 @click.option("--public", is_flag=True, default=None, help="Only those that need no key.")
 @shared_options
 @pass_invocation

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.types import Scope
 
 from valhalla.features.observability.stream.contracts import Recheck
@@ -22,7 +24,7 @@ class Knowing:
 
         The address is not asked again: it was when the stream was opened, behind proxies that the gate knows.
         """
-        key = _bearer(dict(scope["headers"]).get(b"authorization"))
+        key = _key_in(dict(scope["headers"]))
         principal = principal_in(scope)
 
         def again() -> Principal | None:
@@ -36,6 +38,11 @@ class Knowing:
         return again
 
 
-def _bearer(header: bytes | None) -> str | None:
-    kind, _, token = (header or b"").decode("latin-1").partition(" ")
-    return token.strip() if kind.lower() == "bearer" and token.strip() else None
+def _key_in(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the key that the stream was opened with, from wherever the gate takes one."""
+    header = headers.get(b"authorization")
+    if header is None:
+        token = headers.get(b"x-api-key") or headers.get(b"x-consul-token") or b""
+        return token.decode("latin-1").strip() or None
+    kind, _, given = header.decode("latin-1").partition(" ")
+    return given.strip() if kind.lower() == "bearer" and given.strip() else None

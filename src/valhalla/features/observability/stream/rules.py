@@ -59,6 +59,7 @@ REGISTRIES: Final[Mapping[str, str]] = MappingProxyType(
         "honeypots": "honeypots:read",
         "decoys": "honeypots:read",
         "smoke_suites": "deployments:read",
+        "route_lists": "routes:read",
     }
 )
 

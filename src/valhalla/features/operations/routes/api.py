@@ -43,12 +43,13 @@ def router(
         tag: Text = None,
         scope: Text = None,
         public: bool | None = None,
+        flag: Annotated[str | None, Query(max_length=200, description="that reads this feature flag")] = None,
         limit: Size = 50,
         cursor: Cursor = None,
     ) -> RoutePage:
         """List every mounted route once, with what it asks for and what it did in this process."""
         of = index()
-        found = rules.chosen(of.routes, text=q, method=method, tag=tag, scope=scope, public=public)
+        found = rules.chosen(of.routes, text=q, method=method, tag=tag, scope=scope, public=public, flag=flag)
         position = paging.decode(cursor)
         after = (paging.text(position, "path"), paging.text(position, "id")) if position is not None else ("", "")
         rest = [route for route in found if (route.path, route.id) > after]
@@ -135,6 +136,7 @@ def _out(index: Index, route: Route, times: Sequence[Times]) -> RouteOut:
         scope=route.scope,
         public=route.public,
         deprecated=route.deprecated,
+        flags=list(route.flags),
         limits=list(rules.limits_of(route, index.rules())),
         requests=done.requests,
         errors=done.errors,

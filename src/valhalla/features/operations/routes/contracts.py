@@ -29,6 +29,8 @@ class Route(msgspec.Struct, frozen=True):
     scope: str | None = None
     public: bool = False
     deprecated: bool = False
+    flags: tuple[str, ...] = ()
+    """The feature flags that it reads."""
 
 
 class RouteList(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
+from valhalla.features.operations.flags.reading import flags_of
 from valhalla.features.operations.routes.contracts import Kind, Route
 from valhalla.kit.http import scope_of
 
@@ -22,11 +23,12 @@ def read(route: Any, is_public: Callable[[str], bool] | None) -> Route:
         methods = (SOCKET,) if kind == "websocket" else ("ANY",)
     path: str = route.path or "/"
     scope = getattr(getattr(route, "endpoint", None), "__valhalla_scope__", None)
-    summary, tags, deprecated = "", (), False
+    summary, tags, deprecated, flags = "", (), False, ()
     if isinstance(route, APIRoute):
         scope = scope_of(route)
         summary = route.summary or (route.description or "").strip().partition("\n")[0]
         tags, deprecated = tuple(str(tag) for tag in route.tags), bool(route.deprecated)
+        flags = flags_of(route)
     return Route(
         id=f"{','.join(methods)} {path}",
         path=path,
@@ -38,4 +40,5 @@ def read(route: Any, is_public: Callable[[str], bool] | None) -> Route:
         scope=scope,
         public=is_public is None or is_public(path),
         deprecated=deprecated,
+        flags=flags,
     )

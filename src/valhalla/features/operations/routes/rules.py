@@ -11,7 +11,7 @@ from valhalla.features.operations.limits.contracts import LimitRule
 from valhalla.features.operations.limits.rules import Request, is_free, matches
 from valhalla.features.operations.routes.contracts import Difference, Route, Times
 
-_TELLING: Final = ("scope", "public", "deprecated", "kind", "tags", "name", "summary")
+_TELLING: Final = ("scope", "public", "deprecated", "kind", "tags", "name", "summary", "flags")
 
 
 def difference(before: Iterable[Route], after: Iterable[Route]) -> Difference:
@@ -34,6 +34,7 @@ def chosen(
     tag: str | None = None,
     scope: str | None = None,
     public: bool | None = None,
+    flag: str | None = None,
 ) -> list[Route]:
     """Return the routes that fit everything that is asked for, by path and method."""
     wanted = None if text is None else text.casefold()
@@ -45,6 +46,7 @@ def chosen(
         and (tag is None or tag in route.tags)
         and (scope is None or scope == route.scope)
         and (public is None or public == route.public)
+        and (flag is None or flag in route.flags)
     ]
     return sorted(found, key=lambda route: (route.path, route.id))
 

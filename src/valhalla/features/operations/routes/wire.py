@@ -22,6 +22,7 @@ class RouteOut(WireModel):
     scope: str | None = Field(description="what a key needs; null where no scope is asked for")
     public: bool = Field(description="answered without a key")
     deprecated: bool
+    flags: list[str] = Field(description="feature flags that it reads")
     limits: list[str] = Field(description="enabled rate limits that may count a request, by name")
     requests: int
     errors: int = Field(description="answers with a status of 500 or more")
