@@ -42,7 +42,7 @@ from valhalla.kit.http import PROBLEMS, StrictRoute, requires
 from valhalla.kit.json import dumps
 from valhalla.kit.registry import Change, Record
 from valhalla.kit.registry_routes import Face, registry_router
-from valhalla.kit.registry_routes.wire import ChangesOut, change_document
+from valhalla.kit.registry_routes.wire import ChangesOut, WriteQuery, change_document
 
 # at the level of the module: FastAPI cannot resolve an annotation that names a function's local
 Writer = Annotated[Principal, requires("blocklist:write")]
@@ -52,7 +52,17 @@ _PREVIEW: Final[dict[int | str, dict[str, Any]]] = {
     200: {"model": BlockOut | DryOut, "description": "It was there before; or what would change (`dry_run`)"}
 }
 _TEXT: Final[dict[str, Any]] = {
-    "requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/plain": {"schema": {"type": "string"}, "example": "203.0.113.7\n203.0.113.64/26\n"},
+            "text/csv": {"schema": {"type": "string"}, "example": "value,reason,duration\n203.0.113.7,scan,4h\n"},
+            "application/json": {
+                "schema": {"type": "array", "items": {"type": "object"}},
+                "example": [{"scope": "Ip", "value": "203.0.113.7", "type": "ban", "duration": "4h", "scenario": "x"}],
+            },
+        },
+    }
 }
 
 
@@ -86,7 +96,7 @@ def router(
         return _json(face.document(record), 201 if change.before is None else 200, headers)
 
     @routes.post("/unblock", response_model=ChangesOut)
-    async def unblock(body: UnblockIn, how: How, principal: Writer) -> Response:
+    async def unblock(body: UnblockIn, how: Annotated[WriteQuery, Query()], principal: Writer) -> Response:
         """End a rule, named by its type and value in any form."""
         change = await db.run(
             service.remove,
@@ -94,7 +104,6 @@ def router(
             **dict(body),
             reason=how.reason,
             dry_run=how.dry_run,
-            confirm=how.confirm,
         )
         if not how.dry_run:
             await settle()

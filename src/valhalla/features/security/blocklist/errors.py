@@ -26,7 +26,7 @@ class LocksYouOut(Conflict):
 
     code = "blocklist-locks-you-out"
     title = "The rule would lock you out"
-    help = "Narrow it, allow your own address or key first, or repeat it with 'confirm=true'."
+    help = "Narrow it, or allow your own address or key first; somebody else can block you."
 
 
 class RuleNotFound(NotFound):

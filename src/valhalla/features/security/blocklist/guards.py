@@ -12,13 +12,13 @@ from valhalla.features.security.blocklist.matching import Index
 from valhalla.features.security.blocklist.recent import impact
 
 
-def check_put(rule: BlockRule, facts: Facts | None, present: Index, now: float) -> None:
-    """Accept a rule that leaves in who writes it.
+def check_put(rule: BlockRule, facts: Facts | None, present: Index, now: float, *, confirm: bool = False) -> None:
+    """Accept a rule that leaves in who writes it; that it is broad can be confirmed.
 
     Raises:
         TooBroad, LocksYouOut: it does not.
     """
-    if rules.is_broad(rule):
+    if rules.is_broad(rule) and not confirm:
         raise TooBroad(
             f"{rule.type} {rule.value} is nearly everybody", rule=rules.key_of(rule.action, rule.type, rule.value)
         )
@@ -47,6 +47,8 @@ def sift(
     present: Index,
     now: float,
     check_condition: Callable[[str], object],
+    *,
+    confirm: bool = False,
 ) -> tuple[dict[str, BlockRule], list[tuple[str, str]]]:
     """Part the rules of an import into those that may be, and (value, why) of those that need a confirmation."""
     kept: dict[str, BlockRule] = {}
@@ -54,13 +56,13 @@ def sift(
     for key, rule in wanted:
         if rule.type == "cel":
             check_condition(rule.value)
-        if rule.action == "block" and is_private(rule):
+        if rule.action == "block" and not confirm and is_private(rule):
             refused.append((rule.value, "a private network: lists of others have these; repeat with 'confirm=true'"))
             continue
         try:
-            check_put(rule, facts, present, now)
+            check_put(rule, facts, present, now, confirm=confirm)
         except (TooBroad, LocksYouOut) as problem:
-            refused.append((rule.value, f"{problem.detail}; repeat with 'confirm=true'"))
+            refused.append((rule.value, f"{problem.detail}; {problem.advice}"))
             continue
         kept[key] = rule
     return kept, refused

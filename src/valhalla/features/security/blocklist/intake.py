@@ -70,16 +70,15 @@ class Intake:
         """
         # a megabyte of addresses takes a second to read: not on the event loop
         parsed = await asyncio.to_thread(importing.parse, text, given, now, form)
-        kept, refused = parsed.rules, list[tuple[str, str]]()
-        if not confirm:
-            kept, refused = await asyncio.to_thread(
-                guards.sift,
-                parsed.rules.items(),
-                facts,
-                self._keeper.index,
-                now.timestamp(),
-                lambda condition: guards.need_condition(self._keeper.compiler, condition),
-            )
+        kept, refused = await asyncio.to_thread(
+            guards.sift,
+            parsed.rules.items(),
+            facts,
+            self._keeper.index,
+            now.timestamp(),
+            lambda condition: guards.need_condition(self._keeper.compiler, condition),
+            confirm=confirm,
+        )
         told = (*parsed.rejections, *((0, value, why) for value, why in refused))
         done = Imported(parsed.format, len(parsed.rules), rejections=told)
         items = sorted(kept.items())

@@ -119,7 +119,8 @@ class BlockService:
 
         Raises:
             BadRule: it is none.
-            TooBroad, LocksYouOut: it would block (nearly) everybody or who asks, and ``confirm`` is not set.
+            TooBroad: it would block (nearly) everybody, and ``confirm`` is not set.
+            LocksYouOut: it would block who asks.
         """
         change = self.registry.put(conn, key, rule, actor=principal.id, reason=reason or rule.reason, dry_run=dry_run)
         self.check(conn, principal, [change], confirm=confirm)
@@ -135,7 +136,6 @@ class BlockService:
         action: Action = "block",
         reason: str | None = None,
         dry_run: bool = False,
-        confirm: bool = False,
     ) -> Change:
         """End a rule.
 
@@ -148,7 +148,7 @@ class BlockService:
         if self.registry.find(conn, key) is None:
             raise RuleNotFound(f"there is no rule {key[:100]!a}", key=key)
         change = self.registry.delete(conn, key, actor=principal.id, reason=reason, dry_run=dry_run)
-        self.check(conn, principal, [change], confirm=confirm)
+        self.check(conn, principal, [change])
         return change
 
     def check(
@@ -167,13 +167,11 @@ class BlockService:
                 continue
             rule = self.registry.decode(change.key, body)
             if change.after is None:
-                if not confirm:
-                    guards.check_delete(rule, facts, index, now)
+                guards.check_delete(rule, facts, index, now)
             else:
                 if rule.type == "cel":
                     guards.need_condition(self._keeper.compiler, rule.value)
-                if not confirm:
-                    guards.check_put(rule, facts, index, now)
+                guards.check_put(rule, facts, index, now, confirm=confirm)
             if not change.dry_run:
                 tell(conn, _kind(change), change.key, rule, principal.id)
 

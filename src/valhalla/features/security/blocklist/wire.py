@@ -50,7 +50,7 @@ class BlockOut(BlockModel, BlockMore):
 class BlockQuery(WriteQuery):
     """How to block."""
 
-    confirm: bool = Field(False, description="also if it is very broad, or would lock you out")
+    confirm: bool = Field(False, description="also if it would block nearly everybody")
 
 
 class UnblockIn(WireModel):
@@ -125,7 +125,7 @@ class ImportQuery(WireModel):
     severity: Severity = "warning"
     expires_at: AwareDatetime | None = None
     replace: bool = Field(False, description="remove the rules of this source that the text does not have")
-    confirm: bool = Field(False, description="also what is very broad, private, or would lock you out")
+    confirm: bool = Field(False, description="also what is very broad or private")
     dry_run: bool = False
 
 
