@@ -19,7 +19,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # answered without a key: liveness, the API's description, and the pages that problems link to
 _PUBLIC: Final = frozenset(
-    {"/", "/live", "/livez", "/ready", "/readyz", "/health", "/metrics", "/docs", "/openapi.json"}
+    {"/", "/live", "/livez", "/ready", "/readyz", "/health", "/metrics", "/docs", "/openapi.json", "/console"}
 )
 _CHALLENGE: Final = 'Bearer realm="valhalla"'
 _MOST_HOPS: Final = 20
@@ -71,7 +71,8 @@ def is_public(path: str) -> bool:
 
     Addresses of downloads are keys themselves: they are signed, and end.
     """
-    return path in _PUBLIC or path.startswith(("/problems/", "/readyz/", "/downloads/"))
+    # the console signs people in by itself, and asks the rest of the API in their name
+    return path in _PUBLIC or path.startswith(("/problems/", "/readyz/", "/downloads/", "/console/"))
 
 
 def correlation(header: bytes | None, span_id: str | None = None) -> str:

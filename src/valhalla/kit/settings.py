@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     maintenance_notice: DurationOrZero = Field(
         timedelta(minutes=15), description="how long before a window of maintenance every answer names it in a header"
     )
+    console_session: Duration = Field(
+        timedelta(hours=12), description="how long somebody who signed in to the console stays so, used or not"
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     access_log: bool = Field(True, description="write a line for each request")
     log_store: bool = Field(True, description="keep log lines in the database, to be searched at /system/logs")

@@ -126,9 +126,10 @@ def _pages(routes: APIRouter, runtime: Runtime) -> None:
     runtime.features.health.sampler.numbers = plane.numbers
 
     @routes.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        """Lead whoever opens the address in a browser to the documentation."""
-        return RedirectResponse("docs")
+    async def root(request: Request) -> RedirectResponse:
+        """Lead whoever opens the address in a browser to the console, and programs to the documentation."""
+        browser = problem_pages.wants_html(request.headers.get("accept"))
+        return RedirectResponse("console/" if browser else "docs", headers={"Vary": "Accept"})
 
     @routes.get("/metrics", response_class=Response)
     async def metrics() -> Response:

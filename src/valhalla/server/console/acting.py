@@ -1,0 +1,131 @@
+"""Doing something: a form that says what will be sent, what it would change, and then what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import RedirectResponse, Response
+
+from valhalla.kernel.problems import Invalid
+from valhalla.server.console import forms, showing
+from valhalla.server.console.abilities import Abilities
+from valhalla.server.console.api_index import fill
+from valhalla.server.console.calling import Answer, Refused
+from valhalla.server.console.contracts import Action, Page
+from valhalla.server.console.errors import NoSuchPage
+from valhalla.server.console.layout import Layout
+from valhalla.server.console.rendering import HEADERS
+from valhalla.server.console.sessions import Sessions
+from valhalla.server.console.visit import Visit
+
+
+class Acting:
+    """The view of every action."""
+
+    def __init__(self, abilities: Abilities, layout: Layout, sessions: Sessions) -> None:
+        self._abilities = abilities
+        self._layout = layout
+        self._sessions = sessions
+
+    async def action(self, visit: Visit, page: Page, name: str) -> Response:
+        """Show an action's form, preview it, or do it.
+
+        Raises:
+            NoSuchPage: the page has no such action, or not for this key.
+            Refused: the record cannot be read.
+        """
+        key = visit.query.get("key", "")
+        action = self._abilities.find(page, name, one=bool(key))
+        if action is None or not self._abilities.may(visit.caller, page, action):
+            raise NoSuchPage
+        record: Mapping[str, Any] = {}
+        if key and page.one and visit.caller.allows(self._abilities.index.scope("GET", page.one)):
+            record = await visit.caller.get(fill(page.one, key))
+        if visit.request.method == "GET":
+            typed = {"_definition": self._definition(page, action, record)} if action.whole else {}
+            return self._form(visit, page, action, key, record, typed)
+        form = await visit.form(self._sessions, visit.caller.session.digest)
+        return await self._do(visit, page, action, key, record, form)
+
+    async def _do(
+        self, visit: Visit, page: Page, action: Action, key: str, record: Mapping[str, Any], form: Mapping[str, str]
+    ) -> Response:
+        preview = bool(form.get("_preview")) and self._abilities.previews(page, action)
+        path = self._abilities.path(page, action, key)
+        try:
+            filled = forms.fill(action, self._abilities.fields(page, action), form, record)
+            query = {**filled.query, **({"dry_run": "true"} if preview else {})}
+            # what was read is what is changed: somebody else's edit in between is not overwritten
+            match = {"if-match": f'"{form["_version"]}"'} if form.get("_version") else {}
+            answer = await visit.caller.send(action.method, path, query=query, body=filled.body, headers=match)
+            document = answer.document()
+        except Invalid as problem:
+            return self._form(visit, page, action, key, record, form, problem=problem.document(), status=422)
+        except Refused as refused:
+            return self._form(
+                visit, page, action, key, record, form, problem=refused.problem, status=max(refused.status, 400)
+            )
+        if preview:
+            return self._form(visit, page, action, key, record, form, outcome=document)
+        if action.shows:
+            return self._shown(visit, page, action, key, answer, document)
+        back = form.get("_back", "")
+        where = back if visit.is_here(back) else visit.path(page.slug)
+        joined = f"{where}{'&' if '?' in where else '?'}done={action.name}" if "done=" not in where else where
+        return RedirectResponse(joined, 303, headers=HEADERS)
+
+    def _shown(self, visit: Visit, page: Page, action: Action, key: str, answer: Answer, document: Any) -> Response:
+        made = key or (str(showing.pick(document, page.key) or "") if page.one else "")
+        return self._layout.answer(
+            visit, "shown.html", page=page, action=action, key=made, document=document, replied=answer.status
+        )
+
+    def _form(
+        self,
+        visit: Visit,
+        page: Page,
+        action: Action,
+        key: str,
+        record: Mapping[str, Any],
+        typed: Mapping[str, str],
+        *,
+        problem: Mapping[str, Any] | None = None,
+        outcome: Any = None,
+        status: int = 200,
+    ) -> Response:
+        path = self._abilities.path(page, action, key)
+        fields = self._abilities.fields(page, action)
+        back = typed.get("_back") or visit.query.get("back", "")
+        return self._layout.answer(
+            visit,
+            "action_form.html" if visit.partial else "action.html",
+            status,
+            page=page,
+            action=action,
+            key=key,
+            name=showing.pick(record, page.name) or key if page.name else key,
+            record=record,
+            fields=[(each, _typed(each.name, each.default, typed, visit.query)) for each in fields],
+            definition=typed.get("_definition", ""),
+            object_version=typed.get("_version") or record.get("version") if action.whole else None,
+            members=self._abilities.index.members(action.method, self._abilities.template(page, action)),
+            previews=self._abilities.previews(page, action),
+            problem=problem,
+            outcome=outcome,
+            back=back if visit.is_here(back) else "",
+            curl=showing.curl(action.method, visit.origin + path, action.body),
+        )
+
+    def _definition(self, page: Page, action: Action, record: Mapping[str, Any]) -> str:
+        """Return what stands in the editor first: the record's members that can be written, or the API's example."""
+        members = self._abilities.index.members(action.method, self._abilities.template(page, action))
+        known = {name: record[name] for name in members if name in record}
+        examples = {name: value for name, value in members.items() if value is not None}
+        return showing.pretty(known or examples)
+
+
+def _typed(name: str, default: str, typed: Mapping[str, str], query: Mapping[str, str]) -> str:
+    if typed:
+        return typed.get(name, "")
+    return query.get(name.rpartition(".")[2], default)

@@ -1,0 +1,107 @@
+"""Any list of the API as a table: filters, keyset pages, CSV, and what can be done with all of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, Final
+
+from starlette.responses import Response, StreamingResponse
+
+from valhalla.server.console import showing
+from valhalla.server.console.abilities import Abilities
+from valhalla.server.console.contracts import Page
+from valhalla.server.console.layout import Layout
+from valhalla.server.console.rendering import HEADERS
+from valhalla.server.console.visit import Visit
+
+_ROWS: Final = 50
+_SHEET_PAGE: Final = 200
+_MOST: Final = 20_000
+
+
+class Lists:
+    """The view of every list."""
+
+    def __init__(self, abilities: Abilities, layout: Layout) -> None:
+        self._abilities = abilities
+        self._layout = layout
+
+    async def table(self, visit: Visit, page: Page) -> Response:
+        """Show a page of the list; with htmx only the table itself."""
+        chosen = self._chosen(visit, page)
+        asked = {**chosen, **self._limit(page), "cursor": visit.query.get("cursor")}
+        document = await visit.caller.get(page.path, asked)
+        items, following = _items(document, page)
+        above: Any = await visit.caller.get(page.before.partition(" ")[2]) if page.before else None
+        caller, abilities = visit.caller, self._abilities
+        rows = [(_key(item, page), item, abilities.actions(caller, page, item)) for item in items]
+        return self._layout.answer(
+            visit,
+            "table_rows.html" if visit.partial else "table.html",
+            page=page,
+            rows=rows,
+            total=showing.pick(document, "total"),
+            following=following,
+            cursor=visit.query.get("cursor"),
+            filters=abilities.index.filters(page.path),
+            chosen=chosen,
+            tools=abilities.tools(caller, page),
+            history=abilities.changes(page),
+            above=above,
+            above_template=page.before.partition(" ")[0],
+            curl=showing.curl("GET", visit.origin + _address(page.path, chosen)),
+        )
+
+    async def sheet(self, visit: Visit, page: Page) -> Response:
+        """Return everything that fits as CSV."""
+        chosen = self._chosen(visit, page)
+        # refused before the first byte, or the file would hold the refusal
+        first = await visit.caller.get(page.path, {**chosen, **self._limit(page, _SHEET_PAGE)})
+
+        async def lines() -> AsyncGenerator[str]:
+            document, told, head = first, 0, True
+            while True:
+                items, following = _items(document, page)
+                yield showing.sheet(page.columns, items, head=head)
+                told, head = told + len(items), False
+                if following is None or told >= _MOST:
+                    return
+                query = {**chosen, **self._limit(page, _SHEET_PAGE), "cursor": following}
+                document = await visit.caller.get(page.path, query)
+
+        headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{page.slug}.csv"'}
+        return StreamingResponse(lines(), media_type="text/csv; charset=utf-8", headers=headers)
+
+    async def history(self, visit: Visit, page: Page, path: str) -> Response:
+        """Show who changed what in a registry."""
+        document = await visit.caller.get(path, {"limit": 50, "cursor": visit.query.get("cursor")})
+        return self._layout.answer(
+            visit, "history.html", page=page, key=None, items=document["items"], following=document["next"]
+        )
+
+    def _chosen(self, visit: Visit, page: Page) -> dict[str, str]:
+        known = [each.name for each in self._abilities.index.filters(page.path)]
+        chosen = {name: visit.query[name] for name in known if visit.query.get(name)}
+        if not any(name in visit.query for name in known):
+            chosen |= page.defaults or {}
+        return chosen
+
+    def _limit(self, page: Page, rows: int = _ROWS) -> dict[str, int]:
+        return {"limit": rows} if self._abilities.index.takes("GET", page.path, "limit") else {}
+
+
+def _items(document: Any, page: Page) -> tuple[list[Any], str | None]:
+    if isinstance(document, list):
+        return document, None  # pyright: ignore[reportUnknownVariableType]
+    return document.get(page.items) or [], document.get("next")
+
+
+def _key(item: Any, page: Page) -> str:
+    found = showing.pick(item, page.key)
+    return "" if found is None else str(found)
+
+
+def _address(path: str, query: Mapping[str, str]) -> str:
+    from urllib.parse import urlencode
+
+    return f"{path}?{urlencode(query)}" if query else path

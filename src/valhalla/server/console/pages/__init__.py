@@ -1,0 +1,16 @@
+"""Every page of the console, in the order of its navigation: adding one is adding a description."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from valhalla.server.console.contracts import Page
+from valhalla.server.console.pages import guard, observability, operations, sandboxes, work
+
+PAGES: Final[tuple[Page, ...]] = (
+    *sandboxes.PAGES,
+    *guard.PAGES,
+    *work.PAGES,
+    *operations.PAGES,
+    *observability.PAGES,
+)

@@ -1,0 +1,182 @@
+// Everything here is a comfort: each page works without it, by links and forms.
+"use strict";
+(() => {
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const base = document.body.dataset.base;
+  const store = {
+    get(name) { try { return localStorage.getItem(`valhalla.${name}`); } catch { return null; } },
+    set(name, value) { try { localStorage.setItem(`valhalla.${name}`, value); } catch { /* closed */ } },
+  };
+
+  // ── times ───────────────────────────────────────────────────────────────
+  const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  function tellTimes(within) {
+    for (const each of all("time[datetime]", within)) {
+      const seconds = (new Date(each.dateTime) - Date.now()) / 1000;
+      const [unit, size] = units.find(([, size]) => Math.abs(seconds) >= size) || units[3];
+      each.textContent = relative.format(Math.round(seconds / size), unit);
+    }
+  }
+
+  // ── sorting what is shown ───────────────────────────────────────────────
+  const valueOf = (cell) => {
+    const time = cell?.querySelector("time");
+    return time ? time.dateTime : (cell?.textContent || "").trim();
+  };
+  function sort(button) {
+    const head = button.closest("th"), table = button.closest("table"), body = table.tBodies[0];
+    const column = Number(button.dataset.sort);
+    const down = head.getAttribute("aria-sort") === "ascending";
+    all("th", table).forEach((each) => each.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const order = new Intl.Collator(undefined, { numeric: true });
+    const rows = [...body.rows].map((row) => [valueOf(row.cells[column]), row]);
+    rows.sort(([a], [b]) => order.compare(a, b) * (down ? -1 : 1));
+    body.append(...rows.map(([, row]) => row));
+  }
+
+  // ── the dialog ──────────────────────────────────────────────────────────
+  const dialog = document.getElementById("dialog");
+  async function openDialog(link) {
+    const answer = await fetch(link.href, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+    if (!answer.ok) { location.assign(link.href); return; }
+    dialog.innerHTML = await answer.text(); // the server's own page, everything in it escaped; scripts in it do not run
+    tellTimes(dialog);
+    dialog.showModal();
+    dialog.querySelector("input:not([type=hidden]), textarea, select")?.focus();
+  }
+
+  function toast(text) {
+    const note = document.createElement("div");
+    note.className = "problem";
+    note.textContent = text;
+    document.getElementById("toasts").append(note);
+    setTimeout(() => note.remove(), 8000);
+  }
+  document.addEventListener("htmx:responseError", (event) => {
+    const answer = event.detail.xhr;
+    if (answer.status === 401) { location.assign(`${base}/login?next=${encodeURIComponent(location.pathname + location.search)}`); return; }
+    let told = `The server answered ${answer.status}.`;
+    try { const problem = JSON.parse(answer.responseText); told = `${problem.title}: ${problem.detail}`; }
+    catch { told = new DOMParser().parseFromString(answer.responseText, "text/html").querySelector(".problem")?.textContent.trim() || told; }
+    toast(told);
+  });
+  document.addEventListener("htmx:sendError", () => toast("The server cannot be reached."));
+  document.addEventListener("htmx:afterSwap", (event) => tellTimes(event.detail.target.ownerDocument));
+
+  // ── clicks and keys ─────────────────────────────────────────────────────
+  document.addEventListener("click", (event) => {
+    const hit = (selector) => event.target.closest?.(selector);
+    let found;
+    if ((found = hit("[data-copy]"))) {
+      navigator.clipboard?.writeText(found.dataset.copy).then(() => { found.textContent = "Copied"; });
+    } else if ((found = hit("[data-sort]"))) sort(found);
+    else if (hit("[data-close]") && dialog.open) { event.preventDefault(); dialog.close(); }
+    else if ((found = hit("[data-dialog]")) && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault(); openDialog(found);
+    } else if (hit("[data-theme]:not(html)")) {
+      const root = document.documentElement;
+      const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      store.set("theme", root.dataset.theme = dark ? "light" : "dark");
+    } else if ((found = hit("[data-menu]"))) {
+      found.setAttribute("aria-expanded", String(document.getElementById("navigation").classList.toggle("open")));
+    }
+  });
+  const rows = () => all("table[data-rows] tbody tr");
+  const current = () => document.activeElement?.closest?.("table[data-rows] tbody tr");
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || dialog?.open) return;
+    if (/^(input|textarea|select)$/i.test(event.target.tagName)) return;
+    const list = rows(), row = current();
+    if (event.key === "/") { const field = document.querySelector("[data-search], .filters input"); if (field) { event.preventDefault(); field.focus(); } }
+    else if ((event.key === "j" || event.key === "k") && list.length) {
+      const at = list.indexOf(row) + (event.key === "j" ? 1 : row ? -1 : 1);
+      list[Math.max(0, Math.min(at, list.length - 1))].focus();
+    } else if (event.key === "Enter" && row && event.target === row) row.querySelector("a")?.click();
+    else if (/^[a-z]$/.test(event.key) && row) row.querySelector(`[data-key="${event.key}"]`)?.click();
+  });
+
+  // ── saved filters ───────────────────────────────────────────────────────
+  for (const form of all("form[data-filters]")) {
+    const place = form.querySelector("[data-saved]"), name = `filters.${form.dataset.filters}`;
+    const read = () => { try { return JSON.parse(store.get(name)) || {}; } catch { return {}; } };
+    const draw = () => {
+      place.replaceChildren();
+      for (const [label, query] of Object.entries(read())) {
+        const link = document.createElement("a");
+        link.className = "button small"; link.textContent = label; link.href = `${base}/${form.dataset.filters}?${query}`;
+        place.append(link);
+      }
+      const save = document.createElement("button");
+      save.type = "button"; save.className = "small"; save.textContent = "Save";
+      save.addEventListener("click", () => {
+        const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value)).toString();
+        const label = prompt("Name of this filter (the name of one that there is removes it)");
+        if (!label) return;
+        const kept = read();
+        if (label in kept) delete kept[label]; else kept[label] = query;
+        store.set(name, JSON.stringify(kept)); draw();
+      });
+      place.append(save);
+    };
+    draw();
+  }
+
+  // ── live ────────────────────────────────────────────────────────────────
+  const light = document.getElementById("live");
+  const stale = new Map();
+  let source = null, last = null, timer = 0;
+  function say(text, lost) { if (light) { light.textContent = text; light.classList.toggle("lost", Boolean(lost)); } }
+  const busy = (part) => part.matches(":hover") || part.contains(document.activeElement) || dialog.open;
+  function mark(part) {
+    if (part.querySelector(":scope > .stale-note")) return;
+    // nothing changes under the cursor: whoever looks at it decides when
+    const note = document.createElement("button");
+    note.type = "button"; note.className = "stale-note good small"; note.textContent = "Something changed: show it";
+    note.addEventListener("click", () => renew(part, true));
+    part.append(note);
+  }
+  function renew(part, asked) {
+    if (!part.isConnected) return;
+    if (part.dataset.stale) { if (asked) location.reload(); else mark(part); return; }
+    if (!asked && busy(part)) mark(part);
+    else htmx.trigger(part, "stale");
+  }
+  function flush() { timer = 0; for (const part of stale.keys()) renew(part, false); stale.clear(); }
+  function heard(subject) {
+    for (const part of all("[data-topics]")) {
+      const topics = part.dataset.topics.split(" ").filter(Boolean);
+      if (topics.some((topic) => subject === topic || subject.startsWith(`${topic}.`))) stale.set(part, true);
+    }
+    if (stale.size && !timer) timer = setTimeout(flush, 300);
+  }
+  function everything() { for (const part of all("[data-topics]")) stale.set(part, true); if (!timer) timer = setTimeout(flush, 300); }
+  function connect() {
+    if (source || document.hidden) return;
+    source = new EventSource(`${base}/events${last === null ? "" : `?after=${last}`}`);
+    source.onopen = () => say("live");
+    source.onmessage = (event) => {
+      if (event.lastEventId) last = event.lastEventId;
+      try { heard(JSON.parse(event.data).subject || ""); } catch { /* not ours */ }
+    };
+    source.addEventListener("reset", everything);
+    source.addEventListener("closed", (event) => {
+      disconnect();
+      if (event.data.includes("unauthenticated")) { say("signed out", true); return; }
+      setTimeout(connect, 2000);
+    });
+    source.onerror = () => {
+      say("connection lost", true);
+      // the browser tries again by itself after a lost connection, not after an answer that is none
+      if (source?.readyState === EventSource.CLOSED) { disconnect(); setTimeout(connect, 5000); }
+    };
+  }
+  function disconnect() { source?.close(); source = null; }
+  // a hidden page gives its connection back: browsers have six for each server
+  document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else if (live) connect(); });
+  const live = document.body.dataset.live === "yes" && document.querySelector("[data-topics]");
+  tellTimes(document);
+  setInterval(() => tellTimes(document), 30000);
+  if (live) connect();
+})();
