@@ -178,7 +178,7 @@ class _Connection(asyncio.Protocol):
         self._status: asyncio.Future[int] | None = None
         self._end: asyncio.Event | None = None
         self._most = 0
-        self._size = 0
+        self._size = self._count = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
         self.is_done = True
@@ -191,7 +191,7 @@ class _Connection(asyncio.Protocol):
         assert self._transport is not None
         self._parser = httptools.HttpResponseParser(self)
         self._status = asyncio.get_running_loop().create_future()
-        self._most, self._size = most, 0
+        self._most, self._size, self._count = most, 0, 0
         self.headers, self.body = {}, bytearray()
         self.is_done = self.has_heard = False
         self._transport.write(request)
@@ -237,8 +237,9 @@ class _Connection(asyncio.Protocol):
     # what the parser calls
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._count += 1
         self._size += len(name) + len(value)
-        if len(self.headers) >= _HEADERS or self._size > _HEADER_BYTES:
+        if self._count > _HEADERS or self._size > _HEADER_BYTES:
             raise ValueError("too many headers")
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 

@@ -78,11 +78,11 @@ class Secrets(msgspec.Struct, frozen=True):
 
 
 class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A way to people or programs. Exactly the member that ``kind`` names is set; ``sealed`` holds the secrets."""
+    """A way to people or programs. Exactly the member that ``kind`` names is set."""
 
     name: str
     kind: Kind
-    sealed: str
+    sealed_secrets: str
     email: Email | None = None
     webhook: Webhook | None = None
     apprise: Apprise | None = None

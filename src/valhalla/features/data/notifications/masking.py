@@ -33,7 +33,7 @@ class Masking:
         Raises:
             BadChannel: a secret has no valid form, or is to be kept where there is none.
         """
-        known = Secrets() if before is None else self._sealer.open(name, before.sealed)
+        known = Secrets() if before is None else self._sealer.open(name, before.sealed_secrets)
         secrets = Secrets()
         email = webhook = apprise = None
         if model.email is not None:
@@ -52,8 +52,8 @@ class Masking:
             apprise = Apprise(tuple(url.partition("://")[0][:_MOST_SCHEME] for url in urls))
         same = before is not None and secrets == known
         plain = model.model_dump(exclude={"email", "webhook", "apprise"})
-        sealed = before.sealed if same and before is not None else self._sealer.seal(name, secrets)
-        return Channel(name=name, sealed=sealed, email=email, webhook=webhook, apprise=apprise, **plain)
+        sealed = before.sealed_secrets if same and before is not None else self._sealer.seal(name, secrets)
+        return Channel(name=name, sealed_secrets=sealed, email=email, webhook=webhook, apprise=apprise, **plain)
 
     def _webhook(self, model: WebhookModel, known: Secrets) -> tuple[Webhook, Secrets]:
         url = known.url if known.url is not None and model.url == shown_url(known.url) else model.url
@@ -89,7 +89,7 @@ class Masking:
     def show(self, channel: Channel) -> dict[str, Any]:
         """Return what clients see: nothing of what is sealed."""
         shown: dict[str, Any] = msgspec.to_builtins(channel)
-        shown.pop("sealed")
+        shown.pop("sealed_secrets")
         if channel.webhook is not None:
             members = shown["webhook"]
             members["headers"] = dict.fromkeys(members.pop("header_names"), MASK)
@@ -99,14 +99,14 @@ class Masking:
 
     def rotated(self, channel: Channel, secret: str, old_until: Any) -> Channel:
         """Return a webhook's channel that signs with a new secret, and until then with the old one, too."""
-        known = self._sealer.open(channel.name, channel.sealed)
+        known = self._sealer.open(channel.name, channel.sealed_secrets)
         keys = (secret, *known.keys[:1]) if old_until is not None else (secret,)
         secrets = msgspec.structs.replace(known, keys=keys, old_until=old_until)
-        return msgspec.structs.replace(channel, sealed=self._sealer.seal(channel.name, secrets))
+        return msgspec.structs.replace(channel, sealed_secrets=self._sealer.seal(channel.name, secrets))
 
     def signing_keys(self, channel: Channel) -> int:
         """Return how many symmetric secrets a channel has."""
-        return len(self._sealer.open(channel.name, channel.sealed).keys)
+        return len(self._sealer.open(channel.name, channel.sealed_secrets).keys)
 
 
 _KINDS: Final = frozenset({"email", "webhook", "apprise"})

@@ -48,7 +48,7 @@ _BUNDLED: Final = sa.text(
 _ONCE: Final = sa.text(
     f"{_INSERT.text} ON CONFLICT (dedup) WHERE dedup IS NOT NULL DO NOTHING RETURNING d.id"
 ).bindparams(sa.bindparam("rows", type_=JSONB))
-_NOTIFY: Final = sa.text(f"SELECT pg_notify('{CHANNEL}', name) FROM unnest(:names) AS name").bindparams(  # noqa: S608
+_NOTIFY: Final = sa.text(f"SELECT pg_notify('{CHANNEL}', name) FROM unnest(:names) AS name").bindparams(
     sa.bindparam("names", type_=ARRAY(sa.Text))
 )
 _REMEMBER: Final = sa.text(

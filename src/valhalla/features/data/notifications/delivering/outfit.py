@@ -50,7 +50,7 @@ class Outfit:
             Misconfigured: its secrets cannot be opened.
             TargetRefused: its URL may not be sent to any more.
         """
-        prepared = Prepared(channel, self._sealer.open(channel.name, channel.sealed))
+        prepared = Prepared(channel, self._sealer.open(channel.name, channel.sealed_secrets))
         match channel.kind:
             case "webhook":
                 from valhalla.features.data.notifications.senders.webhook import WebhookSender
