@@ -29,7 +29,7 @@ from valhalla.features.security.honeypots.wire import (
 )
 from valhalla.kernel.principal import Principal
 from valhalla.kit.db import Database
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.json import dumps
 from valhalla.kit.registry_routes import registry_router
 
@@ -72,16 +72,19 @@ def honeypot_router(service: HoneypotService, db: Database, settle: Settle) -> A
         return ActivityOut.model_validate(await service.activity(hours))
 
     @routes.post("/events")
+    @while_closed("write")
     async def send(body: EventsIn, principal: Sensor) -> TakenOut:
         """Send what a sensor of your own caught; sent again it is taken once."""
         return _taken(await service.take(principal, body.items, _own))
 
     @routes.post("/events/opencanary", openapi_extra=_OPENCANARY)
+    @while_closed("write")
     async def opencanary(request: Request, principal: Sensor) -> TakenOut:
         """Take OpenCanary's webhook: its events as JSON, or as text under `message`, also in a form."""
         return _taken(await service.take(principal, await _documents(request, reading.webhook), READERS["opencanary"]))
 
     @routes.post("/events/cowrie", openapi_extra=_COWRIE)
+    @while_closed("write")
     async def cowrie(request: Request, principal: Sensor) -> TakenOut:
         """Take lines of Cowrie's JSON log, up to 1000 at once."""
         return _taken(await service.take(principal, await _documents(request, reading.lines), READERS["cowrie"]))
@@ -103,6 +106,7 @@ def honeypot_router(service: HoneypotService, db: Database, settle: Settle) -> A
         return Response(dumps(document), 201, headers, media_type="application/json")
 
     @routes.post("/{name}/deactivate", response_model=HoneypotOut)
+    @while_closed("write")
     async def deactivate(name: Name, principal: Writer) -> Response:
         """Take nothing of a sensor any more, until it is activated again."""
         record = await service.switch(principal, name, active=False)
