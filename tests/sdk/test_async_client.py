@@ -15,9 +15,11 @@ from tests.cli.fake_plane import KEY, FakePlane, problem
 from valhalla import AsyncClient, Client
 from valhalla.sdk.alerts import Alerts, AsyncAlerts
 from valhalla.sdk.awork import AsyncHeartbeats, AsyncJobs, AsyncSchedules
+from valhalla.sdk.deployments import AsyncDeployments, Deployments
 from valhalla.sdk.errors import ValhallaError
 from valhalla.sdk.keys import AsyncKeys, Keys
 from valhalla.sdk.registries import AsyncRegistry, Registry
+from valhalla.sdk.smoke import AsyncSmoke, Smoke
 from valhalla.sdk.work import Heartbeats, Jobs, Schedules
 
 
@@ -43,6 +45,8 @@ def methods(kind: type[Any]) -> dict[str, list[inspect.Parameter]]:
         (Schedules, AsyncSchedules),
         (Heartbeats, AsyncHeartbeats),
         (Alerts, AsyncAlerts),
+        (Deployments, AsyncDeployments),
+        (Smoke, AsyncSmoke),
     ],
 )
 def test_both_have_the_same_methods(blocking: type[Any], waiting: type[Any]) -> None:

@@ -15,9 +15,11 @@ from openfeature.evaluation_context import EvaluationContext
 from tests.server.conftest import Issue
 from tests.server.plane import Plane
 
+from valhalla.sdk.aclient import AsyncClient
 from valhalla.sdk.client import Client
-from valhalla.sdk.config import Config
-from valhalla.sdk.flags import Flags
+from valhalla.sdk.config import AsyncConfig, Config
+from valhalla.sdk.errors import ValhallaError
+from valhalla.sdk.flags import AsyncFlags, Flags
 from valhalla.sdk.openfeature import ValhallaProvider
 
 FLAGS = "/system/flags"
@@ -83,6 +85,29 @@ async def test_flags_and_configuration_follow_in_process(
     finally:
         flags.close()
         config.close()
+
+
+async def test_flags_and_configuration_follow_on_an_event_loop(
+    admin: httpx.AsyncClient, address: tuple[str, int], key: str
+) -> None:
+    await admin.post(FLAGS, json={"key": "looped", "variants": {"on": True, "off": False}, "defaultVariant": "off"})
+    await admin.post(CONFIG, json={"key": "looped/limit", "value": 5})
+    async with AsyncClient(f"http://{address[0]}:{address[1]}", key) as client:
+        with pytest.raises(ValhallaError, match="follow"):
+            AsyncFlags(client).boolean("looped", False)
+        async with AsyncFlags(client) as flags, AsyncConfig(client) as config:
+            assert (flags.boolean("looped", True), flags.string("nobody", "x")) == (False, "x")
+            assert (config["looped/limit"], config.read("looped/limit", 1.5), config.read("none", 7)) == (5, 5.0, 7)
+            assert "looped/limit" in config
+            await admin.patch(f"{FLAGS}/looped", json={"defaultVariant": "on"})
+            await admin.patch(f"{CONFIG}/looped/limit", json={"value": 6})
+            await until(lambda: flags.boolean("looped", False) and config["looped/limit"] == 6)
+            await flags.tell()
+        assert flags.boolean("looped", False) is True
+    exposed = (await admin.get(f"{FLAGS}/exposures")).json()["items"]
+    [counts] = [each["variants"] for each in exposed if each["key"] == "looped"]
+    assert counts["off"] >= 1
+    assert counts["on"] >= 1
 
 
 @pytest.mark.slow

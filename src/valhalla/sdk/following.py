@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 V = TypeVar("V")
 
-_WAIT: Final = 25.0
-_PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+WAIT: Final = 25.0
+PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class Followed(Generic[V]):
@@ -61,12 +61,12 @@ class Followed(Generic[V]):
         failures = 0
         while not self._stop.is_set():
             try:
-                self._take(self._ask({"watch": self._revision, "wait": str(_WAIT)}))
+                self._take(self._ask({"watch": self._revision, "wait": str(WAIT)}))
                 self._after()
                 self.error, failures = None, 0
             except (ApiProblem, Unreachable) as error:
                 self.error = str(error)
-                self._stop.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
+                self._stop.wait(PAUSES[min(failures, len(PAUSES) - 1)])
                 failures += 1
 
     def _take(self, document: dict[str, Any] | None) -> None:
@@ -75,12 +75,9 @@ class Followed(Generic[V]):
             self._revision = document["revision"]
 
     def _ask(self, query: Mapping[str, str]) -> dict[str, Any] | None:
-        request: Request[Any] = Request(
-            "GET",
-            self._path,
-            dict[str, Any],
-            params=params(**self._query, **query),
-            accept=frozenset({304}),
-            timeout=_WAIT + 10,
-        )
-        return self._client.document(request)
+        return self._client.document(asking(self._path, {**self._query, **query}))
+
+
+def asking(path: str, query: Mapping[str, str]) -> Request[Any]:
+    """Return the request for the newest document; 304 where it is the one that is watched."""
+    return Request("GET", path, dict[str, Any], params=params(**query), accept=frozenset({304}), timeout=WAIT + 10)
