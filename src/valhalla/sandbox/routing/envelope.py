@@ -44,6 +44,16 @@ def check(event: Event) -> Event:
         EventTooLarge: the data is.
     """
     subjects.subject(subjects.Place(None, event.source, event.key, event.type))
+    check_content(event)
+    return event
+
+
+def check_content(event: Event) -> None:
+    """Check everything that its subject does not hold.
+
+    Raises:
+        EventInvalid, EventTooLarge: as ``check``.
+    """
     if not 0 < len(event.id) <= _MAX_ID or not event.id.isprintable():
         raise EventInvalid(f"an event's id has 1 to {_MAX_ID} printable characters", member="id")
     if len(event.data) > MAX_DATA:
@@ -59,7 +69,6 @@ def check(event: Event) -> Event:
             raise EventInvalid(
                 "an extension is named with a-z and 0-9 and has at most 1,024 characters", member="extensions"
             )
-    return event
 
 
 def message_id(event: Event) -> str:

@@ -206,6 +206,18 @@ class NatsAdmin:
             return None
         return int(data["config"].get("max_memory", 0)), int(data["config"].get("max_storage", 0))
 
+    async def close_connection(self, server: str, client: int) -> bool:
+        """Close a client's connection at its server; True when the server says that it is closed, or has none such.
+
+        What the client has sent and the server has not read is never read.
+        """
+        subject = f"$SYS.REQ.SERVER.{server}.KICK"
+        try:
+            answer = await self._ask(subject, json.dumps({"cid": client}), within=1.0)
+        except Unavailable:
+            return False
+        return "server" in answer
+
     async def round_trip(self) -> float:
         """Return the milliseconds until a message that is published to oneself has arrived.
 

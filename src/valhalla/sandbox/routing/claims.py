@@ -1,0 +1,197 @@
+"""Claims of keys: written by compare-and-set, and followed by every ingress before they are said to hold."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+
+from valhalla.kernel.problems import Unavailable
+from valhalla.sandbox.routing import kinds, subjects
+from valhalla.sandbox.routing.contracts import ROUTES_STREAM, Claimed, Laggards, Record, Terms, Unread
+from valhalla.sandbox.routing.errors import ClaimRefused
+from valhalla.sandbox.routing.frames import ApiError
+from valhalla.sandbox.routing.lanes import drop_key, return_key
+from valhalla.sandbox.routing.link import Link
+from valhalla.sandbox.routing.roll import Kick, Roll
+from valhalla.sandbox.routing.table import decode, encode
+
+Owns = Callable[[], Awaitable[bool]]
+"""Ask Postgres whether the sandbox holds the key now."""
+
+_NO_MESSAGE: Final = 10037
+_NOT_THE_LAST: Final = 10071
+_ATTEMPTS: Final = 20
+# a release need not be remembered for ever: without a record a key is production's as well
+_RELEASED: Final = 3600
+
+
+class Claims:
+    """Writes what ingresses do. ``barrier`` is how long they have to follow, in seconds."""
+
+    def __init__(self, url: str, creds: str, kick: Kick, *, barrier: float = 0.5) -> None:
+        self._url = url
+        self._creds = creds
+        self._kick = kick
+        self._barrier = barrier
+        self._link: Link | None = None
+        self._roll: Roll | None = None
+        self._opening = asyncio.Lock()
+        self.fenced = 0
+        self.refused = 0
+
+    async def connected(self) -> tuple[Link, Roll]:
+        """Return a connection and a roll that has missed nothing.
+
+        Raises:
+            Unavailable: NATS cannot be reached.
+        """
+        async with self._opening:
+            if self._link is None or self._roll is None or not self._roll.is_current:
+                if self._link is not None:
+                    self._link.abort()
+                self._link = await Link.open(self._url, self._creds, name="valhalla claims")
+                self._roll = Roll(self._link, self._kick)
+                await self._roll.start()
+            return self._link, self._roll
+
+    async def establish(
+        self, kind: str, key: str, sandbox: str, *, until: datetime, terms: Terms, owns: Owns
+    ) -> Claimed | None:
+        """Let a sandbox have a key's events; every ingress follows when this returns. None: it does not own the key.
+
+        Raises:
+            ClaimRefused: an ingress did not follow, and ``terms`` say that this refuses the claim.
+            Unavailable: NATS cannot be asked; the claim may hold already, so repeat it.
+        """
+        started = time.monotonic()
+        ends = until.timestamp()
+        wanted = Record(kind, sandbox, terms.mode, terms.sample, until=ends)
+
+        async def decide(present: Record | None) -> Record | None:
+            return wanted if await owns() else None
+
+        if terms.laggards == "refuse":
+            await self._hold_or_refuse(kind, key, wanted, owns)
+        epoch = await self._write(kind, key, decide)
+        if epoch is None:
+            return None
+        count, fenced = await self._follow(epoch, "fence")
+        return Claimed(kind, key, sandbox, epoch, _since(started), count, fenced)
+
+    async def release(self, kind: str, key: str, sandbox: str, *, unread: Unread, owns: Owns) -> Claimed | None:
+        """Give a key back to production, with what of its events the sandbox has not read.
+
+        None: the sandbox has it not, or has it again.
+
+        Raises:
+            Unavailable: NATS cannot be asked; repeat it.
+        """
+        started = time.monotonic()
+
+        async def decide(present: Record | None) -> Record | None:
+            if present is None or present.sandbox != sandbox or await owns():
+                return None
+            return Record(kind)
+
+        async def hold(present: Record | None) -> Record | None:
+            kept = await decide(present)
+            return None if kept is None or present is None else Record(kind, sandbox, present.mode, held=True)
+
+        if unread == "return":
+            held = await self._write(kind, key, hold)
+            if held is not None:
+                await self._follow(held, "fence")
+                link, _ = await self.connected()
+                await return_key(link, sandbox, kinds.source_of(kind), key)
+        epoch = await self._write(kind, key, decide)
+        if epoch is None:
+            return None
+        count, fenced = await self._follow(epoch, "fence")
+        if unread == "drop":
+            link, _ = await self.connected()
+            await drop_key(link, sandbox, kinds.source_of(kind), key)
+        return Claimed(kind, key, None, epoch, _since(started), count, fenced)
+
+    async def _hold_or_refuse(self, kind: str, key: str, wanted: Record, owns: Owns) -> None:
+        """Keep the key's events at the ingresses, so that nothing has moved if one of them does not answer."""
+        former: Record | None = None
+
+        async def hold(present: Record | None) -> Record | None:
+            nonlocal former
+            former = present
+            if not await owns():
+                return None
+            before = present or Record(kind)
+            return Record(kind, before.sandbox, before.mode, before.sample, held=True, until=wanted.until)
+
+        epoch = await self._write(kind, key, hold)
+        if epoch is None:
+            return
+        _, roll = await self.connected()
+        late = await roll.follow(epoch, within=self._barrier)
+        if not late:
+            return
+        self.refused += 1
+
+        async def undo(present: Record | None) -> Record | None:
+            return (former or Record(kind)) if present is not None and present.held else None
+
+        await self._write(kind, key, undo)
+        raise ClaimRefused(f"did not follow: {', '.join(sorted(late))}", ingresses=sorted(late))
+
+    async def _follow(self, epoch: int, laggards: Laggards) -> tuple[int, tuple[str, ...]]:
+        _, roll = await self.connected()
+        late = await roll.follow(epoch, within=self._barrier)
+        if late:
+            self.fenced += len(late)
+            left = await roll.cut_off(epoch, late)
+            if left:
+                raise Unavailable("nats", f"cannot tell whether these ingresses still publish: {', '.join(left)}")
+        return len(roll), tuple(late)
+
+    async def _write(
+        self, kind: str, key: str, decide: Callable[[Record | None], Awaitable[Record | None]]
+    ) -> int | None:
+        """Store what ``decide`` makes of the present record, if nobody has changed it meanwhile."""
+        subject = f"{subjects.ROUTES}.{subjects.address(kinds.source_of(kind), key)}"
+        for _ in range(_ATTEMPTS):
+            link, _ = await self.connected()
+            sequence, present = await self._last(link, subject)
+            record = await decide(present)
+            if record is None:
+                return None
+            left = record.until - time.time() if record.sandbox is not None else _RELEASED
+            headers = {
+                "Nats-Expected-Last-Subject-Sequence": str(sequence),
+                "Nats-TTL": f"{max(1, math.ceil(left))}s",
+            }
+            try:
+                return await link.store(subject, encode(record), headers=headers)
+            except ApiError as error:
+                if error.code != _NOT_THE_LAST:
+                    raise Unavailable("nats", f"the claim cannot be stored: {error}") from error
+        raise Unavailable("nats", "others change this key all the time")
+
+    async def _last(self, link: Link, subject: str) -> tuple[int, Record | None]:
+        try:
+            answer = await link.api(f"STREAM.MSG.GET.{ROUTES_STREAM}", {"last_by_subj": subject})
+        except ApiError as error:
+            if error.code == _NO_MESSAGE:
+                return 0, None
+            raise Unavailable("nats", f"the routes cannot be read: {error}") from error
+        message = answer["message"]
+        return int(message["seq"]), decode(base64.b64decode(message.get("data", "")))
+
+    async def close(self) -> None:
+        """Close the connection within a second."""
+        if self._link is not None:
+            await self._link.close()
+
+
+def _since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 3)
