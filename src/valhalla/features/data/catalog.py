@@ -105,6 +105,14 @@ SOURCES: Final[Mapping[str, Entry]] = MappingProxyType(
             "created_at",
             {"actor": "personal", "items": "deep"},
         ),
+        "exports": Entry(
+            "export_jobs",
+            ADMIN,
+            ("id",),
+            "created_at",
+            {"actor": "personal", "owner": "personal", "conditions": "deep"},
+            frozenset({"query", "place"}),
+        ),
         "purges": Entry("retention_runs", "retention:read", ("id",), "created_at", {"actor": "personal"}),
     }
 )

@@ -91,7 +91,7 @@ class Runner:
             raise
 
     async def _make(self, export: Export, progress: Progress) -> str:
-        folder = await asyncio.to_thread(self._local.make, export.id)
+        folder = await asyncio.to_thread(self._folder, export.id)
         files, types = await (self._dump if export.query is None else self._rows)(export, folder, progress)
         manifest = rules.manifest(export, files, export.columns, types)
         data = dumps(manifest) + b"\n"
@@ -116,6 +116,12 @@ class Runner:
             await self._clear(export, [*(file.name for file in files), MANIFEST])
             return "over"
         return "completed"
+
+    def _folder(self, id_: str) -> Path:
+        try:
+            return self._local.make(id_)
+        except OSError as error:
+            raise _FailedError("export-no-folder", f"the folder cannot be made: {error.strerror}") from error
 
     def _write(self, id_: str, data: bytes) -> None:
         try:

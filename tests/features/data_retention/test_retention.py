@@ -1,0 +1,288 @@
+"""What goes, what stays, and what is proven of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.features.data_retention.conftest import NOW, Scene
+
+from valhalla.features.data.retention import Hold, Policy, rules
+from valhalla.features.data.retention.errors import (
+    AlreadyPurging,
+    BadPolicy,
+    NeedsConfirmation,
+    NoPolicy,
+    NotPurged,
+    UnknownCategory,
+)
+from valhalla.kernel.principal import SYSTEM, Principal
+from valhalla.kernel.problems import Forbidden, Invalid
+from valhalla.kit.relations import Condition
+
+VIEWER = Principal("viewer", "team", frozenset({"retention:read"}))
+
+
+async def test_old_rows_go_and_the_ledger_proves_which(scene: Scene) -> None:
+    await scene.sent(("a", 8, {}), ("b", 6, {}), ("c", 30, {}), ("d", None, {}))
+    look = await scene.service.preview(VIEWER, "events", days=None, keep_last=None)
+    assert (look.rows, look.held, look.oldest) == (2, 0, NOW - timedelta(days=30))
+
+    done = await scene.purge("events")
+
+    assert await scene.left() == ["b", "d"]
+    assert (done.status, done.rows, done.oldest, done.newest) == (
+        "succeeded",
+        2,
+        NOW - timedelta(days=30),
+        NOW - timedelta(days=8),
+    )
+    entries = (await scene.db.read(scene.ledger.page, kind="retention", subject=done.id)).items
+    proof = next(entry for entry in entries if entry.action == "purged").details
+    assert (proof["rows"], proof["category"], proof["digest"]) == (2, "events", done.digest)
+    with pytest.raises(Forbidden):
+        await scene.service.request(VIEWER, "events", reason="x")
+
+
+async def test_the_digest_is_of_the_keys_that_went(scene: Scene) -> None:
+    await scene.sent(*((str(number), 30, {}) for number in range(3)))
+    ids = await scene.db.read(
+        lambda conn: (
+            conn.exec_driver_sql('SELECT id FROM valhalla.events ORDER BY id::text COLLATE "C"').scalars().all()
+        )
+    )
+
+    done = await scene.purge("events")
+
+    batch = hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()
+    assert done.digest == rules.chained(None, batch)
+
+
+async def test_the_newest_stay_however_old(scene: Scene) -> None:
+    await scene.policy("events", days=1, keep_last=2)
+    await scene.sent(*((str(days), days, {}) for days in (5, 4, 3, 2)))
+
+    assert (await scene.purge("events")).rows == 2
+    assert await scene.left() == ["3", "2"]
+    await scene.policy("events", keep_last=10)
+    assert (await scene.purge("events")).rows == 0
+    await scene.policy("events", days=0)
+    assert (await scene.purge("events")).rows == 2
+
+
+async def test_days_are_dropped_whole_unless_a_hold_names_a_row(scene: Scene) -> None:
+    await scene.lines(20, 16, 15, 14, 1)
+    await scene.policy("logs", days=14)
+    await scene.hold("case", "logs", Condition("principal", "eq", "p16"), since=NOW - timedelta(days=17))
+
+    done = await scene.purge("logs")
+
+    assert await scene.line_days() == {"p1": 3, "p14": 3, "p16": 3}
+    assert done.days == ("2026-02-28", "2026-03-05")
+    assert (done.rows, done.held) == (6, 3)
+    await scene.db.run(scene.feature.holds.delete, "case", actor="test")
+    assert (await scene.purge("logs")).days == ("2026-03-04",)
+
+
+async def test_what_is_purged_was_exported_first(scene: Scene) -> None:
+    await scene.policy("events", days=7, export_first=True)
+    await scene.sent(("a", 8, {"n": 1}), ("b", 6, {}))
+
+    done = await scene.purge("events")
+
+    assert (done.status, done.rows) == ("succeeded", 1)
+    assert done.export is not None
+    export = await scene.exports.service.get(SYSTEM, done.export)
+    file = scene.folder / "exports" / export.id / export.files[0].name
+    assert [json.loads(line)["subject"] for line in gzip.decompress(file.read_bytes()).splitlines()] == ["a"]
+    assert export.expires_at is None
+
+
+async def test_nothing_goes_when_it_cannot_be_exported(scene: Scene) -> None:
+    await scene.policy("events", days=7, export_first=True)
+    await scene.sent(("a", 8, {}))
+    (scene.folder / "exports").write_text("no folder")
+
+    done = await scene.purge("events")
+
+    assert done.status == "failed"
+    assert await scene.left() == ["a"]
+
+
+async def test_a_large_part_of_a_table_waits_for_people(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "SMALL", 2)
+    await scene.sent(*((str(number), 30, {}) for number in range(3)), ("new", 1, {}))
+
+    with pytest.raises(NeedsConfirmation) as refused:
+        await scene.service.request(SYSTEM, "events", reason="x")
+    assert (refused.value.extra["rows"], refused.value.extra["total"]) == (3, 4)
+    assert await scene.service.tick() == []
+    assert await scene.service.tick() == []
+    blocked = (await scene.service.page(SYSTEM, category="events", status="blocked", limit=None, cursor=None)).items
+    assert [one.error["rows"] for one in blocked if one.error] == [3]
+    asked = await scene.service.request(SYSTEM, "events", reason="x", confirm=True)
+    assert (asked.purge, asked.hold) == (None, "a-hold")
+    (name, arguments), *_ = scene.asked
+    assert (name, arguments["rows"]) == ("retention.purge-large", 3)
+    made = await scene.service.confirmed(SYSTEM, "events", NOW, 3, "x")
+    # not further than the policy says, whatever they agreed to
+    assert made.cutoff == NOW - timedelta(days=7)
+    await scene.feature.purger.execute(made.id)
+    assert await scene.left() == ["new"]
+
+
+async def test_the_timetable_begins_what_is_due_and_nothing_twice(scene: Scene) -> None:
+    await scene.sent(("a", 30, {}))
+    assert await scene.service.tick() == ["events"]
+    assert await scene.service.tick() == []
+    with pytest.raises(AlreadyPurging):
+        await scene.service.request(SYSTEM, "events", reason="x")
+    await scene.reset()
+    await scene.policy("events", days=1, enabled=False)
+    await scene.sent(("a", 30, {}))
+    assert await scene.service.tick() == []
+
+
+async def test_nonsense_is_refused(scene: Scene) -> None:
+    for days, problem in ((-5, BadPolicy), (10**6, BadPolicy), (None, BadPolicy)):
+        with pytest.raises(problem):
+            await scene.policy("logs", days=days)
+    with pytest.raises(UnknownCategory):
+        await scene.policy("nothing", days=1)
+    with pytest.raises(NotPurged):
+        await scene.policy("audit", days=1)
+    with pytest.raises(NotPurged):
+        await scene.service.request(SYSTEM, "audit", reason="x")
+    with pytest.raises(NoPolicy):
+        await scene.service.request(SYSTEM, "purges", reason="x")
+    for wrong in (
+        Condition("nothing", "eq", 1),
+        Condition("level", "eq", "high"),
+        Condition("message", "prefix", 3),
+    ):
+        with pytest.raises(Invalid):
+            await scene.hold("case", "logs", wrong)
+    with pytest.raises(UnknownCategory):
+        await scene.hold("case", "nothing")
+
+
+async def test_a_purge_never_takes_many_more_rows_than_were_looked_at(scene: Scene) -> None:
+    await scene.sent(("a", 30, {}))
+    asked = await scene.service.request(SYSTEM, "events", reason="x")
+    assert asked.purge is not None
+    await scene.db.run(
+        lambda conn: conn.exec_driver_sql(
+            f"UPDATE valhalla.retention_runs SET most = 0 WHERE id = '{asked.purge.id}'"  # type: ignore[union-attr]
+        )
+    )
+
+    assert await scene.feature.purger.execute(asked.purge.id) == "failed"
+    assert await scene.left() == ["a"]
+
+
+async def test_whoever_places_a_hold_waits_for_a_batch_and_is_then_obeyed(scene: Scene) -> None:
+    await scene.sent(*((f"{number}", 30, {}) for number in range(40)))
+    asked = await scene.service.request(SYSTEM, "events", reason="x")
+    assert asked.purge is not None
+    placed = asyncio.Event()
+
+    async def place() -> list[str]:
+        await scene.hold("case", "events", Condition("subject", "prefix", "1"))
+        placed.set()
+        return [one for one in await scene.left() if one.startswith("1")]
+
+    holding = asyncio.create_task(place())
+    await scene.feature.purger.execute(asked.purge.id)
+    there = await holding
+    # whatever was there when the hold was answered is there for ever
+    assert [one for one in await scene.left() if one.startswith("1")] == there
+
+
+SUBJECTS = st.sampled_from(["shop.1", "shop.2", "user.1", "user.2"])
+ROWS = st.tuples(
+    SUBJECTS,
+    st.none() | st.floats(0, 20).map(lambda days: round(days, 2)),
+    st.fixed_dictionaries({}, optional={"customer": st.sampled_from(["x", "y", "it's"])}),
+)
+CONDITIONS = st.one_of(
+    st.builds(Condition, st.just("subject"), st.sampled_from(["eq", "ne", "prefix"]), SUBJECTS | st.just("shop")),
+    st.builds(Condition, st.just("subject"), st.just("in"), st.lists(SUBJECTS, min_size=1, max_size=2)),
+    st.builds(Condition, st.just("data.customer"), st.sampled_from(["eq", "ne"]), st.sampled_from(["x", "it's"])),
+    st.builds(Condition, st.just("correlation_id"), st.sampled_from(["eq", "lt"]), st.just("never")),
+)
+SINCE = st.none() | st.floats(5, 20).map(lambda days: NOW - timedelta(days=round(days, 1)))
+HOLDS = st.one_of(
+    st.builds(Hold, st.just("events"), st.just("case"), st.lists(CONDITIONS, min_size=1, max_size=2).map(tuple), SINCE),
+    st.builds(Hold, st.sampled_from(["*", "events", "logs"]), st.just("case"), st.just(()), SINCE),
+)
+
+
+def fulfils(row: tuple[str, float | None, dict[str, Any]], condition: Condition) -> bool:
+    subject, _, data = row
+    found = {"subject": subject, "data.customer": data.get("customer")}.get(condition.column)
+    match condition.op:
+        case "ne":
+            return found != condition.value
+        case _ if found is None:
+            return False
+        case "eq":
+            return found == condition.value
+        case "prefix":
+            return found.startswith(str(condition.value))
+        case "in":
+            assert isinstance(condition.value, list)
+            return found in condition.value
+    return False
+
+
+def is_held(row: tuple[str, float | None, dict[str, Any]], hold: Hold) -> bool:
+    if hold.category not in ("events", "*") or not all(fulfils(row, one) for one in hold.conditions):
+        return False
+    return hold.since is None or (row[1] is not None and NOW - timedelta(days=row[1]) >= hold.since)
+
+
+async def _holds_are_kept(scene: Scene, rows: list[Any], holds: list[Hold], days: int) -> None:
+    await scene.reset()
+    await scene.sent(*((f"{row[0]}", row[1], row[2]) for row in rows))
+    await scene.policy("events", days=days)
+    for number, hold in enumerate(holds):
+        await scene.db.run(scene.feature.holds.put, f"hold-{number}", hold, actor="test")
+
+    done = await scene.purge("events")
+
+    def stays(row: Any) -> bool:
+        return row[1] is None or row[1] <= days or any(is_held(row, hold) for hold in holds)
+
+    assert await scene.left() == [row[0] for row in rows if stays(row)]
+    assert done.rows == sum(not stays(row) for row in rows)
+    assert done.held == sum(stays(row) and row[1] is not None and row[1] > days for row in rows)
+
+
+@given(st.lists(ROWS, max_size=12), st.lists(HOLDS, max_size=3), st.integers(0, 15))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_what_is_held_is_never_purged(scene: Scene, rows: list[Any], holds: list[Hold], days: int) -> None:
+    await _holds_are_kept(scene, rows, holds, days)
+
+
+@pytest.mark.slow
+@given(st.lists(ROWS, max_size=30), st.lists(HOLDS, max_size=4), st.integers(0, 15))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_what_is_held_is_never_purged_in_many_cases(
+    scene: Scene, rows: list[Any], holds: list[Hold], days: int
+) -> None:
+    await _holds_are_kept(scene, rows, holds, days)
+
+
+def test_a_hold_that_the_table_does_not_understand_stops_the_purge(scene: Scene) -> None:
+    category = scene.feature.categories.get("events")
+    with pytest.raises(Invalid):
+        rules.held_sql(category, [Hold("events", "case", (Condition("a column of an older release", "eq", 1),))])
+    assert rules.held_sql(category, [Hold("logs", "case"), Hold("jobs", "case")]) == "false"
+    assert Policy("events").max_share == 0.5
