@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.data.exports import Exports
+from valhalla.features.data.retention import Retention
 from valhalla.features.data.notifications import Notifications
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.failures import Failures
@@ -55,6 +56,7 @@ class Catalogue:
     policies: Policies
     honeypots: Honeypots
     exports: Exports
+    retention: Retention
     notifications: Notifications
     connected: Connected
 
@@ -65,6 +67,7 @@ class Catalogue:
         ``above`` are those of the rooms that stand on this one, such as the guard's.
         """
         clients, limits, flags = Clients(platform), RateLimits(platform), Flags(platform)
+        admin, exports = Admin(platform), Exports(platform)
         blocklist, policies = Blocklist(platform), Policies(platform)
         blocklist.compile_with(compile_rule)
         policies.reactor.blocklist = blocklist.service
@@ -80,14 +83,15 @@ class Catalogue:
             config=Configuration(platform),
             deployments=_deployments(platform, flags),
             routes=Routes(platform, clients, limits),
-            admin=Admin(platform),
+            admin=admin,
             events=LiveEvents(platform, clients),
             logs=Logs(platform),
             tracing=Tracing(platform),
             blocklist=blocklist,
             policies=policies,
             honeypots=Honeypots(platform, clients, policies),
-            exports=Exports(platform),
+            exports=exports,
+            retention=Retention(platform, exports, ask=admin.service.execute),
             notifications=Notifications(platform),
             connected=_connected(platform),
         )
