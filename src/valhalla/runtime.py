@@ -16,8 +16,9 @@ from valhalla.features.catalogue import Catalogue
 from valhalla.features.contracts import Platform
 from valhalla.features.operations.clients import IssuedKey
 from valhalla.gate import HttpMetrics
-from valhalla.guard.plane import GuardedActions
+from valhalla.guard.plane import GuardedActions, RequestDesk
 from valhalla.kernel.clock import Clock
+from valhalla.kernel.principal import Principal
 from valhalla.kit import migrate, natsauth
 from valhalla.kit.bus import EventBus
 from valhalla.kit.cellkey import CellKey
@@ -69,16 +70,20 @@ class Runtime:
         # rows of guarded actions in our own Postgres; programs that use the same schema have their holds decided here
         self.guard = GuardedActions(platform)
         self.features = Catalogue.build(platform, self.guard)
-        self.guard.holds.owner_of = self.features.clients.owner_of
+        clients, smoke = self.features.clients, self.features.deployments.smoke
+        who: Callable[[str], Principal | None] = lambda name: (  # noqa: E731
+            smoke.undoing.find_principal(name) or clients.find_principal(name)
+        )
+        self.guard.holds.owner_of = clients.owner_of
+        executor = self.guard.executor(who)
         self.features.admin.compose(
-            self.features,
-            self.guard.executor(
-                lambda who: (
-                    self.features.deployments.smoke.undoing.find_principal(who)
-                    or self.features.clients.find_principal(who)
-                )
-            ),
-            [action for feature in self.features for action in feature.admin_actions()],
+            self.features, executor, [action for feature in self.features for action in feature.admin_actions()]
+        )
+        self.features.actions.compose(
+            self.features.admin.service,
+            RequestDesk(self.guard.holds, executor),
+            who,
+            lambda: self.features.policies.modes.mode,
         )
         self.backends = backing.backends(settings, cell, endpoints)
         self.load = Load()

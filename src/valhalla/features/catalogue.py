@@ -26,6 +26,7 @@ from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
 from valhalla.features.operations.routes import Routes
+from valhalla.features.security.actions import Actions
 from valhalla.features.security.blocklist import Blocklist
 from valhalla.features.security.honeypots import Honeypots
 from valhalla.features.security.policies import Policies, compile_rule
@@ -54,6 +55,7 @@ class Catalogue:
     tracing: Tracing
     blocklist: Blocklist
     policies: Policies
+    actions: Actions
     honeypots: Honeypots
     exports: Exports
     retention: Retention
@@ -89,6 +91,7 @@ class Catalogue:
             tracing=Tracing(platform),
             blocklist=blocklist,
             policies=policies,
+            actions=Actions(platform),
             honeypots=Honeypots(platform, clients, policies),
             exports=exports,
             retention=Retention(platform, exports, ask=admin.service.execute),

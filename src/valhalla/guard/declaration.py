@@ -54,7 +54,7 @@ class Declaration:
     heartbeat: bool = True
     ttl: float = 86_400.0
     tombstone: float = 0.0
-    expires_in: float = 86_400.0
+    expires_in: float | Callable[..., float] = 86_400.0
     transactional: int | None = None
 
     def fingerprint_of(self, values: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -96,6 +96,10 @@ class Declaration:
             return values[self.cost_index]
         return self.cost if isinstance(self.cost, int) else self.cost(*args, **kwargs)
 
+    def expiry_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> float:
+        """Return after how many seconds a hold of the call ends."""
+        return self.expires_in(*args, **kwargs) if callable(self.expires_in) else self.expires_in
+
     def quorum_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Quorum | None:
         """Return who must approve this call; ``None`` for nobody."""
         approval = self.approval
@@ -135,7 +139,7 @@ def declare(
     heartbeat: bool = True,
     ttl: float = 86_400.0,
     tombstone: float | None = None,
-    expires_in: float = 86_400.0,
+    expires_in: float | Callable[..., float] = 86_400.0,
     transactional: str | None = None,
 ) -> Declaration:
     """Check a declaration and return it; the parameters are those of ``Guard.action``.
@@ -150,7 +154,7 @@ def declare(
     except ValueError:
         raise BadDeclaration(f"effect={effect!r} is none of {', '.join(Effect)}") from None
     for what, seconds in (("timeout", timeout), ("lease", lease), ("ttl", ttl), ("expires_in", expires_in)):
-        if seconds is not None and not seconds > 0:
+        if seconds is not None and not callable(seconds) and not seconds > 0:
             raise BadDeclaration(f"{what} must be above zero")
     binder = Binder(function)
     retry = Retry(retries) if isinstance(retries, int) else retries

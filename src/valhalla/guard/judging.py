@@ -76,7 +76,8 @@ class Judging:
         except TypeError as error:
             raise BadArguments(f"{call.declaration.name} cannot be held: {error}") from None
         summary = PAYLOADS.encode(rules.shown(call, lambda: self.redact)).decode()
-        hold = Hold(quorum or self.fallback, call.declaration.expires_in, self.max_holds, payload, summary)
+        expires_in = call.declaration.expiry_of(call.args, call.kwargs)
+        hold = Hold(quorum or self.fallback, expires_in, self.max_holds, payload, summary)
         return Judgement(Verdict.HOLD, reason, text, hold)
 
     def _ask(self, call: Call) -> tuple[Verdict, str | None]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from valhalla.features.operations.admin.contracts import WRITE, AdminAction, Done, Order, Status
 from valhalla.features.operations.admin.errors import AdminActionFailed
+from valhalla.features.security.actions.contracts import ANYBODY, LASTS, FindTerms, Terms
 from valhalla.guard.actions import Action
 from valhalla.guard.contracts import Scan
 from valhalla.guard.errors import GuardProblem, NotDone
@@ -15,7 +16,7 @@ from valhalla.guard.outcome import Outcome
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Forbidden, Problem, Unavailable
 
-_PREFIX: Final = "admin."
+PREFIX: Final = "admin."
 _SHOWN: Final = 200
 
 
@@ -27,6 +28,7 @@ class AdminGuard:
         self._guard = guard
         self._find = find
         self._actions: dict[str, Action[..., Any]] = {}
+        self._terms: FindTerms = _declared
 
     def declare(self, action: AdminAction) -> None:
         """Make an action known.
@@ -35,7 +37,9 @@ class AdminGuard:
             GuardProblem: its declaration is not accepted.
         """
 
-        async def act(arguments: Mapping[str, Any], by: str, reason: str, operation: str) -> Mapping[str, Any]:
+        async def act(
+            arguments: Mapping[str, Any], by: str, reason: str, operation: str, requested: bool = False
+        ) -> Mapping[str, Any]:
             principal = self._find(by)
             if principal is None:
                 raise Forbidden("who asked for it has no valid key any more")
@@ -47,14 +51,37 @@ class AdminGuard:
                 # nothing was changed: the key is free, and the same request may come again
                 raise NotDone(problem.detail, retry_after=problem.retry_after) from problem
 
+        def terms(
+            arguments: Mapping[str, Any], by: str, reason: str, operation: str, requested: bool = False
+        ) -> Terms | None:
+            del reason, operation
+            return self._terms(action, arguments, by, requested)
+
+        def approval(*call: Any) -> str | None:
+            found = terms(*call)
+            return None if found is None else found.approval
+
+        def expires_in(*call: Any) -> float:
+            found = terms(*call)
+            return LASTS if found is None else found.expires_in
+
         self._actions[action.name] = self._guard.action(
-            _PREFIX + action.name,
+            PREFIX + action.name,
             effect=action.effect,
-            approval=action.approval,
+            approval=approval,
+            expires_in=expires_in,
             # why, and under which number, is no part of what is done
             fingerprint=_meaning,
             failures=Problem,
         )(act)
+
+    def knows(self, name: str) -> bool:
+        """Say whether there is an admin action of this name."""
+        return name in self._actions
+
+    def bind(self, terms: FindTerms) -> None:
+        """Ask ``terms`` who must approve, of every call and again before what was approved is executed."""
+        self._terms = terms
 
     async def execute(self, action: AdminAction, order: Order, key: str | None) -> Done:
         """Run an action, once per ``key`` of a principal.
@@ -62,10 +89,21 @@ class AdminGuard:
         Raises:
             Problem: it was refused, or failed.
         """
+        return await self._call(action, order, key, requested=False)
+
+    async def propose(self, action: AdminAction, order: Order, key: str | None) -> Done:
+        """Hold an action for people, also one that needs nobody's approval when it is executed directly.
+
+        Raises:
+            Problem: it was refused.
+        """
+        return await self._call(action, order, key, requested=True)
+
+    async def _call(self, action: AdminAction, order: Order, key: str | None, *, requested: bool) -> Done:
         by = order.principal.id
         call = self._actions[action.name].options(key=None if key is None else f"{by}:{key}")
         with self._guard.acting(by):
-            outcome: Outcome[Any] = await call.outcome(dict(order.arguments), by, order.reason, order.id)
+            outcome: Outcome[Any] = await call.outcome(dict(order.arguments), by, order.reason, order.id, requested)
         statuses: dict[str, Status] = {"succeeded": "succeeded", "replayed": "replayed", "held": "held"}
         status = statuses.get(outcome.status)
         if status == "held" and outcome.id is not None:
@@ -83,8 +121,16 @@ class AdminGuard:
         return len((await self._guard.store.ascan(Scan("open", limit=_SHOWN))).records)
 
 
-def _meaning(arguments: Mapping[str, Any], by: str, reason: str, operation: str) -> tuple[Any, ...]:
-    del reason, operation
+def _declared(action: AdminAction, arguments: Mapping[str, Any], by: str, requested: bool) -> Terms | None:
+    del arguments, by
+    approval = action.approval or (ANYBODY if requested else None)
+    return None if approval is None else Terms(approval, LASTS, None)
+
+
+def _meaning(
+    arguments: Mapping[str, Any], by: str, reason: str, operation: str, requested: bool = False
+) -> tuple[Any, ...]:
+    del reason, operation, requested
     return (dict(arguments), by)
 
 

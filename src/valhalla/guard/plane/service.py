@@ -10,6 +10,7 @@ from valhalla.guard.contracts import Page as Found
 from valhalla.guard.contracts import Record, Scan
 from valhalla.guard.errors import NotAnApprover
 from valhalla.guard.guard import Guard
+from valhalla.guard.quorum import open_step
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid
 from valhalla.kit import paging
@@ -102,3 +103,13 @@ def _itself(name: str) -> str:
 
 def _roles(principal: Principal) -> frozenset[str]:
     return frozenset(scope.removeprefix(_ROLE) for scope in principal.scopes if scope.startswith(_ROLE))
+
+
+def missing(record: Record) -> str | None:
+    """Say whose approval an action waits for now, None if for nobody's."""
+    step = open_step(record.quorum, record.approvals) if record.state == "held" else len(record.quorum)
+    if step >= len(record.quorum):
+        return None
+    wanted = record.quorum[step]
+    given = sum(one.step == step and one.decision == "approve" for one in record.approvals)
+    return f"{wanted.count - given} of {wanted.role or 'anyone'}"

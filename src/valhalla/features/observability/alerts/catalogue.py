@@ -44,6 +44,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("sandbox.quota_exceeded", "warning", "A sandbox of {owner} was ended over its quota", ("owner",)),
     Kind("action.denied", "warning", "Action {name} was denied", ("name",)),
     Kind("action.held", "warning", "Action {name} waits for approval", ("name",)),
+    Kind("action.escalated", "error", "Action {name} has waited for approval for too long", ("name",)),
     Kind("action.failed", "error", "Action {name} failed", ("name",)),
     Kind("action.indeterminate", "critical", "Nobody knows whether action {name} happened", ("name",)),
     Kind("error.new", "error", "Unexpected {kind} in {route}", ("id", "kind", "route"), ("error.resolved",)),
