@@ -62,7 +62,7 @@ class Scene:
     async def channel(self, name: str, **members: Any) -> Channel:
         model = ChannelModel.model_validate(members)
         record = await self.db.read(self.feature.policy.channels.find, name)
-        value = self.feature._masking.make(name, model, None if record is None else record.value)  # noqa: SLF001
+        value = self.feature._masking.make(name, model, None if record is None else record.value)
         await self.db.run(lambda conn: self.feature.policy.channels.put(conn, name, value, actor="test"))
         await self.feed.refresh()
         return value
@@ -127,7 +127,7 @@ async def scene(migrated: str, servers: Servers) -> AsyncIterator[Scene]:
     db = Database(migrated)
     tables = (
         "notification_deliveries, notification_attempts, notification_channels, notification_events, events,"
-        " registry_records, registry_history, registry_revisions"
+        " registry_records, registry_changes, registry_heads"
     )
     await db.run(lambda conn: _empty(conn, tables))
     made = Scene(db, servers)
