@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as property_tests
 
 from valhalla.embedded import Endpoints, Stack
 from valhalla.kit import natsauth
@@ -19,6 +21,10 @@ from valhalla.kit.cellkey import CellKey
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # and nohup leaves SIGHUP ignored
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# how long an example takes says more of the machine than of the code
+property_tests.register_profile("valhalla", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+property_tests.load_profile("valhalla")
 
 
 @dataclass

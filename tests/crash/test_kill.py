@@ -140,6 +140,7 @@ async def test_create(plane: Place, point: str) -> None:
     await agreement(plane)
 
 
+@pytest.mark.slow
 async def test_create_after_the_commit(plane: Place) -> None:
     """The answer was lost, the sandbox was not: it lives, and the repeated request gets it with its credentials."""
     plane.start(VALHALLA_CRASH_AT="create.running")

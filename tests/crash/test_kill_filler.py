@@ -50,6 +50,7 @@ async def slots(plane: ControlPlane) -> list[asyncpg.Record]:
         await connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("point", "size"), POINTS)
 async def test_fill(plane: ControlPlane, point: str, size: int) -> None:
     """After the restart nothing half-built is left, and the pool is full of slots that work."""

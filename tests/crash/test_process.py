@@ -123,6 +123,7 @@ def test_a_kill_during_the_first_start(plane: ControlPlane, delay: float) -> Non
     plane.end(sandbox)
 
 
+@pytest.mark.slow
 def test_a_second_one_on_the_same_directory_is_refused(plane: ControlPlane) -> None:
     """Clearly, at once, without disturbing the first; also while the first is still starting."""
     first = plane.process = spawn(plane.data_dir, "up")

@@ -66,6 +66,7 @@ def test_killing_the_parent_ends_the_children(make_stack: MakeStack, data_dir: P
     psycopg.connect(endpoints.postgres_superuser_url).close()
 
 
+@pytest.mark.slow
 def test_a_start_right_after_the_kill_waits_for_the_old_servers(make_stack: MakeStack, data_dir: Path) -> None:
     """The old servers may still be on their way out."""
     with parent(data_dir, ALL) as process:
@@ -191,6 +192,7 @@ def _mentions(cmdline: Path, text: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["half-way", "password-file"])
 def test_an_interrupted_initdb_is_done_again(make_stack: MakeStack, data_dir: Path, when: str) -> None:
     """A cluster has its name only when it is whole; what a killed initdb left is removed."""
@@ -226,6 +228,7 @@ def test_a_child_caught_between_fork_and_exec_delays_the_next_owner(data_dir: Pa
         lock.release()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_root")
 def test_an_ordinary_user_needs_no_root(data_dir: Path) -> None:
     """Everything runs under the user's own id."""

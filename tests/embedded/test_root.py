@@ -39,6 +39,7 @@ def test_servers_have_no_rights_left(make_stack: MakeStack) -> None:
         assert ambient(pid) == 0
 
 
+@pytest.mark.slow
 def test_a_closed_folder_above_the_data(make_stack: MakeStack, tmp_path: Path) -> None:
     """Below a folder of root's with mode 0700 the servers get the right to pass, and nothing else."""
     closed = tmp_path / "closed"
@@ -54,6 +55,7 @@ def test_a_closed_folder_above_the_data(make_stack: MakeStack, tmp_path: Path) -
     stack.start(settle=False)
 
 
+@pytest.mark.slow
 def test_a_closed_folder_above_the_programs(
     make_stack: MakeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +73,7 @@ def test_a_closed_folder_above_the_programs(
     assert ambient(stack.pids()["postgres"]) == 1 << 2
 
 
+@pytest.mark.slow
 def test_a_data_directory_of_another_user_is_handed_over(make_stack: MakeStack, data_dir: Path) -> None:
     """What ran as one user before runs as root's account after."""
     stack = make_stack("postgres")

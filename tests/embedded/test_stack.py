@@ -44,6 +44,7 @@ def test_a_restart_keeps_data_and_urls(make_stack: MakeStack) -> None:
     assert stack.alive() == {"postgres": True, "valkey": True, "nats": True}
 
 
+@pytest.mark.slow
 def test_two_data_directories_live_side_by_side(make_stack: MakeStack, data_dir: Path) -> None:
     """Two stacks share no port and no process."""
     one, two = make_stack(), make_stack(where=data_dir.with_name("other"))

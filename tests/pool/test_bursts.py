@@ -116,6 +116,7 @@ async def test_in_a_burst(lone: tuple[Runtime, Stack], name: str, how: str) -> N
     await agreement(runtime)
 
 
+@pytest.mark.slow
 async def test_a_full_arena_refuses_nobody(lone: tuple[Runtime, Stack]) -> None:
     """A burst larger than an arena goes into the open one until the next is there; all of them work."""
     runtime, _ = lone

@@ -117,7 +117,7 @@ def test_a_failing_test_tells_how_to_keep_its_sandbox(tmp_path: Path, env: dict[
     assert left(admin) == []
 
 
-@pytest.mark.parametrize("words", [[], ["-n", "2"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize("words", [pytest.param([], marks=pytest.mark.slow), ["-n", "2"]], ids=["alone", "xdist"])
 def test_kept_is_what_failed(tmp_path: Path, env: dict[str, str], admin: Client, words: list[str]) -> None:
     (tmp_path / "test_it.py").write_text(FAILING)
 
@@ -140,6 +140,7 @@ def test_kept_is_what_failed(tmp_path: Path, env: dict[str, str], admin: Client,
         admin.destroy(name, wait=10)
 
 
+@pytest.mark.slow
 def test_workers_have_a_limit_each(tmp_path: Path, env: dict[str, str], admin: Client) -> None:
     program = """
 import pathlib, time, pytest

@@ -139,6 +139,7 @@ def test_what_was_kept_keeps_the_plane(project: Path) -> None:
     assert soon(lambda: not any(map(runs, processes)), within=10)
 
 
+@pytest.mark.slow
 def test_the_projects_own_templates_are_found(project: Path) -> None:
     shop = project / ".valhalla" / "templates" / "shop"
     shop.mkdir(parents=True)

@@ -18,10 +18,10 @@ EXAMPLES = ROOT / "examples" / "testing"
 @pytest.mark.parametrize(
     ("recipe", "words", "passed"),
     [
-        ("psycopg", [], 3),
+        pytest.param("psycopg", [], 3, marks=pytest.mark.slow),
         ("sqlalchemy", [], 4),
         ("django", ["-p", "pytest_django.plugin"], 5),
-        ("asyncio", ["-p", "pytest_asyncio.plugin"], 4),
+        pytest.param("asyncio", ["-p", "pytest_asyncio.plugin"], 4, marks=pytest.mark.slow),
     ],
 )
 def test_it_passes(recipe: str, words: list[str], passed: int, tmp_path: Path, plane: Path, admin: Client) -> None:

@@ -57,7 +57,7 @@ AFTERWARDS = {
 }
 # the server below has some 1,300 locks
 FEW, DEEP, MANY = 2000, 1200, 30_000
-QUICK = ("tables", "views of views", "indexes of one table", "triggers of one table", "functions of one type")
+QUICK = ("tables", "views of views", "indexes of one table", "functions of one type")
 
 
 @pytest.fixture(scope="module")

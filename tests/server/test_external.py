@@ -109,6 +109,7 @@ async def test_bootstrap_gives_a_role_that_is_no_superuser_and_hardens(
     assert any("can connect to" in finding and "REVOKE CONNECT" in finding for finding in findings), findings
 
 
+@pytest.mark.slow
 async def test_a_role_without_bootstrap_works_and_says_what_is_open(
     servers: Servers, superuser: Any, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ async def test_a_role_without_bootstrap_works_and_says_what_is_open(
     assert "ext_plain" in open_to
 
 
+@pytest.mark.slow
 async def test_a_superuser_works_and_is_told_to_use_less(servers: Servers, superuser: Any, tmp_path: Path) -> None:
     await superuser.execute("CREATE DATABASE ext_super TEMPLATE template0")
     cell = CellKey(b"s" * 32)

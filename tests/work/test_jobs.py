@@ -194,7 +194,7 @@ async def test_priority_goes_first_and_a_delay_is_waited_for(db: Database) -> No
     def all_of_them(conn: sa.Connection) -> str:
         submit(conn, jobs, "say", {"what": "low"}, priority=-1)
         submit(conn, jobs, "say", {"what": "middle"})
-        late = submit(conn, jobs, "say", {"what": "late"}, delay=0.6, priority=100)
+        late = submit(conn, jobs, "say", {"what": "late"}, delay=3.0, priority=100)
         submit(conn, jobs, "say", {"what": "high"}, priority=7)
         return late.id
 

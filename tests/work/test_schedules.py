@@ -51,6 +51,7 @@ async def test_many_processes_tick_and_each_run_happens_once(db: Database, jobs:
     assert await count(db) == 30
 
 
+@pytest.mark.slow
 async def test_a_year_of_nights_on_a_virtual_clock(db: Database, jobs: Jobs) -> None:
     """A tick every six hours from January to December: every day has its run, also the two that are special."""
     timing = Cron("30 2 * * *", "Europe/Berlin")

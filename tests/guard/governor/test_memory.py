@@ -11,7 +11,7 @@ from tests.guard.governor.virtual import VirtualClock
 from valhalla.guard.governor import Governor, Limit
 
 Kind = Literal["exact", "gcra"]
-KINDS = pytest.mark.parametrize("kind", ["exact", "gcra"])
+KINDS = pytest.mark.parametrize("kind", [pytest.param("exact", marks=pytest.mark.slow), "gcra"])
 # what a table keeps before it sweeps because of its size, and not by the clock
 SPARE = {"exact": 64 * 512, "gcra": 64 * 2048}
 

@@ -135,6 +135,9 @@ def _crowd(kind: str, where: str, tenant: str, log: str, start: Any) -> None:
     guard.close()
 
 
+@pytest.mark.parametrize(
+    "place", [*(pytest.param(one, marks=pytest.mark.slow) for one in ("sqlite", "valkey")), "postgres"], indirect=True
+)
 def test_four_processes_of_threads_run_an_effect_once(place: Any, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(4)
