@@ -203,7 +203,6 @@ async def remove_streams(stage: Field) -> None:
         "$SRV.>",
         "$SRV.PING",
         "ev.>",
-        "ev.p.>",
         "ev.s.{B}.>",
         "rt.>",
         "rtc.>",
@@ -639,7 +638,7 @@ def test_permissions_name_the_sandbox(cell: CellKey) -> None:
     """No pattern spans sandboxes: each is the sandbox's own or an API that the account confines."""
     names = Names.for_sandbox(new_id(), cell=cell.cell, database="none")
     for subject in {*may_publish(names), *may_subscribe(names)}:
-        assert names.id in subject or subject in {"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>"}
+        assert names.id in subject or subject in {"$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>", "ev.p.>"}
 
 
 class TestAllowed:

@@ -155,6 +155,8 @@ async def test_found_sees_this_cell_only(own: NatsProcess, tomorrow: datetime) -
     parts = [NatsSlice(own.url, cell, operator=operator, system_creds=creds) for cell in cells]
     names = [Names.for_sandbox(new_id(), cell=cell.cell, database="none") for cell in cells]
     for part, mine in zip(parts, names, strict=True):
+        # what a sandbox imports is the control plane's, so that is there first
+        await part.push_control_account()
         await part.provision(mine, expires_at=tomorrow)
 
     for part, mine in zip(parts, names, strict=True):

@@ -29,8 +29,8 @@ _PREFIXES: Final[dict[Kind, int]] = {"operator": 14 << 3, "account": 0, "user": 
 _SEED: Final = 18 << 3
 _HEADER: Final = base64.urlsafe_b64encode(b'{"typ":"JWT","alg":"ed25519-nkey"}').decode().rstrip("=")
 
-ISSUED: Final = 1_767_225_600
-"""``iat`` of what is signed once per cell (2026-01-01Z); raise it when the content changes."""
+ISSUED: Final = 1_767_312_000
+"""``iat`` of what is signed once per cell (2026-01-02Z); raise it when the content changes."""
 
 UNLIMITED: Final[Mapping[str, int | bool]] = {
     "subs": -1, "data": -1, "payload": -1, "conn": -1, "leaf": -1,
@@ -39,6 +39,20 @@ UNLIMITED: Final[Mapping[str, int | bool]] = {
 JETSTREAM_UNLIMITED: Final[Mapping[str, int]] = {
     "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
 }  # fmt: skip
+
+
+# what sandboxes read of the stream of events: each needs VALHALLA's own leave, which names its sandbox alone
+_LANES: Final[Sequence[Mapping[str, Any]]] = (
+    {"name": "lanes", "subject": "ev.s.*.>", "type": "stream", "token_req": True},
+    *(
+        {"name": subject, "subject": subject, "type": "service", "response_type": response, "token_req": True}
+        for subject, response in (
+            ("$JS.API.CONSUMER.MSG.NEXT.VH_EV.*", "Stream"),
+            ("$JS.API.CONSUMER.INFO.VH_EV.*", "Singleton"),
+            ("$JS.ACK.VH_EV.*.>", "Singleton"),
+        )
+    ),
+)
 
 
 def _text(raw: bytes) -> str:
@@ -195,6 +209,12 @@ def user_jwt(
     return encode_jwt(account, user, name, body, issued_at=issued_at, expires_at=expires_at)
 
 
+def activation_jwt(account: KeyPair, importer: str, subject: str, kind: Literal["stream", "service"]) -> str:
+    """Return an account's leave for another, by its public key, to import one subject of a private export."""
+    body = {"subject": subject, "kind": kind, "type": "activation", "version": 2}
+    return encode_jwt(account, importer, "lane", body, issued_at=ISSUED)
+
+
 def delete_claim(operator: KeyPair, accounts: Sequence[str]) -> str:
     """Return the signed request body of ``$SYS.REQ.CLAIMS.DELETE`` for these account keys."""
     body = {"accounts": list(accounts), "type": "generic", "version": 2}
@@ -228,11 +248,17 @@ def operator_key(cell: CellKey) -> KeyPair:
     return KeyPair.derive(cell, "operator", "cell")
 
 
+def control_key(cell: CellKey) -> KeyPair:
+    """Return the key of VALHALLA, which signs its users and what others may import from it."""
+    return KeyPair.derive(cell, "account", "control")
+
+
 def control_account(cell: CellKey, operator: KeyPair) -> tuple[str, str]:
     """Return public key and JWT of VALHALLA, the control plane's own account, under ``operator``."""
-    public = KeyPair.derive(cell, "account", "control").public
+    public = control_key(cell).public
     limits = {**UNLIMITED, **JETSTREAM_UNLIMITED}
-    return public, account_jwt(operator, public, name="VALHALLA", limits=limits, issued_at=ISSUED)
+    token = account_jwt(operator, public, name="VALHALLA", limits=limits, exports=_LANES, issued_at=ISSUED)
+    return public, token
 
 
 def trust(cell: CellKey) -> NatsTrust:

@@ -32,7 +32,14 @@ from valhalla.sandbox.slices.nats_admin import (
     explain,
     is_crowded,
 )
-from valhalla.sandbox.slices.nats_rules import FOREVER, NatsLimits, may_publish, may_subscribe, room_for
+from valhalla.sandbox.slices.nats_rules import (
+    FOREVER,
+    NatsLimits,
+    lane_imports,
+    may_publish,
+    may_subscribe,
+    room_for,
+)
 
 _LOOKUPS: Final = 100
 _EXPECTED: Final = 1000
@@ -65,6 +72,7 @@ class NatsSlice:
         self._url, self._public_url = url, public_url or url
         self._cell, self._timeout = cell, timeout
         self._operator = operator or natsauth.operator_key(cell)
+        self._control = natsauth.control_key(cell)
         creds = system_creds or natsauth.system_creds(cell)
         self._admin = NatsAdmin(url, self._operator, creds, timeout=timeout)
         self._jwt_dir = jwt_dir
@@ -96,8 +104,9 @@ class NatsSlice:
             Unavailable: the server cannot be reached, or refuses the account.
         """
         account, limits = self.account(names).public, self._limits.claims()
+        imports = lane_imports(names, account, self._control)
         await self._admin.push_account(
-            natsauth.account_jwt(self._operator, account, name=names.nats_account, limits=limits)
+            natsauth.account_jwt(self._operator, account, name=names.nats_account, limits=limits, imports=imports)
         )
 
     async def extend(self, names: Names, *, expires_at: datetime) -> None:
@@ -223,6 +232,10 @@ class NatsSlice:
             expires_at=int(expires_at.timestamp()),
         )
         return natsauth.creds_file(token, user)
+
+    async def close_connection(self, server: str, client: int) -> bool:
+        """See ``NatsAdmin.close_connection``."""
+        return await self._admin.close_connection(server, client)
 
     async def check_server(self) -> list[str]:
         """Make and remove an account, as every sandbox will, and return what lacks, in the operator's words.

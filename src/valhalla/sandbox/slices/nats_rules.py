@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
+from valhalla.kit.natsauth import KeyPair, activation_jwt
 from valhalla.sandbox.slices.contracts import Names
 
 FOREVER: Final = 253_402_300_799
@@ -14,6 +15,15 @@ FOREVER: Final = 253_402_300_799
 
 _JETSTREAM: Final = ("$JS.API.>", "$JS.ACK.>", "$JS.FC.>")
 _STORES: Final = ("$KV.>", "$O.>")
+_LANE: Final = "ev.p.>"
+# what a sandbox reads its lane by: subject in the control plane's account, subject in the sandbox's own, kind
+_IMPORTED: Final[Sequence[tuple[str, str, Literal["stream", "service"]]]] = (
+    # production's code hears its sandbox's lane where it heard production's
+    ("ev.s.{id}.>", _LANE, "stream"),
+    ("$JS.API.CONSUMER.MSG.NEXT.VH_EV.s-{id}", "ev.api.CONSUMER.MSG.NEXT.VH_EV.s-{id}", "service"),
+    ("$JS.API.CONSUMER.INFO.VH_EV.s-{id}", "ev.api.CONSUMER.INFO.VH_EV.s-{id}", "service"),
+    ("$JS.ACK.VH_EV.s-{id}.>", "$JS.ACK.VH_EV.s-{id}.>", "service"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +39,7 @@ class NatsLimits:
     consumers: int = 50
 
     def claims(self, *, connections: int | None = None) -> Mapping[str, int | bool]:
-        """Return them as an account's JWT has them; leaf nodes, imports and exports are absent: 0."""
+        """Return them as an account's JWT has them; leaf nodes and exports are absent: 0."""
         return {
             "conn": self.connections if connections is None else connections,
             "subs": self.subscriptions,
@@ -40,6 +50,7 @@ class NatsLimits:
             "streams": self.streams,
             "consumer": self.consumers,
             "disallow_bearer": True,
+            "imports": len(_IMPORTED),
         }
 
 
@@ -53,11 +64,30 @@ def room_for(limits: NatsLimits, memory: int, disk: int) -> int:
     return min((has // needs for needs, has in pairs if needs > 0), default=sys.maxsize)
 
 
+def lane_imports(names: Names, account: str, control: KeyPair) -> list[dict[str, str]]:
+    """Return the imports of a sandbox's account: its own lane of live events, and nobody else's.
+
+    ``account`` is the sandbox's public key; ``control`` has the stream and signs the leave for each.
+    """
+    return [
+        {
+            "name": "lane",
+            "account": control.public,
+            "subject": subject.format(id=names.id),
+            "local_subject": local.format(id=names.id),
+            "type": kind,
+            "token": activation_jwt(control, account, subject.format(id=names.id), kind),
+        }
+        for subject, local, kind in _IMPORTED
+    ]
+
+
 def may_publish(names: Names) -> list[str]:
     """Return the subjects a sandbox's user may publish to, or name in an API request."""
-    return [f"{names.subject_prefix}>", f"{names.inbox_prefix}.>", *_JETSTREAM, *_STORES]
+    lane = [local.format(id=names.id) for _, local, _ in _IMPORTED if local.startswith("ev.api.")]
+    return [f"{names.subject_prefix}>", f"{names.inbox_prefix}.>", *_JETSTREAM, *_STORES, *lane]
 
 
 def may_subscribe(names: Names) -> list[str]:
     """Return the subjects a sandbox's user may subscribe to."""
-    return [f"{names.subject_prefix}>", f"{names.inbox_prefix}.>", *_STORES]
+    return [f"{names.subject_prefix}>", f"{names.inbox_prefix}.>", *_STORES, _LANE]
