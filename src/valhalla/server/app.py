@@ -32,7 +32,7 @@ def build(runtime: Runtime) -> ASGIApp:
     settings, features = runtime.settings, runtime.features
     app = application(runtime)
     pages = console(runtime)
-    app.router.routes.append(pages.mount)
+    app.router.routes.extend(pages.routes)
     routes = Switchboard(app.routes)
     app.router.middleware_stack = routes.serve(app.router)
     handle_problems(app, routes)

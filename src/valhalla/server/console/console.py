@@ -49,9 +49,10 @@ class Console:
         self._pages = Pages(self._assets)
         self._inner: ASGIApp | None = None
         self._live = Live(sessions)
-        self.mount = Mount(PREFIX, app=self._answer, name="console")
+        mount = Mount(PREFIX, app=self._answer, name="console")
         # what its pages send is judged when the console asks for it, by the path that it is then
-        self.mount.while_closed = "write"  # type: ignore[attr-defined]
+        mount.while_closed = "write"  # type: ignore[attr-defined]
+        self.routes = (Route(PREFIX, self._lead, name="console"), mount)
         self._router: Router | None = None
 
     def open(self, routes: Sequence[Any], inner: ASGIApp) -> None:
@@ -90,13 +91,13 @@ class Console:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._router is not None, "the console is not open yet"
         request = Request(scope, receive)
-        if scope["path"] == scope.get("root_path"):
-            await RedirectResponse(f"{scope['path']}/", 307, headers=HEADERS)(scope, receive, send)
-            return
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:
             await self._problem(request, from_http(error).document(), error.status_code)(scope, receive, send)
+
+    async def _lead(self, _request: Request) -> Response:
+        return RedirectResponse(f"{PREFIX}/", 307, headers=HEADERS)
 
     def _view(self, view: View) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:

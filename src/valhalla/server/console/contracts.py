@@ -153,6 +153,12 @@ class Page:
     noun: str = ""
 
     @property
+    def linked(self) -> str:
+        """The column that leads to the record."""
+        names = [column.name for column in self.columns]
+        return self.name if self.name in names else names[0]
+
+    @property
     def thing(self) -> str:
         """What one record is called."""
         return self.noun or self.title.lower().removesuffix("s")

@@ -75,6 +75,7 @@ class Pages:
             version=VERSION,
             cell=showing.cell,
             pick=showing.pick,
+            is_words=showing.is_words,
             waterfall=drawing.waterfall,
             snippets=drawing.snippets,
         )

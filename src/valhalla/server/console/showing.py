@@ -129,6 +129,13 @@ def _short(kind: str, text: str, limit: int) -> Cell:
     return Cell(kind, text) if len(text) <= limit else Cell(kind, text[: limit - 1] + "…", whole=text[:1000])
 
 
+def is_words(value: Any) -> bool:
+    """Say whether a value is a list of a few short texts, which need no brackets."""
+    if not isinstance(value, list) or not 0 < len(cast("list[Any]", value)) <= 40:
+        return False
+    return all(isinstance(one, str) and len(one) <= 60 for one in cast("list[Any]", value))
+
+
 def tone(value: Any) -> str:
     """Return the colour of a status."""
     word = str(value).lower().replace(" ", "_")

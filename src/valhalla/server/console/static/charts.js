@@ -16,6 +16,7 @@
       points.set(at, (points.get(at) || 0) + value);
     }
   }
+  if (series.size) place.replaceChildren();
   for (const [name, points] of [...series].slice(0, 6)) {
     const box = document.createElement("div"), title = document.createElement("h3");
     title.textContent = name.replaceAll("_", " ");
