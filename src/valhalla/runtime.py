@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -27,7 +26,7 @@ from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger, Sealer
 from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
-from valhalla.kit.outbox import Dispatcher, NatsSink, prune
+from valhalla.kit.outbox import Dispatcher, NatsSink
 from valhalla.kit.settings import Settings
 from valhalla.kit.writing import upkeep
 from valhalla.sandbox.arenas import ArenaKeeper
@@ -44,10 +43,8 @@ from valhalla.sandbox.upkeep import Upkeep
 from valhalla.work import Jobs, schedules
 from valhalla.work.background import Background
 from valhalla.work.loops import Beating, Loop, loop, place_of
-from valhalla.work.schedules import Cron, Schedule
 
 _log = get_logger("runtime")
-_PRUNING = Schedule(name="valhalla.prune-events", job="valhalla.prune-events", timing=Cron("7 * * * *"), jitter=60.0)
 
 
 class Runtime:
@@ -65,7 +62,6 @@ class Runtime:
         self.feed = Feed(self.db)
         # what runs here is the control plane's own; a program's jobs run in 'valhalla worker'
         self.jobs = Jobs()
-        self.jobs.job("valhalla.prune-events", queue="valhalla")(self._prune_events)
         platform = Platform(settings, cell, self.clock, self.db, self.ledger, self.feed, self.jobs, self._beat)
         # rows of guarded actions in our own Postgres; programs that use the same schema have their holds decided here
         self.guard = GuardedActions(platform)
@@ -199,7 +195,7 @@ class Runtime:
         await self.feed.refresh()
         for feature in self.features:
             await feature.start()
-        for schedule in (_PRUNING, *(one for feature in self.features for one in feature.schedules())):
+        for schedule in (one for feature in self.features for one in feature.schedules()):
             await self.db.run(schedules.put, self.jobs, schedule)
         for name, work in (
             ("reaper", self.reaper.run(self._stop)),
@@ -244,10 +240,6 @@ class Runtime:
         await self.feed.stop()
         for part in (self.bus, self.backends.nats, self.backends.valkey, self.backends.postgres, self.db):
             await part.close()
-
-    async def _prune_events(self) -> int:
-        """Remove delivered events; the ledger keeps what happened."""
-        return await self.db.run(prune, timedelta(days=7))
 
     def _beat(self, name: str) -> None:
         self.work.beat(name)

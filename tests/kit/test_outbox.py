@@ -7,7 +7,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import sqlalchemy as sa
 from valhalla.kit.db import Database
 from valhalla.kit.log import correlated
 from valhalla.kit.migrate import upgrade_blocking
-from valhalla.kit.outbox import Dispatcher, Event, NatsSink, emit, emit_many, prune
+from valhalla.kit.outbox import Dispatcher, Event, NatsSink, emit, emit_many
 from valhalla.kit.outbox.store import backlog
 
 KILL = sa.text(
@@ -227,17 +226,6 @@ async def test_it_survives_terminated_connections(fresh: Database) -> None:
         await until(lambda: len({event.uid for event in basket.events}) == 30)
         await asyncio.sleep(0.2)
     assert (await fresh.read(backlog))[0] == 0
-
-
-async def test_sent_events_can_be_pruned(fresh: Database) -> None:
-    """Only sent ones, and only old ones."""
-    await fresh.run(emit_many, [{"subject": "s.1", "type": "t", "data": {}} for _ in range(4)])
-    await fresh.run(
-        lambda c: c.execute(sa.text("UPDATE valhalla.events SET sent_at = now() - interval '2 days' WHERE id <= 2"))
-    )
-    assert await fresh.run(prune, timedelta(days=3)) == 0
-    assert await fresh.run(prune, timedelta(days=1)) == 2
-    assert (await fresh.read(backlog))[0] == 2
 
 
 async def test_the_nats_sink_keeps_order_and_names_each_message() -> None:

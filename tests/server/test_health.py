@@ -143,7 +143,7 @@ async def test_losing_and_regaining_readiness_is_told(plane: Plane, failing: str
 
 
 async def test_a_sample_and_the_history(plane: Plane, admin: httpx.AsyncClient) -> None:
-    """Stored, thinned out by step, refused in nonsense spans, and pruned."""
+    """Stored, thinned out by step, and refused in nonsense spans."""
     health, db = plane.runtime.features.health, plane.runtime.db
     await health.sampler.sample()
     assert health.sampler.last is not None
@@ -171,9 +171,6 @@ async def test_a_sample_and_the_history(plane: Plane, admin: httpx.AsyncClient) 
         {"step": 0},
     ):
         assert (await admin.get("/system/health/history", params=bad)).status_code == 422, bad
-
-    assert await db.run(store.prune, older_than=timedelta(days=1)) >= 60
-    assert (await admin.get("/system/health/history", params=span)).json()["items"] == []
 
 
 async def test_who_may_look(plane: Plane) -> None:

@@ -134,9 +134,9 @@ async def test_schedules_are_written_shown_run_and_paused(operator: httpx.AsyncC
     assert (await operator.get("/system/schedules/nightly")).json()["runs"] == []
     assert not (await operator.post("/system/schedules/nightly/resume")).json()["paused"]
     page = (await operator.get("/system/schedules")).json()
-    assert {"nightly", "valhalla.prune-events"} <= {one["name"] for one in page["items"]}
+    assert {"nightly", "valhalla.retention"} <= {one["name"] for one in page["items"]}
     assert {"valhalla.reaper", "valhalla.sealer", "valhalla.worker"} <= {one["name"] for one in page["loops"]}
-    refused(await operator.put("/system/schedules/valhalla.prune-events", json=body), 409, "built-in-schedule")
+    refused(await operator.put("/system/schedules/valhalla.retention", json=body), 409, "built-in-schedule")
     wrong = {**body, "timing": {"type": "cron", "expression": "61 * * * *"}}
     refused(await operator.put("/system/schedules/other", json=wrong), 422, "bad-schedule")
     soon = {**body, "timing": {"type": "every", "seconds": 1, "start": "2020-01-01T00:00:00Z"}}

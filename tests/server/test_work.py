@@ -16,14 +16,14 @@ from valhalla.work.loops import place_of
 async def test_the_schedule_of_the_control_plane_is_run_by_its_worker(plane: Plane) -> None:
     """Its schedule is there after the start, and its job runs."""
     runtime = plane.runtime
-    schedule = await runtime.db.run(schedules.read, "valhalla.prune-events")
+    schedule = await runtime.db.run(schedules.read, "valhalla.retention")
     assert schedule.next_at is not None
     made = await runtime.db.run(schedules.run_now, runtime.jobs, schedule.name)
     deadline = time.monotonic() + 20
     while (job := await runtime.db.run(read, made.id)).status != "succeeded":
         assert time.monotonic() < deadline, job
         await asyncio.sleep(0.02)
-    assert isinstance(job.result, int)
+    assert isinstance(job.result, list)
 
 
 async def test_readiness_names_who_is_silent(plane: Plane) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Connection, RowMapping
 
+from valhalla.kit.holds import nothing_held
 from valhalla.work import engine
 from valhalla.work.contracts import Ended, Job, Rate
 from valhalla.work.rules import SUSPECT
@@ -287,9 +288,16 @@ def note_starts(conn: Connection, queue: str, rate: Rate, count: int) -> None:
 
 
 def prune(conn: Connection, older_than: timedelta, *, limit: int = 10_000) -> int:
-    """Remove jobs that finished longer ago than ``older_than`` (dead ones stay, somebody may replay them)."""
+    """Remove jobs that finished longer ago than ``older_than`` (dead ones stay, somebody may replay them).
+
+    While a legal hold names jobs this removes none: retention knows which of them may go.
+    """
     border = sa.func.clock_timestamp() - older_than
-    old = sa.select(jobs.c.id).where(jobs.c.finished_at < border, jobs.c.status != "dead").limit(limit)
+    old = (
+        sa.select(jobs.c.id)
+        .where(jobs.c.finished_at < border, jobs.c.status != "dead", nothing_held("jobs"))
+        .limit(limit)
+    )
     return conn.execute(sa.delete(jobs).where(jobs.c.id.in_(old))).rowcount
 
 

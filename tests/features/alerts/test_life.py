@@ -287,16 +287,12 @@ async def test_pages_hold_every_alert_once(scene: Scene) -> None:
     assert sorted(names) == [f"a{number}" for number in range(7)]
 
 
-async def test_old_ones_are_removed_and_open_ones_stay(scene: Scene) -> None:
-    scene.service.raise_("old")
-    scene.service.settle("old")
-    scene.service.raise_("open")
-    await scene.service.drain()
+async def test_events_that_nobody_delivers_again_are_forgotten(scene: Scene) -> None:
     await scene.deliver(scene.event("job.dead", name="mail"))
+    assert await scene.feature.watch.prune() == 0
     scene.clock.move(days=31)
 
     assert await scene.feature.watch.prune() == 1
-    assert await scene.count() == 2
 
 
 async def test_what_is_no_longer_sent_is_over(scene: Scene) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -100,13 +100,6 @@ def backlog(conn: Connection) -> tuple[int, datetime | None]:
     """Return how many events wait, and since when."""
     row = conn.execute(sa.select(sa.func.count(), sa.func.min(events.c.at)).where(events.c.sent_at.is_(None))).one()
     return row[0], row[1]
-
-
-def prune(conn: Connection, older_than: timedelta, *, limit: int = 10_000) -> int:
-    """Remove up to ``limit`` events that were sent longer ago than ``older_than``; return how many."""
-    border = sa.func.clock_timestamp() - older_than
-    old = sa.select(events.c.id).where(events.c.sent_at < border).order_by(events.c.sent_at).limit(limit)
-    return conn.execute(sa.delete(events).where(events.c.id.in_(old))).rowcount
 
 
 def _event(row: RowMapping) -> Event:

@@ -192,12 +192,6 @@ def counts(conn: Connection) -> dict[tuple[str, str], int]:
     return {(row[0], row[1]): row[2] for row in conn.execute(query.group_by(alerts.c.status, alerts.c.severity))}
 
 
-def prune(conn: Connection, border: datetime, limit: int) -> int:
-    """Remove alerts that were over before ``border``; return how many."""
-    old = sa.select(alerts.c.id).where(alerts.c.status == "resolved", alerts.c.resolved_at < border).limit(limit)
-    return conn.execute(sa.delete(alerts).where(alerts.c.id.in_(old))).rowcount
-
-
 def fitting(wanted: Filter) -> sa.ColumnElement[bool]:
     """Return the condition of a filter."""
     conditions: list[sa.ColumnElement[bool]] = [sa.true()]

@@ -28,7 +28,6 @@ _PACE: Final = 0.25
 _LOOK: Final = 5.0
 _BATCH: Final = 100
 _LAST: Final = 2.0
-_KEPT: Final = timedelta(days=30)
 _REMEMBERED: Final = timedelta(hours=1)
 
 
@@ -119,10 +118,8 @@ class Watch:
         return len(due)
 
     async def prune(self) -> int:
-        """Remove what was over long ago; return how many alerts."""
-        now = self._clock.now()
-        await self._db.run(store.forget_events, now - _REMEMBERED)
-        return await self._db.run(store.prune, now - _KEPT, 10_000)
+        """Forget events that nobody delivers again; return how many. Alerts that are over are retention's."""
+        return await self._db.run(store.forget_events, self._clock.now() - _REMEMBERED)
 
 
 def _row(alert: Alert, severity: str, next_at: Any, *, counted: bool) -> dict[str, Any]:

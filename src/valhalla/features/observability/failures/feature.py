@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -12,21 +11,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from valhalla.features.contracts import Feature, Platform, Run
-from valhalla.features.observability.failures import store
 from valhalla.features.observability.failures.recorder import Recorder
 from valhalla.features.observability.failures.service import FailureService
 from valhalla.version import VERSION
 from valhalla.work.loops import Loop, loop
-from valhalla.work.schedules import Cron, Schedule
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-_PRUNE: Final = Schedule(
-    name="valhalla.prune-errors", job="valhalla.prune-errors", timing=Cron("41 * * * *"), jitter=60.0
-)
 _LOOP: Final = loop("failures", 60.0, "writes unexpected errors down", patience=60)
-_KEPT: Final = timedelta(days=90)
 
 
 class Failures(Feature):
@@ -35,12 +28,10 @@ class Failures(Feature):
     name: ClassVar[str] = "failures"
 
     def __init__(self, platform: Platform) -> None:
-        """Register the job."""
-        self._db = platform.db
+        """Build the recorder and what reads it; what has not happened for long is retention's to remove."""
         self.recorder = Recorder(platform.db, platform.ledger, version=VERSION, clock=platform.clock)
         self.recorder.beat = partial(platform.beat, _LOOP.name)
         self.service = FailureService(platform.db, platform.ledger, clock=platform.clock)
-        platform.jobs.job("valhalla.prune-errors", queue="valhalla")(self._prune)
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/errors``."""
@@ -56,10 +47,6 @@ class Failures(Feature):
         """Return what beats."""
         return (_LOOP,)
 
-    def schedules(self) -> Sequence[Schedule]:
-        """Return when old ones are removed."""
-        return (_PRUNE,)
-
     def collectors(self) -> Sequence[Collector]:
         """Return the metrics."""
         return (_Metrics(self.recorder),)
@@ -68,10 +55,6 @@ class Failures(Feature):
         """Return what happened in this process."""
         recorder = self.recorder
         return {"recorded": recorder.recorded, "dropped": recorder.dropped, "error": recorder.last_error}
-
-    async def _prune(self) -> int:
-        """Remove what has not happened for long."""
-        return await self._db.run(store.prune, _KEPT)
 
 
 class _Metrics(Collector):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
@@ -77,13 +77,6 @@ def find(conn: Connection, error_id: str) -> Failure | None:
     """Return one."""
     row = conn.execute(sa.select(error_events).where(error_events.c.id == error_id)).mappings().one_or_none()
     return None if row is None else read(row)
-
-
-def prune(conn: Connection, older_than: timedelta, *, limit: int = 1000) -> int:
-    """Remove those that have not happened for so long; return how many."""
-    border = sa.func.clock_timestamp() - older_than
-    old = sa.select(error_events.c.id).where(error_events.c.last_at < border).limit(limit)
-    return conn.execute(sa.delete(error_events).where(error_events.c.id.in_(old))).rowcount
 
 
 def read(row: RowMapping) -> Failure:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
 _PRUNE: Final = "valhalla.prune-metrics"
-_KEPT: Final = timedelta(days=7)
 _EVERY: Final = 30.0
 _WITHIN: Final = 5.0
 # evidence of the slowest way, missed once
@@ -111,8 +110,8 @@ class Health(Feature):
         await ways.event(self._db, self._source, self.heard)
 
     async def _prune(self) -> int:
-        """Remove samples that are older than a week."""
-        return await self._db.run(store.prune, older_than=_KEPT)
+        """Remove what killed processes left of their checks; old samples are retention's."""
+        return await self._db.run(store.forget_marks, older_than=timedelta(hours=1))
 
 
 async def _nobody(_subject: str) -> Mapping[str, Any] | None:

@@ -49,11 +49,7 @@ def latest(conn: Connection, *, newer_than: datetime) -> list[Sample]:
     return [Sample(row.at, row.source, row.numbers) for row in conn.execute(_LATEST, {"newer_than": newer_than})]
 
 
-def prune(conn: Connection, *, older_than: timedelta, limit: int = 20_000) -> int:
-    """Remove up to ``limit`` old samples and what killed processes left of their checks; return how many samples."""
+def forget_marks(conn: Connection, *, older_than: timedelta) -> int:
+    """Remove what killed processes left of their checks; return how many."""
     border = sa.func.clock_timestamp() - older_than
-    table = metrics_snapshots
-    old = sa.select(table.c.source, table.c.at).where(table.c.at < border).order_by(table.c.at).limit(limit)
-    gone = conn.execute(sa.delete(table).where(sa.tuple_(table.c.source, table.c.at).in_(old))).rowcount
-    conn.execute(sa.delete(health_marks).where(health_marks.c.at < sa.func.clock_timestamp() - timedelta(hours=1)))
-    return gone
+    return conn.execute(sa.delete(health_marks).where(health_marks.c.at < border)).rowcount

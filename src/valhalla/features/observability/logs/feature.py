@@ -36,7 +36,6 @@ class Logs(Feature):
         """Register the job."""
         self._db = platform.db
         self._clock = platform.clock
-        self._kept = platform.settings.logs_kept
         self._is_on = platform.settings.log_store
         self.stores_access = platform.settings.log_store and platform.settings.log_store_access
         level = cast("Level", platform.settings.log_store_level)
@@ -60,7 +59,7 @@ class Logs(Feature):
         return (_LOOP,)
 
     def schedules(self) -> Sequence[Schedule]:
-        """Return when days are made and dropped."""
+        """Return when days are made."""
         return (Schedule(name=_KEEP, job=_KEEP, timing=Cron("11 * * * *"), jitter=60.0),)
 
     def collectors(self) -> Sequence[Collector]:
@@ -81,11 +80,9 @@ class Logs(Feature):
         """Listen no more."""
         untap(self.intake.log)
 
-    async def _keep_days(self) -> int:
-        """Make the next days and drop those that are over."""
-        now = self._clock.now()
-        await self._db.run(partitions.ahead, TABLE, now)
-        return len(await self._db.run(partitions.drop_before, TABLE, now - self._kept))
+    async def _keep_days(self) -> None:
+        """Make the next days; those that are over are retention's."""
+        await self._db.run(partitions.ahead, TABLE, self._clock.now())
 
 
 class _Metrics(Collector):

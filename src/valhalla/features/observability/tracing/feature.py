@@ -37,7 +37,6 @@ class Tracing(Feature):
         settings = platform.settings
         self._db = platform.db
         self._clock = platform.clock
-        self._kept = settings.traces_kept
         self.exporter: Exporter | None = None
         if settings.otlp_endpoint is not None:
             headers = None if settings.otlp_headers is None else settings.otlp_headers.get_secret_value()
@@ -68,7 +67,7 @@ class Tracing(Feature):
         return (_WRITING,) if self.exporter is None else (_WRITING, _SENDING)
 
     def schedules(self) -> Sequence[Schedule]:
-        """Return when days are made and dropped."""
+        """Return when days are made."""
         return (Schedule(name=_KEEP, job=_KEEP, timing=Cron("13 * * * *"), jitter=60.0),)
 
     def collectors(self) -> Sequence[Collector]:
@@ -89,11 +88,9 @@ class Tracing(Feature):
         if self.exporter is not None:
             await self.exporter.close()
 
-    async def _keep_days(self) -> int:
-        """Make the next days and drop those that are over."""
-        now = self._clock.now()
-        await self._db.run(partitions.ahead, TABLE, now)
-        return len(await self._db.run(partitions.drop_before, TABLE, now - self._kept))
+    async def _keep_days(self) -> None:
+        """Make the next days; those that are over are retention's."""
+        await self._db.run(partitions.ahead, TABLE, self._clock.now())
 
 
 class _Metrics(Collector):

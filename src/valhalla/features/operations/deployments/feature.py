@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.operations.deployments.service import DeploymentService
-from valhalla.features.operations.deployments.smoke import SmokeService, Suite, rules, store
+from valhalla.features.operations.deployments.smoke import SmokeService, Suite, rules
 from valhalla.features.operations.deployments.smoke.ending import Ending
 from valhalla.features.operations.deployments.smoke.face import TICK_JOB, face_of
 from valhalla.features.operations.deployments.smoke.remedies import Remedies
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 REGISTRY: Final = "smoke_suites"
 _TIDY: Final = Schedule(name="valhalla.tidy-smoke", job="valhalla.tidy-smoke", timing=Cron("11 * * * *"), jitter=60.0)
-_KEPT: Final = timedelta(days=90)
 _LONGEST: Final = 1000.0
 
 
@@ -75,7 +73,7 @@ class Deployments(Feature):
         )
 
     def schedules(self) -> Sequence[Schedule]:
-        """Return when old runs are removed."""
+        """Return when runs are ended that nobody finished."""
         return (_TIDY,)
 
     def status(self) -> Mapping[str, Any]:
@@ -104,8 +102,8 @@ class Deployments(Feature):
         return await self.smoke.scheduled(suite)
 
     async def _tidy(self) -> int:
-        """End what nobody finished, remove what is old."""
-        return await self._db.run(self._ending.give_up) + await self._db.run(store.prune, _KEPT)
+        """End what nobody finished; old runs are retention's."""
+        return await self._db.run(self._ending.give_up)
 
 
 def _variables() -> Mapping[str, str]:

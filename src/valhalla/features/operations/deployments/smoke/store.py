@@ -89,14 +89,6 @@ def unfinished(conn: Connection, older_than: timedelta) -> list[str]:
     return list(conn.scalars(query))
 
 
-def prune(conn: Connection, older_than: timedelta, *, limit: int = 1000) -> int:
-    """Remove runs that ended so long ago, with their results; return how many."""
-    table = smoke_runs.c
-    border = sa.func.clock_timestamp() - older_than
-    old = sa.select(table.id).where(table.created_at < border, table.finished_at.is_not(None)).limit(limit)
-    return conn.execute(sa.delete(smoke_runs).where(table.id.in_(old))).rowcount
-
-
 def read(row: RowMapping) -> Run:
     """Return the value of a row."""
     values = {column.name: row[column.name] for column in smoke_runs.c}
