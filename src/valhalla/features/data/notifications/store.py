@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, RowMapping
 from valhalla.features.data.notifications.contracts import LIFECYCLE, Attempt, Delivery, Filter, Item, Standing
 from valhalla.features.data.notifications.tables import attempts, deliveries, standings
 from valhalla.kernel.alerting import SEVERITIES
+from valhalla.kit.holds import nothing_held
 
 CHANNEL: Final = "valhalla_notifications"
 RESUME: Final = "resume:"
@@ -183,7 +184,9 @@ def backlog(conn: Connection) -> dict[tuple[str, str], int]:
 def prune(conn: Connection, border: datetime, limit: int) -> int:
     """Remove what ended before then, with its attempts; return how many."""
     table = deliveries.c
-    old = sa.select(table.id).where(table.finished_at < border).order_by(table.seq).limit(limit)
+    # while somebody holds any, retention knows which of them may go
+    old = sa.select(table.id).where(table.finished_at < border, nothing_held("notifications"))
+    old = old.order_by(table.seq).limit(limit)
     gone = list(conn.scalars(sa.delete(deliveries).where(table.id.in_(old)).returning(table.id)))
     if gone:
         conn.execute(sa.delete(attempts).where(attempts.c.delivery == sa.any_(sa.cast(gone, _texts))))
