@@ -20,7 +20,9 @@ ALL = (
     "jobs",
     "blocks",
     "flags",
+    "changes",
     "logs",
+    "webhooks",
 )
 
 

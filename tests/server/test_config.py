@@ -111,6 +111,30 @@ async def test_it_can_be_watched(operator: httpx.AsyncClient) -> None:
     assert [each["key"] for each in answer.json()["items"]] == ["watched"]
 
 
+async def test_a_follower_is_told_the_difference_alone(operator: httpx.AsyncClient) -> None:
+    await make(operator, "delta/kept", 1)
+    await make(operator, "delta/gone", 1)
+    first = (await operator.get(f"{CONFIG}/values")).json()
+    await operator.patch(f"{CONFIG}/delta/kept", json={"environments": {"live": 5}})
+    await operator.delete(f"{CONFIG}/delta/gone")
+    await make(operator, "delta/new", None)
+
+    query = {"watch": first["revision"], "wait": 0, "environment": "live"}
+    told = (await operator.get(f"{CONFIG}/values", params={**query, "delta": True})).json()
+    again = (await operator.get(f"{CONFIG}/values", params={**query, "delta": True})).json()
+    whole = (await operator.get(f"{CONFIG}/values", params=query)).json()
+    unknown = (await operator.get(f"{CONFIG}/values", params={**query, "watch": "1", "delta": True})).json()
+
+    assert (told["changed"], told["removed"]) == ({"delta/kept": 5, "delta/new": None}, ["delta/gone"])
+    assert told == again
+    assert whole == unknown
+    held = {**first["values"], **told["changed"]}
+    del held["delta/gone"]
+    assert {key: held[key] for key in held if key.startswith("delta/")} == {
+        key: value for key, value in whole["values"].items() if key.startswith("delta/")
+    }
+
+
 async def test_consuls_clients_read_and_wait(operator: httpx.AsyncClient) -> None:
     await make(operator, "kv/one", "eins")
     found = await operator.get("/v1/kv/kv/one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
 from tests.work.conftest import ended, until, working
 
 from valhalla.kit.db import Database
@@ -12,6 +13,7 @@ from valhalla.work import Jobs, read, submit
 from valhalla.work.draining import find, lift, order
 
 
+@pytest.mark.slow
 async def test_a_drained_worker_ends_what_it_runs_and_takes_nothing_more(db: Database) -> None:
     jobs, go, ran = Jobs(), threading.Event(), list[str]()
 

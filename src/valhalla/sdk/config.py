@@ -52,7 +52,7 @@ class Config(_Reading):
     def __init__(self, client: Client | None = None, *, environment: str | None = None) -> None:
         """Without a client the control plane is found as ``Client()`` finds it; ``environment`` is its own."""
         self._client = client
-        self._query = {} if environment is None else {"environment": environment}
+        self._query = {"delta": "true"} | ({} if environment is None else {"environment": environment})
         self._held: Followed[Mapping[str, Any]] | None = None
 
     def __getitem__(self, key: str) -> Any:
@@ -92,7 +92,7 @@ class AsyncConfig(_Reading):
     def __init__(self, client: AsyncClient, *, environment: str | None = None) -> None:
         """``environment`` is the control plane's own if none is named."""
         self._client = client
-        self._query = {} if environment is None else {"environment": environment}
+        self._query = {"delta": "true"} | ({} if environment is None else {"environment": environment})
         self._held: AsyncFollowed[Mapping[str, Any]] | None = None
 
     async def __aenter__(self) -> Self:
@@ -126,6 +126,10 @@ class AsyncConfig(_Reading):
             await self._held.close()
 
 
-def _values(document: dict[str, Any], before: object) -> Mapping[str, Any]:
-    del before
-    return document["values"]
+def _values(document: dict[str, Any], before: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if before is None or "values" in document:
+        return document["values"]
+    held = {**before, **document["changed"]}
+    for key in document["removed"]:
+        held.pop(key, None)
+    return held

@@ -14,9 +14,9 @@ from starlette.responses import StreamingResponse
 from valhalla.features.operations.config import documents, rules
 from valhalla.features.operations.config.contracts import Entry
 from valhalla.features.operations.config.face import PREFIX, entry_face
+from valhalla.features.operations.config.values import Values
 from valhalla.features.operations.config.wire import ExportQuery, ImportQuery, ValuesOut
 from valhalla.kernel.principal import Principal
-from valhalla.kit.changes import Snapshot
 from valhalla.kit.changes.followers import MAX_WAIT, Followers
 from valhalla.kit.db import Database
 from valhalla.kit.http import PROBLEMS, StrictRoute, requires
@@ -39,7 +39,7 @@ def router(
     registry: Registry[Entry],
     db: Database,
     settle: Callable[[], Awaitable[None]],
-    snapshot: Callable[[], Snapshot[Entry]],
+    values: Values,
     followers: Followers,
     environment: str,
 ) -> APIRouter:
@@ -48,17 +48,19 @@ def router(
     face = entry_face(registry, followers)
 
     @routes.get("/values", response_model=ValuesOut, responses={304: {"description": "Nothing changed in time"}})
-    async def values(principal: Reader, environment_named: Annotated[Environment, Query(alias="environment")] = None,
-                     watch: Watch = None, wait: Wait = 30.0) -> Response:  # fmt: skip
+    async def read(
+        principal: Reader,
+        environment_named: Annotated[Environment, Query(alias="environment")] = None,
+        watch: Watch = None,
+        wait: Wait = 30.0,
+        delta: Annotated[bool, Query(description="with 'watch': only what differs, if that is known here")] = False,
+    ) -> Response:
         """Give every value of an environment at once; with `watch` when there is another revision."""
         if watch is not None and not await followers.wait(watch, wait):
             return Response(status_code=304)
         named = environment_named
         chosen = named if named is not None and re.fullmatch(rules.ENVIRONMENT, named) else environment
-        now = snapshot()
-        held = {key: rules.value_in(record.value, chosen) for key, record in now.records.items()}
-        document = {"revision": str(now.revision), "environment": chosen, "values": held}
-        return Response(msgspec.json.encode(document), media_type="application/json")
+        return Response(values.document(chosen, watch if delta else None), media_type="application/json")
 
     @routes.get("/stream", include_in_schema=False)
     async def stream(principal: Reader, last_event_id: LastEvent = None) -> Response:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.operations.config import rules
 from valhalla.features.operations.config.contracts import Entry
+from valhalla.features.operations.config.values import Values
 from valhalla.kit.changes import Snapshot, View
 from valhalla.kit.changes.followers import Followers
 from valhalla.kit.registry import Registry
@@ -31,6 +32,7 @@ class Configuration(Feature):
         self._db = platform.db
         self._environment = platform.settings.environment
         self.view: View[Mapping[str, Any]] = platform.feed.view(REGISTRY, self._values)
+        self.values = Values(platform.feed, REGISTRY)
         self.followers = Followers(platform.feed, REGISTRY)
 
     def _values(self, snapshot: Snapshot[Entry]) -> Mapping[str, Any]:
@@ -44,7 +46,7 @@ class Configuration(Feature):
             return self._feed.snapshot(REGISTRY)
 
         return (
-            api.router(self.registry, self._db, self._feed.refresh, snapshot, self.followers, self._environment),
+            api.router(self.registry, self._db, self._feed.refresh, self.values, self.followers, self._environment),
             consul_api.router(snapshot, self.followers, self._environment),
         )
 

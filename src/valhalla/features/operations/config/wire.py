@@ -31,7 +31,9 @@ class ValuesOut(WireModel):
 
     revision: str
     environment: str
-    values: dict[str, Any]
+    values: dict[str, Any] | None = Field(None, description="all of them; absent where only the difference is told")
+    changed: dict[str, Any] | None = Field(None, description="what differs from the revision that was watched")
+    removed: list[str] | None = Field(None, description="and what is gone")
 
 
 class ImportQuery(WireModel):
