@@ -10,21 +10,37 @@ from typing import Any, Self, TypeVar, Unpack
 
 from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
+from valhalla.sdk.actions import AsyncSecurityActions
 from valhalla.sdk.alerts import AsyncAlerts
 from valhalla.sdk.awork import AsyncHeartbeats, AsyncJobs, AsyncSchedules
+from valhalla.sdk.blocklist import AsyncBlocklist
+from valhalla.sdk.config_calls import AsyncConfigOperations
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.deployments import AsyncDeployments
 from valhalla.sdk.events import AsyncEvents
+from valhalla.sdk.exports import AsyncExports
+from valhalla.sdk.failures import AsyncFailures
+from valhalla.sdk.flag_calls import AsyncFlagOperations
+from valhalla.sdk.further_calls import tables
 from valhalla.sdk.holds import AsyncHolds
+from valhalla.sdk.honeypots import AsyncHoneypots
 from valhalla.sdk.keys import AsyncKeys
+from valhalla.sdk.ledger import AsyncLedger
+from valhalla.sdk.limits import AsyncLimits
+from valhalla.sdk.logs import AsyncLogs
 from valhalla.sdk.maintenance import AsyncMaintenance
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
+from valhalla.sdk.notify import AsyncNotifications
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.operations import AsyncAdmin
 from valhalla.sdk.paging import apages
+from valhalla.sdk.policies import AsyncPolicies
 from valhalla.sdk.registries import AsyncRegistry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
+from valhalla.sdk.retention import AsyncRetention
 from valhalla.sdk.smoke import AsyncSmoke
+from valhalla.sdk.system import AsyncSystem
+from valhalla.sdk.traces import AsyncTraces
 from valhalla.sdk.wire import Request
 
 T = TypeVar("T")
@@ -60,6 +76,21 @@ class AsyncClient:
         self.deployments = AsyncDeployments(self)
         self.smoke = AsyncSmoke(self)
         self.maintenance = AsyncMaintenance(self)
+        self.logs = AsyncLogs(self)
+        self.actions = AsyncSecurityActions(self)
+        self.blocklist = AsyncBlocklist(self)
+        self.config = AsyncConfigOperations(self)
+        self.exports = AsyncExports(self)
+        self.failures = AsyncFailures(self)
+        self.flags = AsyncFlagOperations(self)
+        self.honeypots = AsyncHoneypots(self)
+        self.ledger = AsyncLedger(self)
+        self.limits = AsyncLimits(self)
+        self.notifications = AsyncNotifications(self)
+        self.policies = AsyncPolicies(self)
+        self.retention = AsyncRetention(self)
+        self.system = AsyncSystem(self)
+        self.traces = AsyncTraces(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r})"
@@ -152,6 +183,10 @@ class AsyncClient:
     async def extend(self, ref: str, ttl: str) -> Extension:
         """Give a sandbox more time; the answer tells when the maximum cut it short."""
         return await self.send(calls.extend(ref, ttl))
+
+    async def tables(self, ref: str) -> list[dict[str, Any]]:
+        """Return the tables of a sandbox's Postgres slice, with their numbers of rows."""
+        return await self.send(tables(ref))
 
     async def status(self, ref: str) -> Health:
         """Return a sandbox's health."""

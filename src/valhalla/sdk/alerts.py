@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from valhalla.sdk.access import Model
+from valhalla.sdk.further_calls import SilenceCalls
+from valhalla.sdk.groups import AsyncGroup, Group
 from valhalla.sdk.models import Page
 from valhalla.sdk.paging import apages, pages
 from valhalla.sdk.wire import Request, params, present, segment
@@ -145,7 +147,7 @@ def end_silence(silence_id: str) -> Request[Silence]:
     return Request("DELETE", f"{_ALERTS}/silences/{segment(silence_id)}", Silence)
 
 
-class Alerts:
+class Alerts(Group, SilenceCalls):
     """Alerts. Rules and subscriptions are registries: ``client.registry("/system/alerts/rules")``."""
 
     def __init__(self, client: Client) -> None:
@@ -199,7 +201,7 @@ class Alerts:
         return self._client.send(end_silence(silence_id))
 
 
-class AsyncAlerts:
+class AsyncAlerts(AsyncGroup, SilenceCalls):
     """Alerts. Rules and subscriptions are registries: ``client.registry("/system/alerts/rules")``."""
 
     def __init__(self, client: AsyncClient) -> None:

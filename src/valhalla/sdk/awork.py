@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from valhalla.sdk import work_calls
+from valhalla.sdk.further_calls import JobCalls
+from valhalla.sdk.groups import AsyncGroup
 from valhalla.sdk.paging import apages
 from valhalla.sdk.work_models import HeartbeatRecord, JobKind, JobRecord, Retried, ScheduleRecord, Submission
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from valhalla.sdk.aclient import AsyncClient
 
 
-class AsyncJobs:
+class AsyncJobs(AsyncGroup, JobCalls):
     """Background jobs of every program whose worker has run."""
 
     def __init__(self, client: AsyncClient) -> None:

@@ -10,21 +10,36 @@ from typing import Any, Self, TypeVar, Unpack
 
 from valhalla.sdk import calls, discovery
 from valhalla.sdk.access import Connection
+from valhalla.sdk.actions import SecurityActions
 from valhalla.sdk.alerts import Alerts
+from valhalla.sdk.blocklist import Blocklist
+from valhalla.sdk.config_calls import ConfigOperations
 from valhalla.sdk.creating import CreateArgs, creation
 from valhalla.sdk.deployments import Deployments
 from valhalla.sdk.events import Events
+from valhalla.sdk.exports import Exports
+from valhalla.sdk.failures import Failures
+from valhalla.sdk.flag_calls import FlagOperations
+from valhalla.sdk.further_calls import tables
 from valhalla.sdk.holds import Holds
+from valhalla.sdk.honeypots import Honeypots
 from valhalla.sdk.keys import Keys
+from valhalla.sdk.ledger import Ledger
+from valhalla.sdk.limits import Limits
 from valhalla.sdk.logs import Logs
 from valhalla.sdk.maintenance import Maintenance
 from valhalla.sdk.models import Draft, DryRun, Extension, Health, Page, Sandbox
+from valhalla.sdk.notify import Notifications
 from valhalla.sdk.opened import OpenSandbox
 from valhalla.sdk.operations import Admin
 from valhalla.sdk.paging import pages
+from valhalla.sdk.policies import Policies
 from valhalla.sdk.registries import Registry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
+from valhalla.sdk.retention import Retention
 from valhalla.sdk.smoke import Smoke
+from valhalla.sdk.system import System
+from valhalla.sdk.traces import Traces
 from valhalla.sdk.wire import Request
 from valhalla.sdk.work import Heartbeats, Jobs, Schedules
 
@@ -62,6 +77,20 @@ class Client:
         self.deployments = Deployments(self)
         self.smoke = Smoke(self)
         self.maintenance = Maintenance(self)
+        self.actions = SecurityActions(self)
+        self.blocklist = Blocklist(self)
+        self.config = ConfigOperations(self)
+        self.exports = Exports(self)
+        self.failures = Failures(self)
+        self.flags = FlagOperations(self)
+        self.honeypots = Honeypots(self)
+        self.ledger = Ledger(self)
+        self.limits = Limits(self)
+        self.notifications = Notifications(self)
+        self.policies = Policies(self)
+        self.retention = Retention(self)
+        self.system = System(self)
+        self.traces = Traces(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.endpoint.url!r})"
@@ -154,6 +183,10 @@ class Client:
     def extend(self, ref: str, ttl: str) -> Extension:
         """Give a sandbox more time; the answer tells when the maximum cut it short."""
         return self.send(calls.extend(ref, ttl))
+
+    def tables(self, ref: str) -> list[dict[str, Any]]:
+        """Return the tables of a sandbox's Postgres slice, with their numbers of rows."""
+        return self.send(tables(ref))
 
     def status(self, ref: str) -> Health:
         """Return a sandbox's health."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from valhalla.sdk.access import Model
+from valhalla.sdk.further_calls import LogCalls
+from valhalla.sdk.groups import AsyncGroup, Group
 from valhalla.sdk.wire import Request, present
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ def send_logs(lines: Sequence[Mapping[str, Any]]) -> Request[dict[str, Any]]:
     return Request("POST", _LOGS, dict[str, Any], body={"items": [dict(line) for line in lines]})
 
 
-class Logs:
+class Logs(Group, LogCalls):
     """Log lines of the control plane and of those who send theirs there."""
 
     def __init__(self, client: Client) -> None:
@@ -74,3 +77,25 @@ class Logs:
             yield from page.items
             if not page.items:
                 time.sleep(pause)
+
+
+class AsyncLogs(AsyncGroup, LogCalls):
+    """Log lines of the control plane and of those who send theirs there."""
+
+    async def search(self, *, limit: int = 50, **wanted: Any) -> LogPage:
+        """Return the newest lines that fit; see ``query_logs`` for the filters."""
+        return await self._client.send(query_logs(limit=limit, **wanted))
+
+    async def send(self, *lines: Mapping[str, Any]) -> dict[str, Any]:
+        """Send lines; the answer tells how many were ``accepted`` and how many ``dropped``."""
+        return await self._client.send(send_logs(lines))
+
+    async def follow(self, *, pause: float = 1.0, **wanted: Any) -> AsyncIterator[LogLine]:
+        """Yield lines that fit as they come, for ever; each is about two seconds old."""
+        page = await self.search(limit=1, **wanted)
+        while True:
+            page = await self._client.send(query_logs(limit=200, after=page.newest, **wanted))
+            for line in page.items:
+                yield line
+            if not page.items:
+                await asyncio.sleep(pause)

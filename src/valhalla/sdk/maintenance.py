@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from valhalla.sdk.access import Model
+from valhalla.sdk.groups import AsyncGroup, Group
+from valhalla.sdk.maintenance_calls import MaintenanceCalls
 from valhalla.sdk.wire import Request, params, present
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def preview_window(window: Mapping[str, Any]) -> Request[Preview]:
     return Request("POST", f"{WINDOWS}/preview", Preview, body=window)
 
 
-class Maintenance:
+class Maintenance(Group, MaintenanceCalls):
     """Maintenance. Its windows are a registry: ``client.registry("/system/maintenance/windows")``."""
 
     def __init__(self, client: Client) -> None:
@@ -97,7 +99,7 @@ class Maintenance:
         return self._client.send(preview_window(window)).items
 
 
-class AsyncMaintenance:
+class AsyncMaintenance(AsyncGroup, MaintenanceCalls):
     """Maintenance. Its windows are a registry: ``client.registry("/system/maintenance/windows")``."""
 
     def __init__(self, client: AsyncClient) -> None:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from valhalla.sdk.access import Model
+from valhalla.sdk.further_calls import AdminCalls
+from valhalla.sdk.groups import AsyncGroup, Group
 from valhalla.sdk.models import Page
 from valhalla.sdk.paging import apages, pages
 from valhalla.sdk.reports import AuditEntry
@@ -97,7 +99,7 @@ def list_operations(
     return Request("GET", f"{_ADMIN}/operations", Page[AuditEntry], params=query)
 
 
-class Admin:
+class Admin(Group, AdminCalls):
     """The admin API of a control plane."""
 
     def __init__(self, client: Client) -> None:
@@ -136,7 +138,7 @@ class Admin:
         return self._client.send(match_route(method, path, **of))
 
 
-class AsyncAdmin:
+class AsyncAdmin(AsyncGroup, AdminCalls):
     """The admin API of a control plane."""
 
     def __init__(self, client: AsyncClient) -> None:

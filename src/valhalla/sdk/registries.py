@@ -15,7 +15,29 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 
-_ELSEWHERE: Final = {"limits": "rate-limits", "keys": "api-clients", "clients": "api-clients"}
+REGISTRIES: Final[Mapping[str, str]] = {
+    "keys": "/system/api-clients",
+    "limits": "/system/rate-limits",
+    "flags": "/system/flags",
+    "flag-rules": "/system/flag-rules",
+    "config": "/system/config",
+    "windows": "/system/maintenance/windows",
+    "suites": "/system/deployment/smoke/suites",
+    "alert-rules": "/system/alerts/rules",
+    "alert-subscriptions": "/system/alerts/subscriptions",
+    "channels": "/system/notify/channels",
+    "notification-rules": "/system/notify/rules",
+    "notification-templates": "/system/notify/templates",
+    "policies": "/system/security/policies",
+    "blocklist": "/system/security/blocklist",
+    "honeypots": "/system/security/honeypots",
+    "decoys": "/system/security/decoys",
+    "approval-chains": "/system/security/approval-chains",
+    "retention": "/system/retention/policies",
+    "retention-holds": "/system/retention/holds",
+}
+"""Every registry by the name that a client knows it by."""
+_ELSEWHERE: Final = {"clients": "/system/api-clients", "rate-limits": "/system/rate-limits"}
 
 
 class RegistryCalls:
@@ -23,7 +45,8 @@ class RegistryCalls:
 
     def __init__(self, name: str) -> None:
         """``name`` is ``limits``, ``flags`` and so on, or a whole path that begins with a slash."""
-        self.path = name.rstrip("/") if name.startswith("/") else f"/system/{segment(_ELSEWHERE.get(name, name))}"
+        known = REGISTRIES.get(name) or _ELSEWHERE.get(name) or f"/system/{segment(name)}"
+        self.path = name.rstrip("/") if name.startswith("/") else known
 
     def page(
         self, *, limit: int | None = None, cursor: str | None = None, q: str | None = None, **filters: object

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Generic, TypeVar, cast
 from urllib.parse import quote
 
@@ -18,7 +19,10 @@ _REPORT_IT: Final = "Check that VALHALLA_URL names a Valhalla control plane of t
 
 @dataclass(frozen=True, slots=True)
 class Request(Generic[T]):
-    """One call; statuses in ``accept`` are answers of type ``answer``, too, and no problems."""
+    """One call; statuses in ``accept`` are answers of type ``answer``, too, and no problems.
+
+    An answer of type ``bytes`` is taken as it comes, any other as JSON.
+    """
 
     method: str
     path: str
@@ -46,6 +50,8 @@ class Request(Generic[T]):
         """
         if self.answer is type(None):
             return cast("T", None)
+        if self.answer is bytes:
+            return document
         try:
             return msgspec.convert(document, self.answer)
         except msgspec.ValidationError as error:
@@ -65,8 +71,13 @@ def segment(text: str) -> str:
 
 def params(**values: object) -> dict[str, str]:
     """Return query parameters: absent values are left out, booleans written as JSON does."""
-    texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
-    return {name: texts[name] for name, value in values.items() if value is not None and value is not False}
+    return {name: _text(value) for name, value in values.items() if value is not None and value is not False}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def present(**values: object) -> dict[str, object]:
@@ -80,6 +91,8 @@ def interpret(request: Request[Any], status: int, content: bytes) -> Any:
     Raises:
         ApiProblem: the answer is a problem, or no answer of a control plane at all.
     """
+    if request.answer is bytes and 200 <= status < 300:
+        return content
     document = _parse(content) if content else None
     if 200 <= status < 300 or status in request.accept:
         if content and document is None and content.strip() != b"null":

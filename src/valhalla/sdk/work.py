@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from valhalla.sdk import work_calls
+from valhalla.sdk.further_calls import JobCalls
+from valhalla.sdk.groups import Group
 from valhalla.sdk.paging import pages
 from valhalla.sdk.work_models import HeartbeatRecord, JobKind, JobRecord, Retried, ScheduleRecord, Submission
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from valhalla.sdk.client import Client
 
 
-class Jobs:
+class Jobs(Group, JobCalls):
     """Background jobs of every program whose worker has run."""
 
     def __init__(self, client: Client) -> None:
