@@ -62,7 +62,7 @@ class Scene:
     async def channel(self, name: str, **members: Any) -> Channel:
         model = ChannelModel.model_validate(members)
         record = await self.db.read(self.feature.policy.channels.find, name)
-        value = self.feature._masking.make(name, model, None if record is None else record.value)
+        value = self.feature.stored(name, model, None if record is None else record.value)
         await self.db.run(lambda conn: self.feature.policy.channels.put(conn, name, value, actor="test"))
         await self.feed.refresh()
         return value

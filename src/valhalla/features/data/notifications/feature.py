@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from prometheus_client.registry import Collector
 
+    from valhalla.features.data.notifications.contracts import Channel
+    from valhalla.features.data.notifications.wire import ChannelModel
+
 _PRUNE: Final = Schedule(
     name="valhalla.prune-notifications", job="valhalla.prune-notifications", timing=Cron("41 * * * *"), jitter=60.0
 )
@@ -51,6 +54,14 @@ class Notifications(Feature):
         self.deliverer.beat = partial(platform.beat, _LOOP.name)
         self.service = NotificationService(db, ledger, self.policy, self._masking, self._outfit, clock=clock)
         platform.jobs.job(_PRUNE.job, queue="valhalla")(self._prune)
+
+    def stored(self, name: str, model: ChannelModel, before: Channel | None = None) -> Channel:
+        """Return a channel as it is stored, of one as clients write it.
+
+        Raises:
+            BadChannel: a secret of it has no valid form.
+        """
+        return self._masking.make(name, model, before)
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/notify``."""
