@@ -41,9 +41,13 @@ Name = Annotated[str, Path(max_length=64)]
 Text = Annotated[str | None, Query(min_length=1, max_length=100, pattern=r"^[^\x00]*$")]
 Instant = Annotated[AwareDatetime | None, Query(examples=["2026-01-01T00:00:00Z"])]
 Settle = Callable[[], Awaitable[None]]
-_JSON: Final[dict[str, Any]] = {"schema": {"type": "object"}}
-_OPENCANARY: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {"application/json": _JSON}}}
-_COWRIE: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": {"application/x-ndjson": _JSON}}}
+_CANARY: Final = {"logtype": 4002, "src_host": "203.0.113.7", "utc_time": "2026-01-01 00:00:00.000000", "logdata": {}}
+_COWRIE: Final = {"eventid": "cowrie.login.failed", "src_ip": "203.0.113.7", "timestamp": "2026-01-01T00:00:00Z"}
+
+
+def _takes(*kinds: str, example: Any) -> dict[str, Any]:
+    content = {kind: {"schema": {"type": "object"}, "example": example} for kind in kinds}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def honeypot_router(service: HoneypotService, db: Database, settle: Settle) -> APIRouter:
@@ -77,13 +81,13 @@ def honeypot_router(service: HoneypotService, db: Database, settle: Settle) -> A
         """Send what a sensor of your own caught; sent again it is taken once."""
         return _taken(await service.take(principal, body.items, _own))
 
-    @routes.post("/events/opencanary", openapi_extra=_OPENCANARY)
+    @routes.post("/events/opencanary", openapi_extra=_takes("application/json", example=_CANARY))
     @while_closed("write")
     async def opencanary(request: Request, principal: Sensor) -> TakenOut:
         """Take OpenCanary's webhook: its events as JSON, or as text under `message`, also in a form."""
         return _taken(await service.take(principal, await _documents(request, reading.webhook), READERS["opencanary"]))
 
-    @routes.post("/events/cowrie", openapi_extra=_COWRIE)
+    @routes.post("/events/cowrie", openapi_extra=_takes("application/json", "application/x-ndjson", example=_COWRIE))
     @while_closed("write")
     async def cowrie(request: Request, principal: Sensor) -> TakenOut:
         """Take lines of Cowrie's JSON log, up to 1000 at once."""

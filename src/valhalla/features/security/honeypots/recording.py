@@ -32,6 +32,8 @@ class Recorder:
         self._judge = judge
         self._clock = clock
         self._days: set[date] = set()
+        self.stored = 0
+        """Events that were new, since the start."""
 
     async def write(self, events: Sequence[Caught]) -> tuple[int, bool]:
         """Write events; return how many are new, and whether policies did something about them.
@@ -44,11 +46,13 @@ class Recorder:
             await self._db.run(partitions.ensure, TABLE, missing)
             self._days |= missing
         try:
-            return await self._db.run(self._write, events)
+            stored, acted = await self._db.run(self._write, events)
         except Exception:
             # somebody may have dropped a partition: look again the next time
             self._days.clear()
             raise
+        self.stored += stored
+        return stored, acted
 
     def _write(self, conn: Connection, events: Sequence[Caught]) -> tuple[int, bool]:
         now = self._clock.now()

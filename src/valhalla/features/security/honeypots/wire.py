@@ -58,6 +58,7 @@ class RotateIn(WireModel):
     """How to rotate."""
 
     grace_seconds: int = Field(0, ge=0, le=30 * 86_400, description="how long the old key is taken beside the new one")
+    model_config = {"json_schema_extra": {"examples": [{"grace_seconds": 60}]}}
 
 
 class KeyOut(WireModel):
@@ -86,7 +87,11 @@ class EventIn(WireModel):
 class EventsIn(WireModel):
     """Up to 1000 events."""
 
-    items: list[EventIn] = Field(min_length=1, max_length=1000)
+    items: list[EventIn] = Field(
+        min_length=1,
+        max_length=1000,
+        examples=[[{"at": "2026-01-01T00:00:00Z", "kind": "auth_attempt", "address": "203.0.113.7"}]],
+    )
 
 
 class RefusedOut(WireModel):

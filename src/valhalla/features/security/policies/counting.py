@@ -37,6 +37,8 @@ class Counters:
         self._most = most
         self._kept: dict[str, dict[str, list[float]]] = {}
         self.evicted = 0
+        self.totals: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+        """What was counted of all addresses since the start."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -50,6 +52,7 @@ class Counters:
 
     def note(self, name: str, address: str) -> None:
         """Count one thing for an address."""
+        self.totals[name] = self.totals.get(name, 0) + 1
         subject = bucket_of(address)
         if subject is None:
             return

@@ -17,7 +17,7 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.kit.changes import Feed, Snapshot
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
-from valhalla.kit.outbox import emit
+from valhalla.kit.outbox import emit_many
 from valhalla.kit.registry import Change, Registry
 from valhalla.kit.writing import upkeep
 
@@ -138,7 +138,9 @@ class Modes:
             "until": None if after.until is None else isoformat(after.until),
         }
         if previous != after.mode:
-            emit(conn, subject="policy.mode", type=f"security.{after.mode}", data=data)
+            # one that is lowered is over before the next begins
+            steps = ["normal", after.mode] if (previous, after.mode) == ("lockdown", "elevated") else [after.mode]
+            emit_many(conn, [{"subject": "policy.mode", "type": f"security.{step}", "data": data} for step in steps])
         self._ledger.append(
             conn, actor=after.actor, action="security.mode_changed", kind="security", subject="mode", details=data
         )

@@ -104,6 +104,7 @@ class TestIn(WireModel):
     mode: Mode | None = Field(None, description="the present one when absent")
     caught: CaughtIn | None = None
     policy: DraftModel | None = Field(None, description="a draft to try, in the place of the one with its name")
+    model_config = {"json_schema_extra": {"examples": [{"path": "/api/sandboxes", "counters": {"failed_auth": 12}}]}}
 
 
 class VerdictOut(WireModel):
