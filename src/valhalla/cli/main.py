@@ -22,6 +22,8 @@ TABLE: Final = {
     "template": (_AT + "template", "List templates, and remove snapshots."),
     "status": (_AT + "status", "Say in one line whether the control plane works."),
     "info": (_AT + "info", "Show address, data directory and services."),
+    "login": (_AT + "login", "Print a link that signs in to the console."),
+    "top": (_AT + "top", "Watch approvals, alerts, jobs and sandboxes; decide."),
     "doctor": (_AT + "doctor", "Check every part and say what to do."),
     "demo": (_AT + "demo", "Watch one sandbox live, work and end."),
     "key": (_AT + "key", "Make, list, change, rotate and revoke API keys."),

@@ -86,6 +86,7 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
     from valhalla.kit.log import configure
     from valhalla.runtime import Runtime
     from valhalla.server.app import build
+    from valhalla.server.console.opening import sign_in_link
     from valhalla.server.starting import start
 
     configure(level=settings.log_level)
@@ -140,7 +141,8 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
         # a request's objects die by their counts; looking for cycles after every 700 of them took a tenth of a burst
         gc.set_threshold(20_000, 20, 20)
         gc.enable()
-        _announce(url, data_dir, first_key, time.monotonic() - started, runtime.findings)
+        link = await sign_in_link(runtime, data_dir / files.ADMIN_KEY)
+        _announce(url, data_dir, first_key, link, time.monotonic() - started, runtime.findings)
         try:
             await serving
         finally:
@@ -212,10 +214,11 @@ def _control(url: str, data_dir: Path, runtime: Any, stack: Stack | None) -> dic
     }
 
 
-def _announce(url: str, data_dir: Path, first_key: str | None, seconds: float, findings: list[str]) -> None:
+def _announce(url: str, data_dir: Path, first_key: str | None, link: str, seconds: float, findings: list[str]) -> None:
     lines = [
         f"Valhalla {VERSION} is ready ({seconds:.2f} s)",
         f"  url        {url}",
+        f"  console    {url}{link}",
         f"  data       {data_dir}",
     ]
     if first_key is not None:

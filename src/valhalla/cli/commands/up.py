@@ -52,6 +52,20 @@ def command(invocation: Invocation, detach: bool, timeout: float, **said: Any) -
     return None
 
 
+def _console(control: Control) -> str:
+    """Return where to sign in; without the key of the first start the console asks for one."""
+    from valhalla.sdk.client import Client
+    from valhalla.sdk.console import login_link
+    from valhalla.sdk.errors import ValhallaError
+
+    key = control.admin_key_file
+    try:
+        with Client(control.url, key.read_text().strip(), timeout=5) as client:
+            return control.url + client.send(login_link()).path
+    except (OSError, ValhallaError):
+        return f"{control.url}/console/"
+
+
 def _tell(invocation: Invocation, control: Control, *, admin_key: str | None, fresh: bool) -> None:
     told = {"admin_key": admin_key} if admin_key else {}
     if invocation.json:
@@ -73,5 +87,5 @@ def _tell(invocation: Invocation, control: Control, *, admin_key: str | None, fr
             ("log", log if log.exists() else None),
             ("pid", control.pid),
         ]
-        fields(invocation, [*members, ("admin key", admin_key)])
+        fields(invocation, [*members, ("admin key", admin_key), ("console", _console(control))])
         say(f"Stop it:  {invocation.again('down')}")

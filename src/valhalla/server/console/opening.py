@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 from starlette.types import ASGIApp
 
 from valhalla.gate import Bounds, Gate, Hooks
 from valhalla.gate.rules import networks
 from valhalla.kernel.principal import Principal
+from valhalla.kernel.problems import Problem
+from valhalla.kit.writing import upkeep
 from valhalla.runtime import Runtime
 from valhalla.server.console.calling import without_key
-from valhalla.server.console.console import Console
+from valhalla.server.console.console import PREFIX, Console
 from valhalla.server.console.pages import PAGES
 from valhalla.server.console.sessions import Sessions
 
 
 def console(runtime: Runtime) -> Console:
     """Return the console, to be mounted; it answers once ``connect`` has told it whom to ask."""
-    settings = runtime.settings
-    sessions = Sessions(
+    return Console(_sessions(runtime), PAGES, networks(runtime.settings.trusted_proxies))
+
+
+def _sessions(runtime: Runtime) -> Sessions:
+    return Sessions(
         runtime.db,
         runtime.features.clients,
         runtime.ledger,
         runtime.cell,
         clock=runtime.clock,
-        life=settings.console_session,
+        life=runtime.settings.console_session,
     )
-    return Console(sessions, PAGES, networks(settings.trusted_proxies))
+
+
+async def sign_in_link(runtime: Runtime, key_file: Path) -> str:
+    """Return the path at which whoever started the process signs in once, with the key in the file.
+
+    Without that key it is where the console asks for one: a start must not fail for a link.
+    """
+    with contextlib.suppress(OSError, Problem):
+        principal = runtime.features.clients.authenticate(key_file.read_text().strip())  # noqa: ASYNC240 - 60 bytes, before the first request
+        if principal is not None:
+            with upkeep():
+                code, _ = await _sessions(runtime).link(principal)
+            return f"{PREFIX}/link?code={code}"
+    return f"{PREFIX}/"
 
 
 def inner_gate(app: ASGIApp, hooks: Hooks, bounds: Bounds, runtime: Runtime) -> Gate:

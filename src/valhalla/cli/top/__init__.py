@@ -1,0 +1,1 @@
+"""``valhalla top``: the control plane in one terminal."""

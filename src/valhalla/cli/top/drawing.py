@@ -1,0 +1,115 @@
+"""The screen as something rich can print. Everything that people wrote is text here, never markup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from valhalla.cli.output import COLOURS
+from valhalla.cli.text import instant_of, printable, relative
+from valhalla.cli.top.state import Item, Screen
+
+_COLOURS = {**COLOURS, "critical": "red", "error": "red", "dead": "red", "warning": "yellow", "held": "yellow"}
+Cell = tuple[str, Callable[[Item], Any]]
+
+
+def draw(screen: Screen, *, rows: int = 8) -> RenderableType:
+    """Return the screen; each part has at most ``rows`` lines."""
+    seen = screen.seen
+    holds = _part(
+        "Waiting for approval",
+        seen.holds,
+        [
+            ("action", lambda each: each["action"]),
+            ("asked by", lambda each: each["requested_by"]),
+            ("with", lambda each: json.dumps(each.get("arguments"), ensure_ascii=False)),
+            ("waits for", lambda each: each.get("missing") or ""),
+            ("expires", lambda each: _when(each.get("expires_at"))),
+        ],
+        rows,
+        at=screen.at,
+    )
+    alerts = _part(
+        "Open alerts",
+        seen.alerts,
+        [
+            ("severity", lambda each: each["severity"]),
+            ("title", lambda each: each["title"]),
+            ("source", lambda each: each["source"]),
+            ("last", lambda each: _when(each["last_at"])),
+        ],
+        rows,
+    )
+    jobs = _part(
+        "Jobs",
+        seen.jobs,
+        [
+            ("status", lambda each: each["status"]),
+            ("name", lambda each: each["name"]),
+            ("queue", lambda each: each["queue"]),
+            ("made", lambda each: _when(each["created_at"])),
+        ],
+        rows,
+    )
+    total = "" if seen.total is None else f" ({seen.total})"
+    sandboxes = _part(
+        f"Sandboxes{total}",
+        seen.sandboxes,
+        [
+            ("status", lambda each: each["status"]),
+            ("name", lambda each: each["name"]),
+            ("owner", lambda each: each["owner"]),
+            ("ends", lambda each: _when(each["expires_at"])),
+        ],
+        rows,
+    )
+    return Group(_head(screen), *(part for part in (holds, alerts, jobs, sandboxes) if part is not None), _foot(screen))
+
+
+def _head(screen: Screen) -> RenderableType:
+    overview = screen.seen.overview
+    text = Text("Valhalla  ", style="bold")
+    if overview is not None:
+        health, mode = overview["health"], overview["mode"]["mode"]
+        ready = bool(health["ready"])
+        text.append("GO" if ready and mode == "normal" else "NO-GO", "bold green" if ready else "bold red")
+        text.append(f"  {mode.replace('_', ' ')}", "green" if mode == "normal" else "yellow")
+        if reason := health.get("reason") or overview["mode"].get("reason"):
+            text.append(f"  {printable(reason)}")
+    if screen.seen.problem:
+        text.append(f"  {printable(screen.seen.problem)}", "red")
+    return text
+
+
+def _foot(screen: Screen) -> RenderableType:
+    if screen.asked is not None:
+        verb, hold = screen.asked
+        asked = f"{verb} {hold['action']} of {hold['requested_by']}? y: yes, any other key: no"
+        return Text(printable(asked), style="bold yellow")
+    return Text(printable(screen.said) or "j k: choose   a: approve   d: deny   r: look again   q: quit", style="dim")
+
+
+def _part(
+    title: str, items: Sequence[Item] | None, cells: Sequence[Cell], rows: int, at: int | None = None
+) -> RenderableType | None:
+    if items is None:
+        return None
+    table = Table(box=None, expand=True, pad_edge=False)
+    for name, _ in cells:
+        table.add_column(name, no_wrap=True, overflow="ellipsis", header_style="dim")
+    for number, item in enumerate(items[:rows]):
+        values = [printable(str(value(item))) for _, value in cells]
+        texts = [Text(value, style=_COLOURS.get(value, "")) for value in values]
+        table.add_row(*texts, style="reverse" if number == at else "")
+    body = table if items else Text("none", style="dim")
+    return Panel(body, title=Text(title), title_align="left", padding=(0, 1))
+
+
+def _when(text: str | None) -> str:
+    return relative(instant_of(text)) if text else ""
