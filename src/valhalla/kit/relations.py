@@ -7,6 +7,7 @@ values are quoted constants.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +39,8 @@ TYPES: Final[Mapping[Kind, str]] = MappingProxyType(
     }
 )
 _COMPARE: Final = {"eq": "=", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 _MOST: Final = 1000
 _LONGEST: Final = 2000
 
@@ -126,9 +129,9 @@ def condition_sql(relation: Relation, condition: Condition) -> str:
             raise _refused(condition, "only members of JSON columns have paths")
         left, kind = f"({left} #>> {_path(path)})", "text"
     if condition.op == "null":
-        if not isinstance(condition.value, bool):
+        if condition.value not in (True, False, "true", "false"):
             raise _refused(condition, "'null' takes true or false")
-        return f"{left} IS {'' if condition.value else 'NOT '}NULL"
+        return f"{left} IS {'' if condition.value in (True, 'true') else 'NOT '}NULL"
     if kind in ("json", "bytes", "texts"):
         raise _refused(condition, f"a column of {kind} is compared with 'null' only, or by a path into it")
     if condition.op == "in":
@@ -184,18 +187,25 @@ def _text(value: object) -> str | None:
 
 
 def _integer(value: object) -> str | None:
+    # a shell has only texts
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
         return None
     return f"'{value}'"
 
 
 def _number(value: object) -> str | None:
+    if isinstance(value, str) and _DECIMAL.fullmatch(value):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e308 or not math.isfinite(value):
         return None
     return f"'{float(value)!r}'"
 
 
 def _boolean(value: object) -> str | None:
+    if value in ("true", "false"):
+        return literal(str(value))
     return f"'{'true' if value else 'false'}'" if isinstance(value, bool) else None
 
 
