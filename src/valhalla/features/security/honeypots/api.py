@@ -41,8 +41,17 @@ Name = Annotated[str, Path(max_length=64)]
 Text = Annotated[str | None, Query(min_length=1, max_length=100, pattern=r"^[^\x00]*$")]
 Instant = Annotated[AwareDatetime | None, Query(examples=["2026-01-01T00:00:00Z"])]
 Settle = Callable[[], Awaitable[None]]
-_CANARY: Final = {"logtype": 4002, "src_host": "203.0.113.7", "utc_time": "2026-01-01 00:00:00.000000", "logdata": {}}
-_COWRIE: Final = {"eventid": "cowrie.login.failed", "src_ip": "203.0.113.7", "timestamp": "2026-01-01T00:00:00Z"}
+_CANARY: Final[dict[str, Any]] = {
+    "logtype": 4002,
+    "src_host": "203.0.113.7",
+    "utc_time": "2026-01-01 00:00:00.000000",
+    "logdata": {},
+}
+_COWRIE: Final[dict[str, Any]] = {
+    "eventid": "cowrie.login.failed",
+    "src_ip": "203.0.113.7",
+    "timestamp": "2026-01-01T00:00:00Z",
+}
 
 
 def _takes(*kinds: str, example: Any) -> dict[str, Any]:

@@ -118,7 +118,9 @@ class Reactor:
                 if not await self._modes.raise_for(policy, deed.what):
                     return
                 more = {"mode": policy.mode}
-            elif policy.action == "hold" and self.hold is not None:
+            elif policy.action == "hold":
+                if self.hold is None or deed.principal is None:
+                    return
                 more = await self.hold(deed)
             await self._db.run(self._write, deed, more)
         if policy.action == "block":

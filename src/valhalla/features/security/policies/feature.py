@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -17,8 +18,9 @@ from valhalla.features.security.policies.counting import Counters
 from valhalla.features.security.policies.modes import Modes
 from valhalla.features.security.policies.policing import Policing, Sources
 from valhalla.features.security.policies.stock import STOCK
+from valhalla.kernel.clock import isoformat
 from valhalla.kit.changes import Snapshot, View
-from valhalla.kit.registry import Put, Registry
+from valhalla.kit.registry import Delete, Put, Registry
 from valhalla.work.loops import Loop, loop
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Policies(Feature):
     def __init__(self, platform: Platform) -> None:
         """Register the registries and follow them."""
         db, ledger, feed, clock = platform.db, platform.ledger, platform.feed, platform.clock
-        self._db, self._feed = db, feed
+        self._db, self._feed, self._clock = db, feed, clock
         self.registry: Registry[Policy] = Registry(REGISTRY, Policy, ledger, validate=rules.check)
         self.grants: Registry[Grant] = Registry(GRANTS, Grant, ledger)
         feed.add(self.registry)
@@ -67,6 +69,21 @@ class Policies(Feature):
         for deed in decision.deeds:
             self.reactor.perform(conn, deed)
         return bool(decision.deeds)
+
+    async def grant(self, policy: str, principal: str, seconds: float) -> Mapping[str, Any]:
+        """Let a principal pass what a policy holds, in every process; what has run out is removed."""
+        now = self._clock.now()
+        until = now + timedelta(seconds=seconds)
+
+        def write(conn: Connection) -> None:
+            over = [one.key for one in self.grants.load(conn)[1] if one.value.until <= now]
+            ops = [Delete(key) for key in over if key != f"{policy}:{principal}"]
+            put = Put(f"{policy}:{principal}", Grant(policy, principal, until))
+            self.grants.bulk(conn, [put, *ops], actor=f"policy:{policy}", reason="a hold was approved")
+
+        await self._db.run(write)
+        await self.modes.settle()
+        return {"policy": policy, "principal": principal, "until": isoformat(until)}
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/security/policies`` and ``/system/security/mode``."""

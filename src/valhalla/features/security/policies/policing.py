@@ -83,7 +83,7 @@ class Policing:
         for deed in decision.deeds:
             if not (passes and deed.policy is ending):
                 self._reactor.take(deed)
-        return None if ending is None or passes else refusal(ending)
+        return None if ending is None or passes else refusal(ending, principal)
 
     def answered(self, address: str | None, route: str, status: int, *, has_key: bool, is_known: bool) -> None:
         """Count what an answer says of who asked."""
@@ -115,12 +115,15 @@ class Policing:
         return grant is not None and self._clock.now() < grant.until
 
 
-def refusal(policy: Policy) -> Problem | None:
-    """Return what the ending policy answers; which policy it was is for the operator to know."""
+def refusal(policy: Policy, principal: Principal | None) -> Problem | None:
+    """Return what the ending policy answers; which policy it was is for the operator to know.
+
+    Who has no key cannot be held: nobody could say whom one lets pass.
+    """
     make: Mapping[str, Callable[[], Problem]] = {
         "challenge": PolicyChallenge,
         "block": lambda: PolicyBlocked(retry_after=policy.duration),
-        "hold": lambda: PolicyHeld(retry_after=30.0),
+        "hold": PolicyChallenge if principal is None else lambda: PolicyHeld(retry_after=30.0),
     }
     made = make.get(policy.action)
     return None if made is None else made()
