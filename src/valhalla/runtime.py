@@ -72,6 +72,7 @@ class Runtime:
         )
         self.guard.holds.owner_of = clients.owner_of
         executor = self.guard.executor(who)
+        self.features.policies.reactor.hold = self.guard.passes(self.features.policies.grant)
         self.features.admin.compose(
             self.features, executor, [action for feature in self.features for action in feature.admin_actions()]
         )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
+from valhalla.features.security.policies.contracts import Deed
 from valhalla.guard.guard import Guard
 from valhalla.guard.plane.carrier import Carrier
 from valhalla.guard.plane.operating import AdminGuard
+from valhalla.guard.plane.passes import Grant, Passes
 from valhalla.guard.plane.service import HoldService
 from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.kernel.principal import Principal
@@ -36,6 +38,7 @@ class GuardedActions(Feature):
     def __init__(self, platform: Platform) -> None:
         """Build the guard; nothing is connected before its first verb."""
         self._beat = platform.beat
+        self._clock = platform.clock
         self.guard = Guard(PostgresStore(platform.db.dsn))
         self.holds = HoldService(self.guard)
         self.carrier = Carrier(platform.db, platform.ledger)
@@ -44,6 +47,10 @@ class GuardedActions(Feature):
     def executor(self, find: Callable[[str], Principal | None]) -> AdminGuard:
         """Return what executes admin actions; ``find`` says who a client is now."""
         return AdminGuard(self.guard, find)
+
+    def passes(self, grant: Grant) -> Callable[[Deed], Awaitable[Mapping[str, Any]]]:
+        """Return what holds requests for policies; ``grant`` lets a key pass one."""
+        return Passes(self.guard, grant, self._clock).ask
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/holds``."""
