@@ -114,7 +114,7 @@ async def test_lockdown_lets_only_those_pass_who_can_end_it(
     refused(await plane.client().get("/api/templates"), 403, "policy-challenge")
     assert (await plane.client().get("/live")).status_code == 200
     assert (await plane.client().get("/ready")).status_code == 200
-    stale = await admin.post(MODE, json={"mode": "normal", "reason": "x"}, headers={"If-Match": '"1"'})
+    stale = await admin.post(MODE, json={"mode": "normal", "reason": "x"}, headers={"If-Match": '"987654"'})
     assert stale.status_code == 412
     ended = await admin.post(
         MODE, json={"mode": "normal", "reason": "over"}, headers={"If-Match": answer.headers["etag"]}
@@ -162,3 +162,25 @@ async def test_wrong_keys_are_counted_whoever_claims_to_be_somebody_else(
     assert counts is not None
     assert (counts["failed_auth"], counts["failed_auth_hour"]) == (3, 3)
     assert plane.runtime.features.policies.counters.of("192.0.2.1") is None
+
+
+async def test_a_held_caller_passes_once_somebody_else_has_approved(
+    plane: Plane, admin: httpx.AsyncClient, issue: Issue, put: Put
+) -> None:
+    await put("t-hold", 'principal.owner == "held-team"', "hold", paths=["/api/templates*"], duration=600)
+    caller = plane.client((await issue("held-team", "sandbox:read"))["key"])
+    for _ in range(3):
+        refused(await caller.get("/api/templates"), 403, "policy-held")
+
+    async def held() -> Any:
+        items = (await admin.get("/system/holds?action=policy.pass")).json()["items"]
+        return [one for one in items if "t-hold" in str(one)]
+
+    [hold] = await until(held)
+    (await admin.post(f"/system/holds/{hold['id']}/approve", json={"reason": "she may"})).raise_for_status()
+
+    async def passes() -> bool:
+        return (await caller.get("/api/templates")).status_code == 200
+
+    assert await until(passes)
+    refused(await plane.client().get("/api/templates"), 401, "unauthenticated")
