@@ -100,6 +100,25 @@ class Matcher:
         length = (self.v4 if family == 4 else self.v6).find(number, now)
         return None if length < 0 else key_at(family, number, length)
 
+    def covers(self, type: RuleType, value: str, now: float) -> bool:  # noqa: A002
+        """Say whether a rule here holds for everything that another one, in its one form, is about."""
+        if type not in ("ip", "cidr"):
+            return self.exact.get(type, {}).get(value, 0) > now
+        family, number, length = network_number(value)
+        return next((self.v4 if family == 4 else self.v6).covering(number, length, now), None) is not None
+
+    def keys_within(self, value: str) -> list[str]:
+        """Return the keys (without their action) of all rules about addresses inside a network."""
+        family, number, length = network_number(value)
+        found = (self.v4 if family == 4 else self.v6).within(number, length)
+        return [key_at(family, first, size) for first, size, _ in found]
+
+    def keys_around(self, value: str, now: float) -> list[str]:
+        """Return the keys of all rules that hold for a whole network or address now, the smallest first."""
+        family, number, length = network_number(value)
+        found = (self.v4 if family == 4 else self.v6).covering(number, length, now)
+        return [key_at(family, first, size) for first, size, _ in found]
+
     def _named(self, type: RuleType, value: str | None, now: float) -> Verdict | None:  # noqa: A002
         table = self.exact[type]
         if not table or value is None or table.get(value, 0) <= now:
