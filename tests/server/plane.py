@@ -24,7 +24,7 @@ PROBLEM_JSON = "application/problem+json"
 # a 503 of these says what is wrong by check
 _REPORTS = ("/ready", "/health")
 # and others' protocols have forms of their own
-_PROTOCOLS = ("/ofrep/", "/v1/kv/")
+_PROTOCOLS = ("/ofrep/", "/v1/")
 
 
 async def _holds_for_every_answer(response: httpx.Response) -> None:

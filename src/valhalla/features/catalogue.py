@@ -28,6 +28,7 @@ from valhalla.features.operations.maintenance import Maintenance
 from valhalla.features.operations.routes import Routes
 from valhalla.features.security.actions import Actions
 from valhalla.features.security.blocklist import Blocklist
+from valhalla.features.security.crowdsec import CrowdSec
 from valhalla.features.security.honeypots import Honeypots
 from valhalla.features.security.policies import Policies, compile_rule
 from valhalla.kernel.principal import Principal
@@ -54,6 +55,7 @@ class Catalogue:
     logs: Logs
     tracing: Tracing
     blocklist: Blocklist
+    crowdsec: CrowdSec
     policies: Policies
     actions: Actions
     honeypots: Honeypots
@@ -90,6 +92,7 @@ class Catalogue:
             logs=Logs(platform),
             tracing=Tracing(platform),
             blocklist=blocklist,
+            crowdsec=CrowdSec(platform, blocklist, clients),
             policies=policies,
             actions=Actions(platform),
             honeypots=Honeypots(platform, clients, policies),

@@ -78,7 +78,7 @@ class Gate:
         head = scope["method"] == "HEAD"
         if head:
             # what GET would answer, without its body (RFC 9110 section 9.3.2)
-            scope = exchange.scope = {**scope, "method": "GET"}
+            scope = exchange.scope = {**scope, "method": "GET", "valhalla.head": True}
         body: Body | None = None
         if rules.may_have_body(exchange.method, exchange.headers, scope.get("http_version", "1.1")):
             body = Body(receive, bounds.max_body, bounds.body_timeout)

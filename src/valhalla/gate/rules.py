@@ -21,6 +21,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PUBLIC: Final = frozenset(
     {"/", "/live", "/livez", "/ready", "/readyz", "/health", "/metrics", "/docs", "/openapi.json", "/console"}
 )
+# where CrowdSec's agents show their key
+_LOGINS: Final = frozenset({"/v1/watchers", "/v1/watchers/login"})
 _CHALLENGE: Final = 'Bearer realm="valhalla"'
 _MOST_HOPS: Final = 20
 _PLAIN: Final = re.compile(r'[^"\\\x00-\x1f\x7f-\uffff]*')
@@ -72,7 +74,7 @@ def is_public(path: str) -> bool:
     Addresses of downloads are keys themselves: they are signed, and end.
     """
     # the console signs people in by itself, and asks the rest of the API in their name
-    return path in _PUBLIC or path.startswith(("/problems/", "/readyz/", "/downloads/", "/console/"))
+    return path in _PUBLIC or path in _LOGINS or path.startswith(("/problems/", "/readyz/", "/downloads/", "/console/"))
 
 
 def correlation(header: bytes | None, span_id: str | None = None) -> str:

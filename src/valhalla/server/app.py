@@ -42,8 +42,9 @@ def build(runtime: Runtime) -> ASGIApp:
     quotas = before if isinstance(before, Quotas) else Quotas(lambda: features.limits.view.value, fleet=_fleet(runtime))
     features.limits.counting = quotas
     hooks = Hooks(
-        authenticate=features.clients.authenticate,
-        is_public=is_public,
+        authenticate=features.crowdsec.access.authenticate,
+        # who has no key there is told so in the words of that protocol
+        is_public=lambda path: is_public(path) or features.crowdsec.answers(path),
         shield=features.maintenance.keeper,
         blocklist=features.blocklist.doorman,
         decoys=features.honeypots.trap,
