@@ -159,6 +159,33 @@ async def test_the_mode_is_set_and_opened_again(admin: httpx.AsyncClient) -> Non
     assert (await admin.get(PATH)).json()["mode"]["mode"] == "normal"
 
 
+async def test_somebody_is_kept_out_and_let_in_again(plane: Plane, admin: httpx.AsyncClient, issue: Issue) -> None:
+    victim = await issue("admin-blocked", "sandbox:read")
+    entity = {"type": "api_key", "value": victim["id"]}
+    guest = plane.client(victim["key"])
+
+    plan = await order(admin, "entity.block", **entity, dry_run=True)
+    assert (plan.json()["status"], plan.json()["result"]["changed"]) == ("planned", True), plan.text
+    assert (await guest.get("/api/sandboxes")).status_code == 200
+
+    done = await order(admin, "entity.block", **entity, seconds=600, why="it scans")
+    try:
+        assert done.json()["result"]["changed"] is True, done.text
+        assert (await guest.get("/api/sandboxes")).status_code == 403
+        again = await order(admin, "entity.block", **entity, seconds=60)
+        assert again.json()["result"]["changed"] is False
+        assert await steps(admin, done.json()["operation"]) == ["admin.requested", "admin.succeeded"]
+    finally:
+        lifted = await order(admin, "entity.unblock", **entity)
+    assert lifted.json()["result"]["changed"] is True
+    assert (await guest.get("/api/sandboxes")).status_code == 200
+    assert (await order(admin, "entity.unblock", **entity)).json()["result"]["changed"] is False
+    assert (await order(admin, "entity.block", type="cidr", value="0.0.0.0/0")).status_code == 422
+    refused(await order(admin, "entity.block", type="cel", value="true"), 422, "invalid-request")
+    only = plane.client((await issue("admin-no-blocks", "operations:write"))["key"])
+    refused(await order(only, "entity.block", **entity), 403, "forbidden")
+
+
 @pytest.mark.slow
 async def test_the_own_worker_is_drained_and_resumed(plane: Plane, admin: httpx.AsyncClient) -> None:
     worker = plane.runtime.work.worker

@@ -75,6 +75,28 @@ async def test_an_immutable_entry_stays_so_whatever_is_sent(
     assert (await admin.delete(one)).status_code == 204
 
 
+async def test_a_value_that_breaks_the_schema_changes_nothing_wherever_it_stands(operator: httpx.AsyncClient) -> None:
+    schema = {"type": "object", "properties": {"port": {"maximum": 65_535}}}
+    first = await make(operator, "schema/one", {"port": 80}, json_schema=schema)
+    one = f"{CONFIG}/schema/one"
+
+    def pointer(answer: httpx.Response) -> str:
+        return refused(answer, 422, "config-bad-entry")["errors"][0]["pointer"]
+
+    assert pointer(await operator.patch(one, json={"value": {"port": 65_536}})) == "/value/port"
+    assert pointer(await operator.patch(one, json={"environments": {"live": "x"}})) == "/environments/live"
+    assert pointer(await operator.patch(one, json={"json_schema": {"type": "nothing"}})) == "/json_schema"
+    assert pointer(await operator.patch(one, json={"json_schema": {"type": "string"}})) == "/value"
+    bad = json.dumps({"schema/two": {"value": 1}, "schema/one": {"value": {"port": -1}, "type": "text"}})
+    refused(await operator.post(f"{CONFIG}/import", content=bad), 422, "invalid-request")
+    bad = json.dumps({"schema/two": {"value": 1}, "schema/one": {"value": 7, "json_schema": schema}})
+    assert pointer(await operator.post(f"{CONFIG}/import", content=bad)) == "/value"
+
+    shown = (await operator.get(one)).json()
+    assert (shown["value"], shown["version"]) == ({"port": 80}, first)
+    assert (await operator.get(f"{CONFIG}/schema/two")).status_code == 404
+
+
 async def test_secrets_are_refused_and_not_kept(operator: httpx.AsyncClient) -> None:
     secret = {"key": "db", "value": {"password": "hunter2"}}
     problem = refused(await operator.post(CONFIG, json=secret), 422, "config-looks-secret")

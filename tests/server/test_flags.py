@@ -119,6 +119,32 @@ async def test_the_kill_switch_holds_whatever_is_written(
     assert [each["reason"] for each in history if each["differences"].get("state") is None][1:3] == [None, "errors"]
 
 
+async def test_a_rollback_to_what_would_not_do_any_more_changes_nothing(admin: httpx.AsyncClient) -> None:
+    await make(admin, "back-base")
+    await make(admin, "back-top", prerequisites=[{"flag": "back-base", "variants": ["on"]}])
+    needs = (await admin.get(f"{FLAGS}/back-top")).json()["version"]
+    assert (await admin.patch(f"{FLAGS}/back-top", json={"prerequisites": [], "owner": "web"})).status_code == 200
+    assert (await admin.delete(f"{FLAGS}/back-base")).status_code == 204
+    before = (await admin.get(f"{FLAGS}/back-top")).json()
+
+    for dry_run in ("true", "false"):
+        answer = await admin.post(
+            f"{FLAGS}/back-top/rollback", json={"to_revision": needs}, params={"dry_run": dry_run}
+        )
+        problem = refused(answer, 422, "flag-bad-definition")
+        assert problem["errors"][0]["pointer"] == "/prerequisites/0/flag"
+    operations = [
+        {"op": "put", "key": "back-new", "value": SWITCH},
+        {"op": "put", "key": "back-top", "value": {**SWITCH, "defaultVariant": "maybe"}},
+    ]
+    refused(await admin.post(f"{FLAGS}/bulk", json={"operations": operations}), 422, "flag-bad-definition")
+
+    assert (await admin.get(f"{FLAGS}/back-top")).json() == before
+    refused(await admin.get(f"{FLAGS}/back-new"), 404, "flag-not-found")
+    unknown = await admin.post(f"{FLAGS}/back-top/rollback", json={"to_revision": 10**9})
+    assert unknown.status_code in (404, 409, 422)
+
+
 async def test_ofrep_in_its_own_forms(admin: httpx.AsyncClient, evaluator: httpx.AsyncClient) -> None:
     await make(admin, "split", targeting={"fractional": [["on", 50], ["off", 50]]})
     await make(admin, "env", environments={"staging": {"defaultVariant": "on"}})

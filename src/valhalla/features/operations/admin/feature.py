@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.features.operations.admin import stock
+from valhalla.features.operations.admin.blocks import blocks
 from valhalla.features.operations.admin.contracts import AdminAction, Executor
 from valhalla.features.operations.admin.overview import Overview, Sources
 from valhalla.features.operations.admin.service import AdminService
@@ -57,6 +58,7 @@ class Admin(Feature):
                 *stock.smoke(of.deployments),
                 *stock.alerts(of.alerts),
                 *stock.limits(of.limits, platform.db, settle),
+                *blocks(of.blocklist, platform.db, platform.clock),
                 *workers(platform.db),
                 *further,
             ],

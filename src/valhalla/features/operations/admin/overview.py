@@ -19,6 +19,7 @@ from valhalla.features.operations.deployments import Deployments
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance
+from valhalla.features.security.blocklist import Blocklist
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
@@ -58,6 +59,8 @@ class Sources(Protocol):
     def health(self) -> Health: ...
     @property
     def flags(self) -> Flags: ...
+    @property
+    def blocklist(self) -> Blocklist: ...
     @property
     def limits(self) -> RateLimits: ...
     @property
