@@ -79,9 +79,9 @@ def resume_channel(name: str) -> Request[Document]:
     return Request("POST", f"/system/notify/channels/{segment(name)}/resume", Document)
 
 
-def rotate_secret(name: str, *, overlap: bool | None = None) -> Request[Document]:
+def rotate_secret(name: str, *, at_once: bool | None = None) -> Request[Document]:
     """Make a new signing secret and tell it, this once."""
-    return Request("POST", f"/system/notify/channels/{segment(name)}/secret", Document, params=params(overlap=overlap))
+    return Request("POST", f"/system/notify/channels/{segment(name)}/secret", Document, params=params(at_once=at_once))
 
 
 def keys(name: str) -> Request[Document]:

@@ -92,10 +92,10 @@ def channels_router(
     async def rotate(
         name: Name,
         principal: Writer,
-        overlap: Annotated[bool, Query(description="the old secret signs for another day")] = True,
+        at_once: Annotated[bool, Query(description="else the old secret signs beside it for a day")] = False,
     ) -> SecretOut:
         """Make a new signing secret and tell it, this once."""
-        secret, until = await service.rotate(principal, name, overlap=overlap)
+        secret, until = await service.rotate(principal, name, at_once=at_once)
         return SecretOut(secret=secret, old_until=until)
 
     @routes.get("/{name}/keys")

@@ -202,8 +202,8 @@ class NotificationService:
         )
         return result, seconds
 
-    async def rotate(self, principal: Principal, name: str, *, overlap: bool) -> tuple[str, datetime | None]:
-        """Make a new signing secret of a webhook; with ``overlap`` the old one signs beside it for a day.
+    async def rotate(self, principal: Principal, name: str, *, at_once: bool) -> tuple[str, datetime | None]:
+        """Make a new signing secret of a webhook; the old one signs beside it for a day, or ceases ``at_once``.
 
         Raises:
             ChannelNotFound: there is no such channel.
@@ -211,7 +211,7 @@ class NotificationService:
         """
         principal.require(WRITE)
         secret = signing.new_secret()
-        until = self._clock.now() + _OVERLAP if overlap else None
+        until = None if at_once else self._clock.now() + _OVERLAP
 
         def work(conn: Connection) -> None:
             self._policy.channels.lock(conn)
