@@ -29,6 +29,7 @@ TABLE: Final = {
     "key": (_AT + "key", "Make, list, change, rotate and revoke API keys."),
     "hold": (_AT + "hold", "Approve or deny guarded actions that wait."),
     "alert": (_AT + "alert", "Look at alerts, acknowledge, resolve and silence them."),
+    "notify": (_AT + "notify", "Tell people and programs; see what arrived, replay it."),
     "limit": (_AT + "limit", "Say how much callers may ask for."),
     "maintenance": (_AT + "maintenance", "Close writes for a while, now or as planned."),
     "deployment": (_AT + "deployment", "Record deployments, see what they amount to."),
