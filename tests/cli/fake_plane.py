@@ -260,6 +260,8 @@ class FakePlane:
             ("GET", "/system/holds", lambda **_: (200, {"items": [self._hold()], "next": None})),
             ("GET", "/system/holds/(.+)", lambda _id, **_: (200, self._hold())),
             ("POST", "/system/holds/(.+)/(.+)", self._decide),
+            ("GET", "/system/jobs", lambda **_: (403, {"code": "forbidden", "title": "No", "status": 403})),
+            ("POST", "/console/session", lambda **_: (201, {"path": "/console/link?code=c1", "expires_at": instant()})),
             ("GET", "/system/alerts", lambda **_: (200, {"items": [self._alert()], "next": None})),
             ("GET", "/system/alerts/(.+)", lambda _id, **_: (200, self._alert())),
             ("POST", "/system/alerts/(.+)/(.+)", self._attend),

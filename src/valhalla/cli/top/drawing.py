@@ -26,8 +26,8 @@ def draw(screen: Screen, *, rows: int = 8) -> RenderableType:
         "Waiting for approval",
         seen.holds,
         [
-            ("action", lambda each: each["action"]),
-            ("asked by", lambda each: each["requested_by"]),
+            ("action", lambda each: each.get("action")),
+            ("asked by", lambda each: each.get("requested_by")),
             ("with", lambda each: json.dumps(each.get("arguments"), ensure_ascii=False)),
             ("waits for", lambda each: each.get("missing") or ""),
             ("expires", lambda each: _when(each.get("expires_at"))),
@@ -39,10 +39,10 @@ def draw(screen: Screen, *, rows: int = 8) -> RenderableType:
         "Open alerts",
         seen.alerts,
         [
-            ("severity", lambda each: each["severity"]),
-            ("title", lambda each: each["title"]),
-            ("source", lambda each: each["source"]),
-            ("last", lambda each: _when(each["last_at"])),
+            ("severity", lambda each: each.get("severity")),
+            ("title", lambda each: each.get("title")),
+            ("source", lambda each: each.get("source")),
+            ("last", lambda each: _when(each.get("last_at"))),
         ],
         rows,
     )
@@ -50,10 +50,10 @@ def draw(screen: Screen, *, rows: int = 8) -> RenderableType:
         "Jobs",
         seen.jobs,
         [
-            ("status", lambda each: each["status"]),
-            ("name", lambda each: each["name"]),
-            ("queue", lambda each: each["queue"]),
-            ("made", lambda each: _when(each["created_at"])),
+            ("status", lambda each: each.get("status")),
+            ("name", lambda each: each.get("name")),
+            ("queue", lambda each: each.get("queue")),
+            ("made", lambda each: _when(each.get("created_at"))),
         ],
         rows,
     )
@@ -62,10 +62,10 @@ def draw(screen: Screen, *, rows: int = 8) -> RenderableType:
         f"Sandboxes{total}",
         seen.sandboxes,
         [
-            ("status", lambda each: each["status"]),
-            ("name", lambda each: each["name"]),
-            ("owner", lambda each: each["owner"]),
-            ("ends", lambda each: _when(each["expires_at"])),
+            ("status", lambda each: each.get("status")),
+            ("name", lambda each: each.get("name")),
+            ("owner", lambda each: each.get("owner")),
+            ("ends", lambda each: _when(each.get("expires_at"))),
         ],
         rows,
     )
@@ -77,11 +77,14 @@ def _head(screen: Screen) -> RenderableType:
     text = Text("Valhalla  ", style="bold")
     if overview is not None:
         health, mode = overview["health"], overview["mode"]["mode"]
-        ready = bool(health["ready"])
-        text.append("GO" if ready and mode == "normal" else "NO-GO", "bold green" if ready else "bold red")
+        critical = int(dict[str, Any](overview.get("alerts") or {}).get("critical", 0))
+        go = bool(health["ready"]) and mode == "normal" and not critical
+        text.append("GO" if go else "NO-GO", "bold green" if go else "bold red")
         text.append(f"  {mode.replace('_', ' ')}", "green" if mode == "normal" else "yellow")
         if reason := health.get("reason") or overview["mode"].get("reason"):
             text.append(f"  {printable(reason)}")
+        if critical:
+            text.append(f"  critical alerts: {critical}", "red")
     if screen.seen.problem:
         text.append(f"  {printable(screen.seen.problem)}", "red")
     return text
@@ -102,9 +105,11 @@ def _part(
         return None
     table = Table(box=None, expand=True, pad_edge=False)
     for name, _ in cells:
-        table.add_column(name, no_wrap=True, overflow="ellipsis", header_style="dim")
+        # what can be long takes what the others leave
+        share = {"ratio": 1} if name in ("with", "title", "name") else {"min_width": 9, "max_width": 32}
+        table.add_column(name, no_wrap=True, overflow="ellipsis", header_style="dim", **share)  # type: ignore[arg-type]
     for number, item in enumerate(items[:rows]):
-        values = [printable(str(value(item))) for _, value in cells]
+        values = ["" if (said := value(item)) is None else printable(str(said)) for _, value in cells]
         texts = [Text(value, style=_COLOURS.get(value, "")) for value in values]
         table.add_row(*texts, style="reverse" if number == at else "")
     body = table if items else Text("none", style="dim")
