@@ -16,3 +16,4 @@ NOTIFICATIONS: Final = _BASE | 6
 
 # 32-bit classes of the two-argument form; the second argument is a hash of what is locked
 EVENT_SUBJECT: Final = 0x7668_0001
+HONEYPOT_SOURCE: Final = 0x7668_0010
