@@ -206,6 +206,10 @@ async def test_the_own_worker_is_drained_and_resumed(plane: Plane, admin: httpx.
                 "drained_at"
             ] is None:
                 await asyncio.sleep(0.1)
+        async with asyncio.timeout(SECONDS):
+            # what is counted is kept for two seconds
+            while [one["worker"] for one in (await admin.get(PATH)).json()["draining"]] != [name]:
+                await asyncio.sleep(0.1)
     finally:
         resumed = await order(admin, "worker.resume", worker=name)
     assert resumed.json()["result"] == {"worker": name, "was_drained": True}

@@ -51,6 +51,7 @@ def status(invocation: Invocation) -> None:
             ("alerts", _counts(found["alerts"])),
             ("holds", found["holds"]),
             ("jobs", _counts(found["jobs"] or {})),
+            ("drained", " ".join(one["worker"] for one in found.get("draining") or ())),
             ("ending keys", " ".join(one["name"] for one in found["expiring_keys"])),
             ("windows", " ".join(one["window"] for one in found["windows"])),
         ],

@@ -1,4 +1,4 @@
-"""The overview: from snapshots and counts that are kept anyway, but for two small queries every two seconds."""
+"""The overview: from snapshots and counts that are kept anyway, but for some small queries every two seconds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -23,6 +24,7 @@ from valhalla.features.security.blocklist import Blocklist
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
+from valhalla.work import draining
 
 _FRESH: Final = 2.0
 _PATIENCE: Final = 2.0
@@ -116,19 +118,19 @@ class Overview:
             self._asked = time.monotonic()
             try:
                 async with asyncio.timeout(_PATIENCE):
-                    changes, queues = await self._db.read(_count)
+                    changes, queues, drains = await self._db.read(_count)
                     holds = await self._waiting()
             except (Unavailable, TimeoutError):
                 self._counted = {}
                 return True
-            self._counted = {"changes": changes, "jobs": queues, "holds": holds}
+            self._counted = {"changes": changes, "jobs": queues, "holds": holds, "draining": drains}
             return False
 
 
-def _count(conn: Connection) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def _count(conn: Connection) -> tuple[list[dict[str, Any]], dict[str, int], list[dict[str, Any]]]:
     changes = [dict(row) for row in conn.execute(_CHANGES).mappings()]
     queues: dict[str, int] = {row[0]: row[1] for row in conn.execute(_QUEUES)}
-    return changes, queues
+    return changes, queues, [msgspec.structs.asdict(drain) for drain in draining.every(conn)]
 
 
 def _by_severity(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:

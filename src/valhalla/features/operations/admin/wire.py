@@ -57,6 +57,18 @@ class WindowOut(WireModel):
     running: bool
 
 
+class DrainOut(WireModel):
+    """A worker that shall take no more jobs: none runs there since ``drained_at``."""
+
+    worker: str
+    asked_by: str
+    reason: str
+    asked_at: datetime
+    seen_at: datetime | None
+    running: int | None
+    drained_at: datetime | None
+
+
 class OverviewOut(WireModel):
     """What an operator sees first. What the database counts is null while it does not answer."""
 
@@ -67,6 +79,7 @@ class OverviewOut(WireModel):
     alerts: dict[str, int] = Field(description="open and acknowledged ones by severity")
     holds: int | None = Field(None, description="guarded actions that wait for people; 200 at most are counted")
     jobs: dict[str, int] | None = Field(None, description="queued, running, dead and held ones")
+    draining: list[DrainOut] | None = Field(None, description="workers that take no more jobs")
     changes: list[ChangeOut] | None = Field(None, description="the newest of all registries")
     expiring_keys: list[EndingKey]
     windows: list[WindowOut]
