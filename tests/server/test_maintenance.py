@@ -15,6 +15,7 @@ from tests.server.conftest import Issue
 from tests.server.plane import Plane
 
 from valhalla.features.operations.maintenance import ReadOnly
+from valhalla.features.operations.maintenance.following import ModeWatch, told_mode
 from valhalla.features.operations.maintenance.telling import tell
 from valhalla.kernel.principal import SYSTEM
 from valhalla.kit.changes import Snapshot
@@ -131,6 +132,22 @@ async def test_the_database_refuses_what_slips_past_the_gate(plane: Plane, chief
         for _ in range(20):
             await db.run(lambda conn: conn.execute(sa.text("CREATE TEMPORARY TABLE t (id int) ON COMMIT DROP")))
             assert await db.run(lambda conn: conn.execute(sa.text("SHOW transaction_read_only")).scalar_one()) == "off"
+
+
+async def test_workers_hear_which_mode_was_told(plane: Plane, chief: httpx.AsyncClient) -> None:
+    watch, stop = ModeWatch(plane.runtime.db), asyncio.Event()
+    task = asyncio.create_task(watch.run(stop))
+    try:
+        await close(chief)
+        assert await plane.runtime.db.read(told_mode) == "read_only"
+        async with asyncio.timeout(10):
+            while not watch.is_closed:
+                await asyncio.sleep(0.01)
+    finally:
+        stop.set()
+        await task
+    await chief.post(STATE, json={"mode": "normal", "reason": "done"})
+    assert await plane.runtime.db.read(told_mode) == "normal"
 
 
 async def test_who_holds_the_bypass_writes_on(plane: Plane, chief: httpx.AsyncClient, issue: Issue) -> None:

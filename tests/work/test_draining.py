@@ -50,3 +50,20 @@ async def test_a_drained_worker_ends_what_it_runs_and_takes_nothing_more(db: Dat
         assert one.status()["draining"] is False
     assert ran == ["after", "again"]
     assert not await db.run(lift, "worker.one")
+
+
+@pytest.mark.slow
+async def test_a_paused_worker_begins_nothing_and_goes_on_by_itself(db: Database) -> None:
+    jobs, closed, ran = Jobs(), [True], list[str]()
+
+    @jobs.job("note")
+    async def note(text: str) -> None:
+        ran.append(text)
+
+    async with working(db, jobs, paused=lambda: closed[0]):  # type: ignore[arg-type]
+        one = await db.run(submit, jobs, "note", {"text": "later"})
+        await asyncio.sleep(0.6)
+        assert ((await db.read(read, one.id)).status, ran) == ("queued", [])
+        closed[0] = False
+        assert (await ended(db, one.id)).status == "succeeded"
+    assert ran == ["later"]

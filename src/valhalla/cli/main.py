@@ -35,6 +35,7 @@ TABLE: Final = {
     "deployment": (_AT + "deployment", "Record deployments, see what they amount to."),
     "smoke": (_AT + "smoke", "Run smoke suites, for people and for CI."),
     "logs": (_AT + "logs", "Search and follow log lines."),
+    "traces": (_AT + "traces", "See what failed or was slow, and what happened inside."),
     "flag": (_AT + "flag", "Define, evaluate and kill feature flags."),
     "config": (_AT + "config", "Read and change configuration, as documents too."),
     "events": (_AT + "events", "Show what happens, as it does."),

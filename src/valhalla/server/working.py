@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from valhalla.features.operations.maintenance.following import ModeWatch
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit import liblog, migrate
 from valhalla.kit.db import Database
@@ -23,11 +24,20 @@ from valhalla.work.loops import worker_source
 _TIMES: Final = Times(interval=5.0, timeout=30.0)
 
 
-def work(options: ServeOptions, target: str, *, concurrency: int, grace: float, name: str | None = None) -> int:
+def work(
+    options: ServeOptions,
+    target: str,
+    *,
+    concurrency: int,
+    grace: float,
+    name: str | None = None,
+    during_maintenance: bool = False,
+) -> int:
     """Run the jobs of ``target`` (``module:name`` of a ``Jobs``) until SIGINT or SIGTERM; return the exit status.
 
     It beats under ``name``, by which workers of the same jobs on one host are told apart. Jobs that run then have
-    ``grace`` seconds to end; what cannot be handed back goes to others when this process ends.
+    ``grace`` seconds to end; what cannot be handed back goes to others when this process ends. While the control plane
+    takes no writes none begins, unless ``during_maintenance``.
 
     Raises:
         Misconfigured: ``target`` names no ``Jobs``, ``name`` cannot be one, or the database is of another release.
@@ -39,7 +49,8 @@ def work(options: ServeOptions, target: str, *, concurrency: int, grace: float, 
         raise Misconfigured("a worker's name is 1 to 63 of a-z, 0-9, _ and -", setting="name")
     jobs = _load(target)
     url = running_url(options)
-    clean = asyncio.run(_main(url, jobs, concurrency, grace, worker_source(target, name)))
+    source = worker_source(target, name)
+    clean = asyncio.run(_main(url, jobs, concurrency, grace, source, pauses=not during_maintenance))
     if not clean:
         # a job's thread that does not end would keep the process: its job is another worker's by now
         sys.stdout.flush()
@@ -48,19 +59,28 @@ def work(options: ServeOptions, target: str, *, concurrency: int, grace: float, 
     return 0
 
 
-async def _main(url: str, jobs: Jobs, concurrency: int, grace: float, source: str) -> bool:
+async def _main(url: str, jobs: Jobs, concurrency: int, grace: float, source: str, *, pauses: bool) -> bool:
     db = Database(url, application_name="valhalla-worker")
     try:
         if await db.run(migrate.needs_upgrade):
             raise Misconfigured("the database is older than this worker", setting="database_url")
         heart = Heart(db, {source: _TIMES})
-        worker = Worker(db, jobs, concurrency=concurrency, grace=grace, alive=lambda: heart.beat(source), name=source)
+        mode = ModeWatch(db)
+        worker = Worker(
+            db,
+            jobs,
+            concurrency=concurrency,
+            grace=grace,
+            alive=lambda: heart.beat(source),
+            name=source,
+            paused=lambda: pauses and mode.is_closed,
+        )
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         print(f"Worker {worker.id} ({source}) runs {', '.join(jobs.names)}", flush=True)  # noqa: T201 - says that it is there
-        beating = asyncio.create_task(heart.run(stop, every=_TIMES.interval))
+        beating = asyncio.gather(heart.run(stop, every=_TIMES.interval), mode.run(stop))
         try:
             await worker.run(stop)
         finally:

@@ -48,6 +48,7 @@ class Worker:
         keep_for: timedelta = timedelta(days=7),
         alive: Callable[[], None] = lambda: None,
         name: str | None = None,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         """``concurrency`` jobs at most run here at once.
 
@@ -55,7 +56,7 @@ class Worker:
         what a missed wake-up costs, and at the end jobs have ``grace`` to finish. A job that has been due for
         ``hold_after``, and that no live worker knows, is held. Finished jobs are forgotten after
         ``keep_for``, dead ones never. ``alive`` is called about every ``poll`` while it can take jobs or is full.
-        By ``name``, that of its heartbeat, it can be ordered to take no more.
+        By ``name``, that of its heartbeat, it can be ordered to take no more; while it is ``paused`` none begins here.
         """
         self.id = uuid4()
         self._db = db
@@ -75,6 +76,7 @@ class Worker:
         self._rescued = 0.0
         self._hold_after = hold_after
         self._draining = Draining(db, name, every=poll)
+        self._paused = paused
         self._shares_seats = any(queue.is_limited for queue in jobs.used_queues.values())
         self.last_error: str | None = None
 
@@ -122,9 +124,9 @@ class Worker:
     async def _serve(self, stop: asyncio.Event) -> None:
         backoff = Backoff(0.2, 5.0)
         while not stop.is_set():
-            drained = await self._draining.look(len(self._seats.attempts))
-            self._hand_back(self._seats.overdue(everything=drained))
-            if drained or (wanted := self._seats.wanted) == 0:
+            resting = await self._draining.look(len(self._seats.attempts)) or self._paused()
+            self._hand_back(self._seats.overdue(everything=resting))
+            if resting or (wanted := self._seats.wanted) == 0:
                 self._alive()
                 self._seats.freed.clear()
                 await first_of(stop, self._seats.freed, seconds=0.1 if self._seats.has_waiting else self._poll)

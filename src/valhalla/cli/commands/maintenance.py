@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -10,9 +9,11 @@ import click
 
 from valhalla.cli import arguments
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
-from valhalla.cli.output import emit, fields, table
+from valhalla.cli.output import emit, fields
+from valhalla.cli.planning import cancel, plan, planned, show_window, times
+from valhalla.cli.planning import feed as calendar
 from valhalla.cli.registry import registry_group
-from valhalla.cli.text import instant_of, printable, relative
+from valhalla.cli.text import instant_of, printable
 
 _Mode = Literal["normal", "read_only", "maintenance"]
 
@@ -26,7 +27,12 @@ def command() -> None:
     Example:
       valhalla maintenance status
       valhalla maintenance set read_only --reason "moving the database" --for 30m
+      valhalla maintenance add upgrade --start 2026-12-06T02:00 --end 2026-12-06T04:00 --zone America/Toronto
     """
+
+
+for one in (planned, plan, show_window, cancel, calendar):
+    command.add_command(one)
 
 
 @command.command("status")
@@ -48,7 +54,7 @@ def status(invocation: Invocation) -> None:
         return
     _show(invocation, found)
     if found.get("upcoming"):
-        _times(invocation, found["upcoming"])
+        times(invocation, found["upcoming"])
 
 
 @command.command("set")
@@ -98,7 +104,7 @@ def preview(invocation: Invocation, start: str, end: str, zone: str, rrule: str 
     if invocation.json:
         emit(found)
     else:
-        _times(invocation, found["items"])
+        times(invocation, found["items"])
 
 
 windows = registry_group(
@@ -124,18 +130,3 @@ def _show(invocation: Invocation, found: dict[str, Any]) -> None:
             ("set by", found.get("set_by")),
         ],
     )
-
-
-def _times(invocation: Invocation, items: Sequence[dict[str, Any]]) -> None:
-    rows = [
-        (
-            one["window"],
-            one["mode"],
-            one["start"],
-            one["end"],
-            relative(instant_of(one["start"])),
-            one.get("reason", ""),
-        )
-        for one in items
-    ]
-    table(invocation, ["window", "mode", "start", "end", "", "reason"], rows)
