@@ -56,6 +56,7 @@ class Recorder:
 
     def _write(self, conn: Connection, events: Sequence[Caught]) -> tuple[int, bool]:
         now = self._clock.now()
+        store.take_turns(conn, {one.address for one in events if one.address is not None})
         new = store.add(conn, events, now)
         fresh = {one.uid: one for one in events if one.uid in new}
         by_address: dict[str, list[Caught]] = {}
@@ -107,7 +108,8 @@ class Recorder:
             ],
         )
         for (kind, name, address), data in items.items():
-            if kind != "honeypot.caught":
+            # of mere scans the policies' own entries say enough
+            if kind in ("decoy.key_used", "decoy.canary_seen"):
                 self._ledger.append(
                     conn, actor=f"address:{address}", action=kind, kind="decoy", subject=name, details=data
                 )

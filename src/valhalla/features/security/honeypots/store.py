@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,9 +13,23 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.features.security.honeypots.contracts import Caught, Filter, Total
 from valhalla.features.security.honeypots.tables import honeypot_events
+from valhalla.kit.advisory import HONEYPOT_SOURCE
 
 _TABLE: Final = honeypot_events.c
 _TOP: Final = 20
+_TURNS: Final = sa.text(
+    "SELECT pg_advisory_xact_lock(:class, h) FROM"
+    " (SELECT DISTINCT abs(hashtext(a) % 64) AS h FROM unnest(:addresses) AS a ORDER BY h) AS locks"
+).bindparams(sa.bindparam("class", type_=sa.Integer), sa.bindparam("addresses", type_=ARRAY(sa.Text)))
+
+
+def take_turns(conn: Connection, addresses: Collection[str]) -> None:
+    """Let processes that caught the same address write one after the other: else each would miss the other's part.
+
+    Addresses share 64 locks, taken in one order and held to the end of the transaction.
+    """
+    if addresses:
+        conn.execute(_TURNS, {"class": HONEYPOT_SOURCE, "addresses": list(addresses)})
 
 
 def add(conn: Connection, events: Sequence[Caught], received_at: datetime) -> set[str]:
