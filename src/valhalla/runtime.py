@@ -34,6 +34,7 @@ from valhalla.sandbox.contracts import Limits
 from valhalla.sandbox.pool import PoolSettings
 from valhalla.sandbox.quota import QuotaLimits, Watchdog
 from valhalla.sandbox.reaper import Reaper
+from valhalla.sandbox.routing.feature import EventRouting
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.snapshots import SnapshotService
 from valhalla.sandbox.snapshots.dumping import Dumper
@@ -65,7 +66,9 @@ class Runtime:
         platform = Platform(settings, cell, self.clock, self.db, self.ledger, self.feed, self.jobs, self._beat)
         # rows of guarded actions in our own Postgres; programs that use the same schema have their holds decided here
         self.guard = GuardedActions(platform)
-        self.features = Catalogue.build(platform, self.guard)
+        self.backends = backing.backends(settings, cell, endpoints)
+        self.routing = EventRouting(platform, backing.nats_url(settings, endpoints), self.backends.nats)
+        self.features = Catalogue.build(platform, self.guard, self.routing)
         clients, smoke = self.features.clients, self.features.deployments.smoke
         who: Callable[[str], Principal | None] = lambda name: (  # noqa: E731
             smoke.undoing.find_principal(name) or clients.find_principal(name)
@@ -82,29 +85,30 @@ class Runtime:
             who,
             lambda: self.features.policies.modes.mode,
         )
-        self.backends = backing.backends(settings, cell, endpoints)
         self.load = Load()
         timing = Timing(settings.lease, settings.orphan_grace)
-        self.sandboxes = SandboxService(
-            self.db,
-            self.backends,
-            self.ledger,
-            cell,
-            templates=Templates(
-                settings.templates_dir or settings.data_dir / "templates",
-                Snapshots(settings.snapshots_dir or settings.data_dir / "snapshots"),
-            ),
-            limits=Limits(settings.default_ttl, settings.max_ttl, settings.max_sandboxes_per_owner),
-            timing=timing,
-            clock=self.clock,
-            pool=PoolSettings(
-                templates=tuple(settings.pool_templates),
-                size=settings.pool_size,
-                most=settings.pool_most,
-                rate=settings.pool_rate,
-                rush=settings.pool_rush,
-            ),
-            load=self.load,
+        self.sandboxes = self.routing.compose(
+            SandboxService(
+                self.db,
+                self.backends,
+                self.ledger,
+                cell,
+                templates=Templates(
+                    settings.templates_dir or settings.data_dir / "templates",
+                    Snapshots(settings.snapshots_dir or settings.data_dir / "snapshots"),
+                ),
+                limits=Limits(settings.default_ttl, settings.max_ttl, settings.max_sandboxes_per_owner),
+                timing=timing,
+                clock=self.clock,
+                pool=PoolSettings(
+                    templates=tuple(settings.pool_templates),
+                    size=settings.pool_size,
+                    most=settings.pool_most,
+                    rate=settings.pool_rate,
+                    rush=settings.pool_rush,
+                ),
+                load=self.load,
+            )
         )
         snapshots = self.sandboxes.templates.snapshots
         assert snapshots is not None

@@ -27,6 +27,7 @@ SCOPES: Final = MappingProxyType(
         ADMIN: Scope("everything, everybody's things included", "admin"),
         "sandbox:read": Scope("see one's sandboxes", "viewer"),
         "sandbox:write": Scope("make, enter and destroy one's sandboxes", "developer"),
+        "ingress": Scope("publish live events, into whichever lane they belong", "operator"),
         "jobs:read": Scope("see jobs and queues", "viewer"),
         "jobs:write": Scope("enqueue, retry and cancel jobs", "operator"),
         "schedules:read": Scope("see the timetable", "viewer"),

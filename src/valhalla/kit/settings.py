@@ -6,7 +6,7 @@ import ipaddress
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -180,6 +180,17 @@ class Settings(BaseSettings):
     exports_kept: Duration = Field(timedelta(days=7), description="how long files of exports are kept")
     export_max_mb: int = Field(0, ge=0, description="megabytes the files of one export may take; 0: any")
     logs_kept: Duration = Field(timedelta(days=14), description="how long log lines are kept")
+    events_mb: int = Field(256, ge=1, description="megabytes of live events that are kept, all lanes together")
+    events_kept: Duration = Field(timedelta(hours=24), description="how long live events are kept")
+    events_per_sandbox: int = Field(
+        100_000, ge=1, description="events that one sandbox's lane keeps; the oldest go first"
+    )
+    events_barrier: Duration = Field(
+        timedelta(milliseconds=500), description="how long ingresses have to follow a claim before they are late"
+    )
+    events_laggards: Literal["fence", "refuse"] = Field(
+        "fence", description="a late ingress is cut off (fence), or the claim is withdrawn (refuse)"
+    )
     trace_sample: float = Field(
         0.05, ge=0, le=1, description="the share of traces that are kept although nothing failed or was slow in them"
     )

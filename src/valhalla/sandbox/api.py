@@ -12,6 +12,8 @@ from valhalla.kit.http import PROBLEMS, StrictRoute, requires
 from valhalla.sandbox import rules
 from valhalla.sandbox.contracts import Sandbox, Status
 from valhalla.sandbox.reaper import Reaper
+from valhalla.sandbox.routing.contracts import Unread
+from valhalla.sandbox.routing.wire import LinkIn
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.wire import (
     ConnectionOut,
@@ -20,7 +22,6 @@ from valhalla.sandbox.wire import (
     ExtendIn,
     PlannedOut,
     ReapOut,
-    RouteIn,
     RouteOut,
     SandboxIn,
     SandboxOut,
@@ -155,9 +156,9 @@ def _details(routes: APIRouter, service: SandboxService) -> None:
         return [TableOut(table=item.table, rows=item.rows) for item in await service.stats(principal, reference)]
 
     @routes.post("/{reference}/routes", status_code=201)
-    async def link(reference: Reference, body: RouteIn, principal: Writer) -> RouteOut:
-        """Claim a route."""
-        route = await service.link(principal, reference, body.kind, body.key)
+    async def link(reference: Reference, body: LinkIn, principal: Writer) -> RouteOut:
+        """Claim a route: from when this answers on, its events are the sandbox's."""
+        route = await service.link(principal, reference, body.kind, body.key, mode=body.mode, sample=body.sample)
         return RouteOut(kind=route.kind, key=route.key, linked_at=route.linked_at)
 
     @routes.delete("/{reference}/routes/{kind}/{key}", status_code=204)
@@ -166,9 +167,10 @@ def _details(routes: APIRouter, service: SandboxService) -> None:
         kind: Annotated[str, Path(max_length=63)],
         key: Annotated[str, Path(max_length=128)],
         principal: Writer,
+        unread: Annotated[Unread, Query(description="who gets the events that the sandbox has not read")] = "drain",
     ) -> None:
         """Release a route."""
-        await service.unlink(principal, reference, kind, key)
+        await service.unlink(principal, reference, kind, key, unread=unread)
 
     @routes.get("/{reference}/audit")
     async def audit(reference: Reference, principal: Reader, limit: Limit = 50, cursor: Cursor = None) -> AuditPage:

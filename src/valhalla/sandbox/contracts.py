@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from valhalla.kernel.lifecycle import Lifecycle
+from valhalla.sandbox.routing.contracts import Mode
 from valhalla.sandbox.slices.contracts import DEFAULT_SLICES, Names, Probe
 
 Status = Literal["pending", "creating", "running", "expired", "destroying", "destroyed"]
@@ -33,11 +34,13 @@ LIVE: Final = ("pending", "creating", "running", "expired")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A claim that live events of ``(kind, key)`` belong to a sandbox."""
+    """A claim that live events of ``(kind, key)`` belong to a sandbox, or that copies of a part of them do."""
 
     kind: str
     key: str
     linked_at: datetime | None = None
+    mode: Mode = "steal"
+    sample: float = 1.0
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.key}"

@@ -143,6 +143,20 @@ def check_route(kind: str, key: str, pointer: str = "/routes") -> Route:
         raise invalid(f"{pointer}/key", f"a {kind} key is {error}") from error
 
 
+def check_terms(kind: str, key: str, mode: str, sample: float, pointer: str = "/routes") -> Route:
+    """Return a legal route with its terms.
+
+    Raises:
+        Invalid: as ``check_route``; the mode is none, or the sample no part.
+    """
+    route = check_route(kind, key, pointer)
+    if mode not in ("steal", "mirror"):
+        raise invalid(f"{pointer}/mode", "a mode is 'steal' or 'mirror'")
+    if not 0 <= sample <= 1 or (mode == "steal" and sample != 1):
+        raise invalid(f"{pointer}/sample", "a sample is a part from 0 to 1, and only a mirror has one")
+    return Route(route.kind, route.key, None, mode, float(sample))
+
+
 def linked(routes: Sequence[Route], at: datetime) -> tuple[Route, ...]:
     """Return the routes as linked at an instant."""
     return tuple(Route(route.kind, route.key, at) for route in routes)
@@ -240,6 +254,10 @@ def check_spec(
     if len(routes) > MAX_ROUTES:
         raise invalid("/routes", f"at most {MAX_ROUTES} routes")
     checked = [check_route(kind, key, f"/routes/{index}") for index, (kind, key) in enumerate(routes)]
+    for index, route in enumerate(checked):
+        if route.kind == kinds.PATTERNS:
+            # whether it overlaps another's is asked under a lock that a creation does not take
+            raise invalid(f"/routes/{index}/kind", "patterns are linked to a sandbox that runs")
     return Spec(
         owner=check_owner(owner),
         template=template,

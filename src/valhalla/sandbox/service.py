@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,21 +18,21 @@ from valhalla.kit.ledger import Ledger
 from valhalla.kit.load import Load
 from valhalla.kit.log import get_logger
 from valhalla.kit.writing import upkeep
-from valhalla.sandbox import refusals, rules, store
+from valhalla.sandbox import rules, store
 from valhalla.sandbox.backends import Backends
-from valhalla.sandbox.contracts import LIVE, Extension, Limits, Route, Sandbox, Spec
+from valhalla.sandbox.contracts import LIVE, Extension, Limits, Sandbox, Spec
 from valhalla.sandbox.creation import Created, Creation
-from valhalla.sandbox.errors import CreateFailed, NotRunning, RouteNotFound
+from valhalla.sandbox.errors import CreateFailed
 from valhalla.sandbox.filling import refill
+from valhalla.sandbox.linking import Linking
 from valhalla.sandbox.pool import Checkout, Claims, Endings, Filler, PoolSettings
-from valhalla.sandbox.register import Register
 from valhalla.sandbox.teardown import Teardown, Timing, emit
 from valhalla.sandbox.templates import Templates
 
 _log = get_logger("sandbox.service")
 
 
-class SandboxService(Register):
+class SandboxService(Linking):
     """Everything the API and the SDK do with sandboxes. One per control plane process."""
 
     def __init__(
@@ -96,7 +97,7 @@ class SandboxService(Register):
         """
         self._may_own(principal, spec.owner)
         self._db.require_writable()
-        task = self._spawn(self._creation.run(principal, spec, key=key))
+        task = self._spawn(self._create(principal, spec, key))
         # a client that hangs up must not leave a half-made sandbox: the creation ends on its own terms
         with self._load.caller():
             try:
@@ -105,6 +106,17 @@ class SandboxService(Register):
                 if not (self._stopping and task.cancelled()):
                     raise
                 raise CreateFailed("the control plane was stopped while the sandbox was being made") from None
+
+    async def _create(self, principal: Principal, spec: Spec, key: str | None) -> Created:
+        created = await self._creation.run(principal, spec, key=key)
+        if created.sandbox.routes and not created.replayed:
+            try:
+                await self.routing.linked(created.sandbox, created.sandbox.routes)
+            except BaseException:
+                # whole or not at all: a sandbox without its events would be taken for one that has none
+                await self.destroy(principal, created.sandbox.id)
+                raise
+        return created
 
     async def plan(self, principal: Principal, spec: Spec) -> Sandbox:
         """Return what ``create`` would make now, without making it.
@@ -174,6 +186,8 @@ class SandboxService(Register):
             if await self._db.run(self._record_extension, principal, sandbox, expires_at, capped=capped):
                 # whoever altered the login in between, it ends with the registry's word
                 await self._endings.now(sandbox.id)
+                if sandbox.routes:
+                    await self.routing.linked(replace(sandbox, expires_at=expires_at), sandbox.routes)
                 return Extension(await self.reread(sandbox.id), capped, sandbox.created_at + self.limits.max_ttl)
 
     def _record_extension(
@@ -206,48 +220,6 @@ class SandboxService(Register):
         await refill(sandbox, filling, self.backends, expires_at=sandbox.expires_at)
         return sandbox
 
-    async def link(self, principal: Principal, reference: str, kind: str, key: str) -> Route:
-        """Claim a route for a running sandbox; claiming it again is fine.
-
-        Raises:
-            Invalid: kind or key have a wrong form.
-            RouteTaken: another sandbox holds it.
-            NotRunning: the sandbox is not running.
-        """
-        route = rules.check_route(kind, key, "")
-        sandbox = await self.get(principal, reference)
-        self.must_run(sandbox)
-        return await self._db.run(self._link, principal, sandbox, route)
-
-    def _link(self, conn: Connection, principal: Principal, sandbox: Sandbox, route: Route) -> Route:
-        current = store.lock(conn, sandbox.id)
-        if current is None or current.status != "running":
-            raise NotRunning("the sandbox ended in the meantime")
-        if any((held.kind, held.key) == (route.kind, route.key) for held in sandbox.routes):
-            return route
-        now = self._clock.now()
-        if store.link(conn, sandbox.id, route, at=now) != sandbox.id:
-            raise refusals.route_taken(str(route))
-        self._note(conn, principal, sandbox, "route_linked", {"route": str(route)})
-        emit(conn, sandbox, "sandbox.route_linked", kind=route.kind, key=route.key)
-        return Route(route.kind, route.key, now)
-
-    async def unlink(self, principal: Principal, reference: str, kind: str, key: str) -> None:
-        """Release a route.
-
-        Raises:
-            RouteNotFound: the sandbox does not hold it.
-        """
-        route = rules.check_route(kind, key, "")
-        sandbox = await self.get(principal, reference)
-        await self._db.run(self._unlink, principal, sandbox, route)
-
-    def _unlink(self, conn: Connection, principal: Principal, sandbox: Sandbox, route: Route) -> None:
-        if not store.unlink(conn, sandbox.id, route.kind, route.key):
-            raise RouteNotFound(f"the sandbox does not hold the route {route}", route=str(route))
-        self._note(conn, principal, sandbox, "route_unlinked", {"route": str(route)})
-        emit(conn, sandbox, "sandbox.route_unlinked", kind=route.kind, key=route.key)
-
     async def close(self, *, patience: float = 2.0) -> None:
         """Wait for creations and teardowns under way; what takes longer than ``patience`` seconds is called off.
 
@@ -272,13 +244,6 @@ class SandboxService(Register):
         # its caller may have gone; asyncio would report the error as one that nobody looked at
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
-
-    def _note(
-        self, conn: Connection, principal: Principal, sandbox: Sandbox, action: str, details: dict[str, Any]
-    ) -> None:
-        self._ledger.append(
-            conn, actor=principal.id, action=action, kind="sandbox", subject=sandbox.id, details=details
-        )
 
     def _may_own(self, principal: Principal, owner: str) -> None:
         if not principal.is_admin and owner != principal.owner:

@@ -52,6 +52,9 @@ sandbox_routes = sa.Table(
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("sandbox_id", sa.Text, sa.ForeignKey("valhalla.sandboxes.id"), nullable=False, index=True),
     sa.Column("linked_at", _instant, nullable=False),
+    # the pool's function makes rows without them
+    sa.Column("mode", sa.Text, nullable=False, server_default="steal"),
+    sa.Column("sample", sa.Double, nullable=False, server_default="1"),
 )
 
 arenas = sa.Table(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +21,7 @@ from valhalla.kit.ledger import Ledger
 from valhalla.kit.log import get_logger
 from valhalla.sandbox import store
 from valhalla.sandbox.backends import Backends
-from valhalla.sandbox.contracts import LIFECYCLE, Sandbox
+from valhalla.sandbox.contracts import LIFECYCLE, Route, Sandbox
 from valhalla.sandbox.marking import mark_at_once
 from valhalla.sandbox.slices.contracts import Slice
 from valhalla.sandbox.tables import sandboxes
@@ -47,6 +48,8 @@ class Teardown:
         self.ledger = ledger
         self._clock = clock
         self._timing = timing or Timing()
+        self.release_routes: Callable[[str, Sequence[Route]], Awaitable[None]] = _nobody_follows
+        """Gives the events of what a sandbox held back to production."""
         self.cut_seconds = Histogram("valhalla_sandbox_cut_seconds", "From the decision until no credential works")
 
     def mark(
@@ -60,12 +63,13 @@ class Teardown:
         error: str | None = None,
         sources: tuple[str, ...] | None = None,
         alert: Mapping[str, Any] | None = None,
+        freed: list[Route] | None = None,
     ) -> Sandbox:
         """Move a sandbox to ``destroying`` and free its name, routes and place in the owner's limit.
 
         ``sources`` narrows the states it may be taken from: whoever ends what it found stuck must not end what has
         moved on meanwhile. ``alert`` is told in the ledger and in an event of its own, ``sandbox.{action}``;
-        a failure always is.
+        a failure always is. ``freed`` gets the routes that it had.
 
         Raises:
             Conflict: it is in none of ``sources`` any more.
@@ -94,7 +98,11 @@ class Teardown:
             action=action,
             details=details,
         )
-        for route in store.unlink_all(conn, sandbox_id):
+        routes = store.unlink_all(conn, sandbox_id)
+        if freed is not None:
+            # a transaction that is repeated begins anew
+            freed[:] = routes
+        for route in routes:
             self.ledger.append(
                 conn,
                 actor=actor,
@@ -129,6 +137,7 @@ class Teardown:
             Unavailable: a backend could not be reached; the decision stands and the reaper repeats the cut.
         """
         started = self._clock.monotonic()
+        freed: list[Route] = [] if seen is None else list(seen.routes)
         sandbox = None if seen is None else await self._mark_seen(seen, actor=actor, reason=reason)
         if sandbox is None:
             sandbox = await self._db.run(
@@ -140,15 +149,25 @@ class Teardown:
                 error=error,
                 sources=sources,
                 alert=alert,
+                freed=freed,
             )
         crashpoint("destroy.marked")
+        releasing = asyncio.ensure_future(self._release(sandbox, freed)) if freed else None
         failures = await self._backends.cut(sandbox.names)
+        if releasing is not None:
+            await releasing
         if failures:
             await self._note(sandbox.id, failures)
             raise _unfinished(sandbox, failures)
         crashpoint("destroy.cut")
         self.cut_seconds.observe(self._clock.monotonic() - started)
         return sandbox
+
+    async def _release(self, sandbox: Sandbox, routes: Sequence[Route]) -> None:
+        try:
+            await self.release_routes(sandbox.id, routes)
+        except Problem as problem:
+            _log.warning("routes are left to their keeper", sandbox_id=sandbox.id, error=problem.detail)
 
     async def _mark_seen(self, seen: Sandbox, *, actor: str, reason: str) -> Sandbox | None:
         now = self._clock.now()
@@ -232,6 +251,10 @@ class Teardown:
         text = "; ".join(f"{name}: {_plain(error)}" for name, error in failures.items())
         _log.warning("sandbox teardown is unfinished", sandbox_id=sandbox_id, error=text)
         await self._db.run(store.note_error, sandbox_id, text, retry_at=self._clock.now())
+
+
+async def _nobody_follows(_sandbox_id: str, _routes: Sequence[Route]) -> None:
+    """Take the place of routing where there is none."""
 
 
 def emit(conn: Connection, sandbox: Sandbox, event: str, /, **data: Any) -> None:

@@ -117,6 +117,18 @@ class Claims:
             await drop_key(link, sandbox, kinds.source_of(kind), key)
         return Claimed(kind, key, None, epoch, _since(started), count, fenced)
 
+    async def unhold(self, kind: str, key: str) -> bool:
+        """Give a key back that is held for nobody; False when it is not.
+
+        Raises:
+            Unavailable: NATS cannot be asked; repeat it.
+        """
+
+        async def decide(present: Record | None) -> Record | None:
+            return Record(kind) if present is not None and present.held and present.sandbox is None else None
+
+        return await self._write(kind, key, decide) is not None
+
     async def _hold_or_refuse(self, kind: str, key: str, wanted: Record, owns: Owns) -> None:
         """Keep the key's events at the ingresses, so that nothing has moved if one of them does not answer."""
         former: Record | None = None

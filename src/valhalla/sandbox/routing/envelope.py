@@ -23,6 +23,7 @@ MSG_ID: Final = "Nats-Msg-Id"
 EPOCH: Final = "valhalla-epoch"
 MIRROR: Final = "valhalla-mirror"
 REASON: Final = "valhalla-dead-reason"
+SEQUENCE: Final = "valhalla-dead-sequence"
 _VERSION: Final = b"NATS/1.0\r\n"
 _MAX_ID: Final = 200
 _MAX_EXTENSIONS: Final = 20

@@ -127,7 +127,7 @@ class Ingress:
         except TimeoutError as error:
             raise Fenced(f"{len(self.outgoing)} events are not stored yet") from error
 
-    def now_in(self, event: Event) -> Event:
+    def traced(self, event: Event) -> Event:
         """Return the event with the trace of the code that runs, if it has none."""
         current = trace.current()
         if event.traceparent is not None or current is None:

@@ -27,7 +27,15 @@ from valhalla.sandbox.store.registry import (
     set_expiry,
     touch,
 )
-from valhalla.sandbox.store.routes import link, unlink, unlink_all
+from valhalla.sandbox.store.routes import (
+    holder,
+    keys_of_others,
+    link,
+    linked_running,
+    running_of,
+    unlink,
+    unlink_all,
+)
 from valhalla.sandbox.store.rows import from_row, names_of
 
 __all__ = [
@@ -40,9 +48,12 @@ __all__ = [
     "find",
     "find_claim",
     "from_row",
+    "holder",
     "insert",
+    "keys_of_others",
     "lapsed",
     "link",
+    "linked_running",
     "live_names",
     "lock",
     "lock_owner",
@@ -52,6 +63,7 @@ __all__ = [
     "page",
     "renew_lease",
     "running_names",
+    "running_of",
     "set_expiry",
     "stuck",
     "suspect",

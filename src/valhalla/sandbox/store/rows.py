@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -23,6 +23,8 @@ _routes_of = (
                         sandbox_routes.c.kind,
                         sandbox_routes.c.key,
                         sandbox_routes.c.linked_at,
+                        sandbox_routes.c.mode,
+                        sandbox_routes.c.sample,
                     ),
                     sandbox_routes.c.linked_at,
                     sandbox_routes.c.kind,
@@ -57,7 +59,7 @@ def names_of(row: RowMapping) -> Names:
 
 def from_row(row: RowMapping) -> Sandbox:
     """Turn a row of ``sandboxes`` (with or without its routes) into the value."""
-    linked: Sequence[Sequence[str]] = row.get("routes", ())
+    linked: Sequence[Sequence[Any]] = row.get("routes", ())
     return Sandbox(
         id=row["id"],
         name=row["name"],
@@ -67,7 +69,9 @@ def from_row(row: RowMapping) -> Sandbox:
         description=row["description"],
         tags=tuple(row["tags"]),
         metadata=row["metadata"],
-        routes=tuple(Route(kind, key, datetime.fromisoformat(at)) for kind, key, at in linked),
+        routes=tuple(
+            Route(kind, key, datetime.fromisoformat(at), mode, sample) for kind, key, at, mode, sample in linked
+        ),
         names=names_of(row),
         created_by=row["created_by"],
         created_at=row["created_at"],

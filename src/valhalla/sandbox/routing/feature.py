@@ -1,0 +1,136 @@
+"""Live events as the composition root sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from valhalla.features.contracts import Feature, Platform, Run
+from valhalla.kit import natsauth
+from valhalla.sandbox.routing import streams
+from valhalla.sandbox.routing.claims import Claims
+from valhalla.sandbox.routing.contracts import Sizes
+from valhalla.sandbox.routing.dead import Undertaker
+from valhalla.sandbox.routing.effects import Routing
+from valhalla.sandbox.routing.ingress import Ingress
+from valhalla.sandbox.routing.keeper import Keeper
+from valhalla.sandbox.routing.link import Link
+from valhalla.sandbox.routing.reading import Reader
+from valhalla.sandbox.slices.nats import NatsSlice
+from valhalla.work.loops import Loop, loop
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+    from prometheus_client.registry import Collector
+
+    from valhalla.sandbox.service import SandboxService
+
+_KEEPING: Final = loop("route-keeper", 10.0, "brings routes of live events to what the registry says", patience=60)
+
+_BURYING: Final = loop("dead-letters", 2.0, "keeps events that sandboxes could not work on", patience=60)
+
+
+class EventRouting(Feature):
+    """Claims, lanes, and the control plane's own ingress, which joins when it is first needed."""
+
+    name: ClassVar[str] = "routing"
+
+    def __init__(self, platform: Platform, url: str, nats: NatsSlice) -> None:
+        """Build it; nothing is connected yet."""
+        settings = platform.settings
+        self._url = url
+        self._creds = natsauth.control_creds(platform.cell)
+        self._sizes = Sizes(
+            max_bytes=settings.events_mb * 2**20,
+            max_age=settings.events_kept,
+            per_sandbox=settings.events_per_sandbox,
+        )
+        self.claims = Claims(url, self._creds, nats.close_connection, barrier=settings.events_barrier.total_seconds())
+        self.effects = Routing(platform.db, self.claims, laggards=settings.events_laggards)
+        self.keeper = Keeper(platform.db, self.claims, self.effects, self._sizes)
+        self.keeper.beat = partial(platform.beat, _KEEPING.name)
+        self.undertaker = Undertaker(self.claims)
+        self.undertaker.beat = partial(platform.beat, _BURYING.name)
+        self.reader = Reader(self.claims)
+        self.draining = asyncio.Event()
+        self._ingress: Ingress | None = None
+        self._joining = asyncio.Lock()
+        self._sandboxes: SandboxService | None = None
+
+    def compose(self, sandboxes: SandboxService) -> SandboxService:
+        """Let the use cases of sandboxes take effect here."""
+        self._sandboxes = sandboxes
+        sandboxes.routing = self.effects
+        sandboxes.teardown.release_routes = self.effects.ended
+        return sandboxes
+
+    async def ingress(self) -> Ingress:
+        """Return the control plane's own ingress.
+
+        Raises:
+            Unavailable: it cannot join.
+        """
+        async with self._joining:
+            if self._ingress is None:
+                ingress = Ingress(self._url, self._creds, name="plane")
+                try:
+                    await ingress.start()
+                except BaseException:
+                    await ingress.stop(patience=0)
+                    raise
+                self._ingress = ingress
+        return self._ingress
+
+    def routers(self) -> Sequence[APIRouter]:
+        """Return the routes of events."""
+        from valhalla.sandbox.routing.api import router
+
+        assert self._sandboxes is not None
+        return (router(self._sandboxes, self),)
+
+    def background(self) -> Mapping[str, Run]:
+        """Keep routes as the registry has them, and what lanes gave up."""
+        return {"route-keeper": self.keeper.run, "dead-letters": self.undertaker.run}
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_KEEPING, _BURYING)
+
+    def collectors(self) -> Sequence[Collector]:
+        """Return the metrics of routing."""
+        from valhalla.sandbox.routing.metrics import RoutingMetrics
+
+        return (RoutingMetrics(self),)
+
+    def status(self) -> Mapping[str, Any]:
+        """Say how the own ingress is."""
+        return {"joined": self._ingress is not None, "lanes": len(self.keeper.lanes)}
+
+    @property
+    def own_ingress(self) -> Ingress | None:
+        """The control plane's own ingress, if anybody has published."""
+        return self._ingress
+
+    async def start(self) -> None:
+        """Make the streams.
+
+        Raises:
+            Unavailable: JetStream does not take them.
+        """
+        link = await Link.open(self._url, self._creds, name="valhalla streams")
+        try:
+            await streams.ensure(link, self._sizes)
+        finally:
+            await link.close()
+
+    def drain(self) -> None:
+        """End what clients follow."""
+        self.draining.set()
+
+    async def stop(self) -> None:
+        """Say goodbye: no claim waits for this ingress."""
+        if self._ingress is not None:
+            await self._ingress.stop()
+        await self.claims.close()

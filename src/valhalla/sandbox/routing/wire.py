@@ -1,0 +1,143 @@
+"""What the API says and takes about routes and events."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from pydantic import Field
+
+from valhalla.kit.http import WireModel
+from valhalla.sandbox import rules
+from valhalla.sandbox.contracts import Route
+from valhalla.sandbox.routing.contracts import Event, Mode, Unread
+from valhalla.sandbox.routing.errors import EventInvalid
+
+
+class LinkIn(WireModel):
+    """A route to claim, and how."""
+
+    kind: str = Field(max_length=63, examples=["discord.guild"])
+    key: str = Field(max_length=128, examples=["811234567890123456"])
+    mode: Mode = Field("steal", description="steal: the events are the sandbox's; mirror: it gets copies")
+    sample: float = Field(1.0, ge=0, le=1, description="the part of the events that a mirror copies")
+
+    def checked(self, pointer: str) -> Route:
+        """Return the route.
+
+        Raises:
+            Invalid: it is none.
+        """
+        return rules.check_terms(self.kind, self.key, self.mode, self.sample, pointer)
+
+
+class UnlinkIn(WireModel):
+    """A route to release."""
+
+    kind: str = Field(max_length=63, examples=["discord.guild"])
+    key: str = Field(max_length=128, examples=["811234567890123456"])
+
+
+class RoutesIn(WireModel):
+    """Routes to release and to claim; each list in one transaction, the released first."""
+
+    unlink: list[UnlinkIn] = Field(default_factory=list[UnlinkIn], max_length=50)
+    link: list[LinkIn] = Field(default_factory=list[LinkIn], max_length=50)
+    unread: Unread = Field("drain", description="who gets the unread events of released routes")
+
+
+class HeldRoute(WireModel):
+    """A route that a sandbox has."""
+
+    kind: str
+    key: str
+    linked_at: datetime | None
+    mode: Mode
+    sample: float
+
+    @classmethod
+    def of(cls, route: Route) -> HeldRoute:
+        """Return the model."""
+        return cls(kind=route.kind, key=route.key, linked_at=route.linked_at, mode=route.mode, sample=route.sample)
+
+
+class EventIn(WireModel):
+    """One event to publish. ``id`` is the source's own: the same id is published once."""
+
+    source: str = Field(max_length=96, examples=["tenant"])
+    key: str = Field(max_length=128, examples=["acme"])
+    type: str = Field(max_length=128, examples=["invoice.paid"])
+    id: str = Field(max_length=200, examples=["evt_1"])
+    time: datetime | None = None
+    data: Any = None
+    data_base64: str | None = None
+    datacontenttype: str | None = Field(None, max_length=200)
+    traceparent: str | None = Field(None, max_length=512)
+    baggage: str | None = Field(None, max_length=8192)
+
+    def event(self) -> Event:
+        """Return the event.
+
+        Raises:
+            EventInvalid: both kinds of data, or none that can be read.
+        """
+        if self.data_base64 is not None and self.data is not None:
+            raise EventInvalid("an event has 'data' or 'data_base64'", member="data")
+        try:
+            data = (
+                msgspec.json.encode(self.data)
+                if self.data_base64 is None
+                else base64.b64decode(self.data_base64, validate=True)
+            )
+        except (binascii.Error, ValueError) as error:
+            raise EventInvalid("'data_base64' is not base64", member="data_base64") from error
+        media = self.datacontenttype or ("application/json" if self.data_base64 is None else "application/octet-stream")
+        return Event(
+            self.source,
+            self.key,
+            self.type,
+            data,
+            self.id,
+            time=self.time,
+            content_type=media,
+            traceparent=self.traceparent,
+            baggage=self.baggage,
+        )
+
+
+class PublishIn(WireModel):
+    """Events to publish, in this order."""
+
+    events: list[EventIn] = Field(min_length=1, max_length=500)
+
+
+class PublishedOut(WireModel):
+    """Where an event was stored; ``sandbox`` is null on production's lane."""
+
+    sequence: int
+    duplicate: bool
+    sandbox: str | None
+
+
+class LaneOut(WireModel):
+    """A page of a lane, oldest first; ``next`` is what comes ``after`` it."""
+
+    items: list[dict[str, Any]]
+    next: int
+    lag: dict[str, int]
+
+
+class DeadOut(WireModel):
+    """A page of dead letters."""
+
+    items: list[dict[str, Any]]
+    next: int
+
+
+class ReplayedOut(WireModel):
+    """The sequence of the event that a dead letter became again."""
+
+    sequence: int
