@@ -126,6 +126,8 @@ def _text(value: Any, shape: Shape, limit: int) -> Cell:
 
 
 def _short(kind: str, text: str, limit: int) -> Cell:
+    if not text:
+        return Cell("none", "—")
     return Cell(kind, text) if len(text) <= limit else Cell(kind, text[: limit - 1] + "…", whole=text[:1000])
 
 

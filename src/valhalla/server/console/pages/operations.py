@@ -210,7 +210,6 @@ PAGES: Final = (
         ),
         topics=("registry.api_clients",),
         cli="valhalla key ls",
-        cli_one="valhalla key show",
     ),
     Page(
         slug="deployments",

@@ -115,7 +115,7 @@ PAGES: Final = (
         topics=("sandbox",),
         choices={"status": ("pending", "creating", "running", "expired", "destroying", "destroyed")},
         cli="valhalla sandbox ls",
-        cli_one="valhalla sandbox show",
+        cli_one="valhalla sandbox status",
     ),
     Page(
         slug="templates",
