@@ -34,7 +34,7 @@ def registry_group(noun: str, registry: str, *, key: str = "key", columns: Seque
     """
     of = Words(noun, registry, key, tuple(columns))
     examples = f"\n\n\b\nExample:\n  valhalla {noun} ls\n  valhalla {noun} get {example}"
-    group = click.Group(noun, help=f"Read and change {noun}s, their history and their past.{examples}")
+    group = click.Group(noun, help=f"Read and change {plural(noun)}, their history and their past.{examples}")
     shared_options(group)
     add_commands(group, of, example, tuple(_EXAMPLES))
     return group
@@ -76,6 +76,11 @@ class Words:
         return RegistryCalls(self.registry)
 
 
+def plural(noun: str) -> str:
+    """Return the noun for several."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:] != "ey" else f"{noun}s"
+
+
 def _writes(function: F) -> F:
     for option in (
         click.option("-n", "--dry-run", is_flag=True, help="Say what would change, and change nothing."),
@@ -86,7 +91,7 @@ def _writes(function: F) -> F:
 
 
 def _ls(of: Words) -> click.Command:
-    @click.command("ls", help=f"List {of.noun}s.")
+    @click.command("ls", help=f"List {plural(of.noun)}.")
     @click.option("--search", "text", help="Only those whose key or name holds this text.")
     @click.option("--where", "filters", multiple=True, metavar="MEMBER=VALUE", help="Only those; repeatable.")
     @click.option("--limit", type=click.IntRange(1), help="At most so many.")
@@ -222,7 +227,7 @@ def _diff(of: Words) -> click.Command:
 
 
 def _rollback(of: Words) -> click.Command:
-    @click.command("rollback", help=f"Bring all {of.noun}s, or the one that is named, back to a revision.")
+    @click.command("rollback", help=f"Bring all {plural(of.noun)}, or the one that is named, back to a revision.")
     @click.argument("revision", type=click.IntRange(0))
     @click.argument("name", required=False)
     @_writes

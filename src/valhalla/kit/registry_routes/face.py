@@ -66,6 +66,11 @@ class Face(Generic[T]):
         return "".join(word.capitalize() for word in re.split(r"[^A-Za-z0-9]+", self.noun))
 
     @property
+    def plural(self) -> str:
+        """The noun for several."""
+        return f"{self.noun[:-1]}ies" if re.search("[^aeiou]y$", self.noun) else f"{self.noun}s"
+
+    @property
     def has_paths(self) -> bool:
         """Whether a key may hold slashes."""
         return re.fullmatch(self.key_form, "a/a") is not None

@@ -90,9 +90,9 @@ def add_reading(routes: APIRouter, face: Face[Any], db: Database, made: Wires, p
     noun = face.noun
     query = Annotated[made.query, Query()]
     for where_to, handler, model, summary in (
-        ("", typed(listed, query=query, principal=reader), made.page, f"List {noun}s"),
-        ("/history", typed(history, principal=reader), HistoryPage, f"What happened to all {noun}s"),
-        ("/diff", typed(diff, principal=reader), DiffOut, f"What differs between two revisions of the {noun}s"),
+        ("", typed(listed, query=query, principal=reader), made.page, f"List {face.plural}"),
+        ("/history", typed(history, principal=reader), HistoryPage, f"What happened to all {face.plural}"),
+        ("/diff", typed(diff, principal=reader), DiffOut, f"What differs between two revisions of the {face.plural}"),
         (path + "/history", typed(history_of, principal=reader), HistoryPage, f"What happened to one {noun}"),
         (path, typed(get, principal=reader), made.out, f"One {noun}"),
     ):

@@ -91,12 +91,12 @@ def _of_many(face: Face[Any], desk: Desk[Any], made: Wires) -> dict[Write, _Offe
         "bulk": (
             "/bulk",
             typed(bulk, body=made.bulk, principal=writer),
-            {**changes, "summary": f"Write many {noun}s, all or none"},
+            {**changes, "summary": f"Write many {face.plural}, all or none"},
         ),
         "rollback": (
             "/rollback",
             typed(rollback, principal=writer),
-            {**changes, "summary": f"Bring all {noun}s back to a revision"},
+            {**changes, "summary": f"Bring all {face.plural} back to a revision"},
         ),
     }
 
