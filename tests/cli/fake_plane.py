@@ -19,6 +19,30 @@ CREDS = "-----BEGIN NATS USER JWT-----\nabc\n------END NATS USER JWT------\n"
 
 
 _LIMIT = {"name": "per-key", "rate": "9/min", "scope": "key", "costs": {"/x": 2}, "enabled": True, "version": 4}
+_POLICY = {"name": "p", "when": "true", "action": "log", "on": "request", "priority": 0, "shadow": True}
+_POLICY_USAGE = {"name": "p", "matched": 0, "shadowed": 2, "failed": 0, "last_at": None}
+_THOUGHT = {
+    "outcome": "block",
+    "policy": "p",
+    "verdicts": [{"name": "p", "action": "block", "matched": True, "error": None, "shadow": False}],
+}
+_MODE = {"mode": "elevated", "reason": "why", "actor": "k1", "since": None, "until": None, "version": 2}
+_HONEYPOT = {"name": "h", "type": "cowrie", "location": None, "active": True, "client_id": "c1", "version": 1}
+_DECOY = {"name": "env", "kind": "path", "path": "/.env", "face": "env", "enabled": True, "version": 1}
+_CAUGHT = {
+    "at": "2026-01-01T00:00:00Z",
+    "honeypot": "decoys",
+    "kind": "decoy_path",
+    "address": None,
+    "score": 10,
+    "payload": {"decoy": "env", "path": "/.env"},
+}
+_ACTIVITY = {
+    "since": "2026-01-01T00:00:00Z",
+    "kinds": {"scan": 2},
+    "honeypots": {"h": 2},
+    "addresses": [{"address": "203.0.113.7", "score": 10, "events": 2, "last_at": "2026-01-01T00:00:00Z"}],
+}
 _STALE = {"key": "old", "owner": None, "reasons": ["it expired at 2020-01-01"], "updated_at": "2026-01-01T00:00:00Z"}
 _USAGE = {"name": "per-key", "taken": 3, "refused": 1, "shadowed": 0, "top": [{"subject": "k1", "taken": 3}]}
 _TIME = {
@@ -265,6 +289,19 @@ class FakePlane:
             ("GET", "/system/alerts", lambda **_: (200, {"items": [self._alert()], "next": None})),
             ("GET", "/system/alerts/(.+)", lambda _id, **_: (200, self._alert())),
             ("POST", "/system/alerts/(.+)/(.+)", self._attend),
+            ("GET", "/system/security/policies/usage", lambda **_: (200, {"items": [_POLICY_USAGE]})),
+            ("POST", "/system/security/policies/test", lambda **_: (200, _THOUGHT)),
+            ("GET", "/system/security/policies", lambda **_: (200, {"items": [_POLICY], "next": None, "total": 1})),
+            ("GET", "/system/security/mode", lambda **_: (200, _MODE)),
+            ("POST", "/system/security/mode", lambda **_: (200, _MODE)),
+            ("GET", "/system/security/honeypots/events", lambda **_: (200, {"items": [_CAUGHT], "next": None})),
+            ("GET", "/system/security/honeypots/activity", lambda **_: (200, _ACTIVITY)),
+            ("GET", "/system/security/honeypots", lambda **_: (200, {"items": [_HONEYPOT], "next": None, "total": 1})),
+            ("POST", "/system/security/honeypots", lambda **_: (201, {**_HONEYPOT, "key": "vh_local_k"})),
+            ("POST", "/system/security/honeypots/(.+)/rotate", lambda _name, **_: (200, {"name": "h", "key": "vh_2"})),
+            ("POST", "/system/security/honeypots/(.+)/(.+)", lambda _name, _verb, **_: (200, _HONEYPOT)),
+            ("POST", "/system/security/decoys/keys", lambda **_: (201, {"name": "bait", "key": "vh_bait"})),
+            ("GET", "/system/security/decoys", lambda **_: (200, {"items": [_DECOY], "next": None, "total": 1})),
             ("GET", "/system/maintenance/windows", lambda **_: (200, {"items": [], "next": None, "total": 0})),
             ("POST", "/system/maintenance/windows/preview", lambda **_: (200, {"items": [_TIME]})),
             ("GET", "/system/maintenance", lambda **_: (200, _CLOSED)),
