@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from valhalla.sdk.groups import AsyncGroup, Call, Group
-from valhalla.sdk.wire import Request, params
+from valhalla.sdk.wire import Request, params, present
 
 Document = dict[str, Any]
 
@@ -30,7 +30,7 @@ def check(body: Mapping[str, Any]) -> Request[Document]:
 
 
 def load(
-    body: Mapping[str, Any],
+    body: Mapping[str, Any] | str,
     *,
     format_: str | None = None,
     action: str | None = None,
@@ -42,7 +42,10 @@ def load(
     confirm: bool | None = None,
     dry_run: bool | None = None,
 ) -> Request[Document]:
-    """Import a list: one value a line, CSV with a header, or JSON as CrowdSec exports it."""
+    """Import a list: text with one value a line, CSV with a header, or JSON as CrowdSec exports it.
+
+    The control plane takes ``max_body_bytes`` at once (a megabyte): of a longer list send parts.
+    """
     return Request(
         "POST",
         "/system/security/blocklist/import",
@@ -62,6 +65,47 @@ def load(
     )
 
 
+def block(
+    type_: str,
+    value: str,
+    *,
+    action: str = "block",
+    reason: str | None = None,
+    severity: str | None = None,
+    source: str | None = None,
+    expires_at: datetime | None = None,
+    remediation: str | None = None,
+    confirm: bool | None = None,
+    dry_run: bool | None = None,
+) -> Request[Document]:
+    """Make a rule, or make the one that is there so; ``action`` ``allow`` wins over every block."""
+    if expires_at is not None and expires_at.tzinfo is None:
+        raise ValueError("expires_at needs a time zone")
+    body = present(
+        type=type_,
+        value=value,
+        action=action,
+        reason=reason,
+        severity=severity,
+        source=source,
+        expires_at=expires_at,
+        remediation=remediation,
+    )
+    return Request(
+        "POST", "/system/security/blocklist", Document, params=params(confirm=confirm, dry_run=dry_run), body=body
+    )
+
+
+def bouncers() -> Request[Document]:
+    """Which CrowdSec bouncers pull decisions, and how far behind each is."""
+    return Request("GET", "/system/security/crowdsec/bouncers", Document)
+
+
+def agents() -> Request[Document]:
+    """Which CrowdSec agents report alerts."""
+    return Request("GET", "/system/security/crowdsec/agents", Document)
+
+
 def stats() -> Request[Document]:
     """Count the rules, and name those that refuse most."""
     return Request("GET", "/system/security/blocklist/stats", Document)
@@ -70,11 +114,14 @@ def stats() -> Request[Document]:
 class _Blocklist:
     """What both kinds of client have."""
 
+    block = Call(block)
     unblock = Call(unblock)
     test = Call(test)
     check = Call(check)
     load = Call(load)
     stats = Call(stats)
+    bouncers = Call(bouncers)
+    agents = Call(agents)
 
 
 class Blocklist(Group, _Blocklist):

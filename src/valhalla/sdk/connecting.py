@@ -49,7 +49,7 @@ def arguments(request: Request[Any]) -> dict[str, Any]:
     content = request.content()
     headers = dict(request.headers)
     if content is not None:
-        headers["Content-Type"] = "application/json"
+        headers["Content-Type"] = "text/plain" if isinstance(request.body, str) else "application/json"
     return {
         "method": request.method,
         "url": request.path,

@@ -28,7 +28,8 @@ class Request(Generic[T]):
     path: str
     answer: type[T]
     params: Mapping[str, str] = field(default_factory=dict[str, str])
-    body: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | str | None = None
+    """A document, or text that is sent as it is."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     accept: frozenset[int] = frozenset()
     timeout: float | None = None
@@ -40,6 +41,8 @@ class Request(Generic[T]):
 
     def content(self) -> bytes | None:
         """Return the body's bytes."""
+        if isinstance(self.body, str):
+            return self.body.encode()
         return None if self.body is None else msgspec.json.encode(self.body)
 
     def decode(self, document: Any) -> T:

@@ -26,6 +26,8 @@ Text = Annotated[str | None, Query(max_length=500)]
 Number = Annotated[str, Path(max_length=30)]
 _PAGE: Final = 50
 _MOST: Final = 1000
+_TAKEN: Final[dict[int | str, dict[str, Any]]] = {201: {"description": "Taken", "content": {}}}
+_ALIVE: Final[dict[int | str, dict[str, Any]]] = {200: {"description": "Heard", "content": {}}}
 _LOGIN: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -81,7 +83,7 @@ def add_login(routes: APIRouter, db: Database, access: Access, now: Callable[[],
         await db.run(store.note_login, _plain(row))
         return json(_granted(token.until, text))
 
-    @routes.post("/watchers", response_model=None, openapi_extra=_LOGIN)
+    @routes.post("/watchers", response_model=None, status_code=201, responses=_TAKEN, openapi_extra=_LOGIN)
     @open_query
     async def register(request: Request) -> Response:
         """Take an agent whose password is such a key; nobody else is registered this way."""
@@ -157,7 +159,7 @@ def add_agents(
         """Remove one alert."""
         return json({"nbDeleted": str(await db.run(store.drop_alerts, {}, only=_integer(number)))})
 
-    @routes.get("/heartbeat", response_model=None)
+    @routes.get("/heartbeat", response_model=None, responses=_ALIVE)
     @open_query
     async def heartbeat(request: Request, principal: Writer) -> Response:
         """Hear that an agent lives."""
@@ -165,7 +167,7 @@ def add_agents(
         await db.run(store.note_heartbeat, principal.id, machine, now())
         return Response(status_code=200)
 
-    @routes.post("/usage-metrics", response_model=None, status_code=201, openapi_extra=_USAGE)
+    @routes.post("/usage-metrics", response_model=None, status_code=201, responses=_TAKEN, openapi_extra=_USAGE)
     @open_query
     async def usage(request: Request, principal: Either) -> Response:
         """Keep the last metrics of a bouncer or an agent."""

@@ -19,7 +19,7 @@ from valhalla.features.security.crowdsec.agents_api import add_agents, add_login
 from valhalla.features.security.crowdsec.cursors import Cursors
 from valhalla.features.security.crowdsec.decisions_api import add_decisions
 from valhalla.features.security.crowdsec.errors import CannotFilter, NoSuchThing
-from valhalla.features.security.crowdsec.lapi import LapiRoute, is_head, json, open_query, writes
+from valhalla.features.security.crowdsec.lapi import REFUSALS, LapiRoute, is_head, json, open_query, writes
 from valhalla.features.security.crowdsec.pulling import Pulls
 from valhalla.features.security.crowdsec.wire import AgentOut, AgentsOut, BouncerOut, BouncersOut
 from valhalla.kernel.principal import Principal
@@ -49,7 +49,7 @@ def lapi_router(
     now: Callable[[], datetime],
 ) -> APIRouter:
     """Return the routes of CrowdSec's API."""
-    routes = APIRouter(prefix="/v1", tags=["crowdsec"], responses=PROBLEMS, route_class=LapiRoute)
+    routes = APIRouter(prefix="/v1", tags=["crowdsec"], responses={**PROBLEMS, **REFUSALS}, route_class=LapiRoute)
     settle = _settling(keeper.refresh)
     add_decisions(routes, db, reading, cursors, agents, settle, now)
     add_login(routes, db, access, now)

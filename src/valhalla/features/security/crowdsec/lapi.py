@@ -15,6 +15,28 @@ from valhalla.kit.http import StrictRoute, principal_in
 from valhalla.kit.json import dumps
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {
+        "description": told,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["message"],
+                    "properties": {"message": {"type": "string"}, "code": {"type": "integer"}},
+                }
+            }
+        },
+    }
+    for status, told in (
+        (400, "The filter or body cannot be understood"),
+        (401, "No token, or no valid one"),
+        (403, "No key, or no valid one"),
+        (404, "No such thing"),
+        (503, "The database cannot be reached"),
+    )
+}
+"""How refusals are described: in the words of the protocol."""
 WRITE: Final = "blocklist:write"
 PULL: Final = "bouncer"
 
