@@ -34,6 +34,7 @@ TABLE: Final = {
     "honeypot": (_AT + "honeypot", "Register sensors, put up decoys, see who touched them."),
     "security": (_AT + "security", "See the security mode, raise it for a while."),
     "limit": (_AT + "limit", "Say how much callers may ask for."),
+    "block": (_AT + "block", "Say who is not let in; import lists."),
     "maintenance": (_AT + "maintenance", "Close writes for a while, now or as planned."),
     "deployment": (_AT + "deployment", "Record deployments, see what they amount to."),
     "smoke": (_AT + "smoke", "Run smoke suites, for people and for CI."),
