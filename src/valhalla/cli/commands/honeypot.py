@@ -122,7 +122,7 @@ def rotate(invocation: Invocation, name: str, grace: timedelta) -> None:
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @shared_options
 @pass_invocation
-def events(invocation: Invocation, limit: int, **filters: str | None) -> None:
+def events(invocation: Invocation, limit: int, **filters: Any) -> None:
     """Show what was caught, newest first.
 
     \b
