@@ -1,0 +1,274 @@
+"""Exports that are killed, find no room, or go to another machine; and what reads their files."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from tests.conftest import Servers
+from tests.features.data_exports.conftest import Scene
+
+from valhalla.features.data.exports import Draft, Export
+from valhalla.features.data.exports.errors import ExportNotReady
+from valhalla.features.data.exports.storage import MANIFEST
+from valhalla.kernel.principal import SYSTEM
+from valhalla.kernel.problems import Unavailable
+from valhalla.kit.db import Database
+
+pytestmark = pytest.mark.slow
+# a day of its own, so that others' rows stay as they are
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
+MANY = 400_000
+SPAN = {"since": DAY, "until": DAY + timedelta(days=1)}
+FORMS = [("csv", "none"), ("csv", "gzip"), ("jsonl", "zstd"), ("parquet", "zstd")]
+
+
+@pytest.fixture(scope="module")
+async def many(db: Database) -> AsyncIterator[Database]:
+    """A day with many lines."""
+
+    def fill(conn: Any) -> None:
+        conn.execute(
+            sa.text(
+                "CREATE TABLE valhalla.system_logs_p20260302 PARTITION OF valhalla.system_logs"
+                " FOR VALUES FROM ('2026-03-02 00:00:00Z') TO ('2026-03-03 00:00:00Z')"
+            )
+        )
+        conn.execute(
+            sa.text(
+                "INSERT INTO valhalla.system_logs (at, level, origin, category, message, principal, context)"
+                " SELECT timestamptz '2026-03-02 00:00:00Z' + make_interval(secs => n * 0.1), 20, 'server', 'many',"
+                " 'order ' || n || E' was\\npaid', 'client-' || n % 300, jsonb_build_object('n', n)"
+                " FROM generate_series(1, :rows) AS n"
+            ),
+            {"rows": MANY},
+        )
+        conn.execute(sa.text("ANALYZE valhalla.system_logs_p20260302"))
+
+    patient = Database(db.dsn, statement_timeout=300)
+    await patient.run(fill)
+    await patient.close()
+    yield db
+    await db.run(lambda conn: conn.execute(sa.text("DROP TABLE valhalla.system_logs_p20260302")))
+
+
+def _process(scene: Scene, servers: Servers, export: Export) -> subprocess.Popen[str]:
+    key = (servers.data_dir / "cell.key").read_text().strip()
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-W", "ignore", "-m", "tests.features.data_exports.making"),
+            *(scene.db.dsn, key, str(scene.folder), export.id),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def _digests(scene: Scene, export: Export) -> list[tuple[int, str]]:
+    folder = scene.folder / "exports" / export.id
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    return [(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+
+
+@pytest.mark.parametrize(("form", "compression"), FORMS)
+async def test_a_killed_export_goes_on_and_its_files_are_the_same_to_the_byte(
+    scene: Scene, servers: Servers, many: Database, form: Any, compression: Any
+) -> None:
+    whole, killed = [await scene.service.request(SYSTEM, Draft("logs", form, compression, **SPAN)) for _ in range(2)]
+    # of Parquet several files, so that there is something to go on from
+    smaller = "UPDATE valhalla.export_jobs SET query = query || '{\"part_rows\": 131072}' WHERE format = 'parquet'"
+    await many.run(lambda conn: conn.exec_driver_sql(smaller))
+    await scene.feature.runner.execute(whole.id)
+
+    kills = 0
+    while True:
+        process = _process(scene, servers, killed)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0 + 0.35 * kills)
+        if process.returncode is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert process.stdout is not None
+    assert process.stdout.read() == "completed\n"
+
+    done = await scene.service.get(SYSTEM, killed.id)
+    assert (done.status, done.rows, kills > 0) == ("completed", MANY, True)
+    assert _digests(scene, done) == _digests(scene, whole)
+    assert [(file.bytes, file.sha256) for file in done.files] == _digests(scene, done)
+
+
+async def test_parquet_is_read_by_others_with_types_and_nothing_missing(scene: Scene) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    made = await scene.make(format="parquet", since=DAY - timedelta(days=1), until=DAY)
+
+    table = pq.read_table(scene.folder / "exports" / made.id / made.files[0].name)
+    assert table.num_rows == made.rows == 2000
+    assert table.schema.field("at").type == pa.timestamp("us", tz="UTC")
+    assert table.schema.field("level").type == pa.int64()
+    rows = table.slice(0, 50).to_pylist()
+    assert rows[0]["at"] == DAY - timedelta(days=1) + timedelta(seconds=1)
+    assert rows[49]["message"] == 'quoted "text",\nwith a second line'
+    # an empty text and nothing at all are two things
+    assert [row["correlation_id"] for row in rows[:3]] == [None, "c-2", ""]
+
+
+async def test_a_child_that_dies_is_no_end(scene: Scene, many: Database) -> None:
+    made = await scene.service.request(SYSTEM, Draft("logs", "jsonl", "gzip", **SPAN))
+    making = asyncio.create_task(scene.feature.runner.execute(made.id))
+    deadline = time.monotonic() + 30
+    while not (found := _children()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    os.kill(found[0], signal.SIGKILL)
+    with pytest.raises(Unavailable):
+        await making
+
+    assert await scene.feature.runner.execute(made.id) == "completed"
+    assert (await scene.service.get(SYSTEM, made.id)).rows == MANY
+
+
+def _children() -> list[int]:
+    found: list[int] = []
+    for path in Path(f"/proc/{os.getpid()}/task").iterdir():
+        for child in (path / "children").read_text().split():
+            with contextlib.suppress(OSError):
+                if b"valhalla.kit.copying" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
+    return found
+
+
+async def test_a_full_disk_ends_the_export_and_leaves_nothing(scene: Scene, many: Database) -> None:
+    made = await scene.service.request(SYSTEM, Draft("logs", **SPAN))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # the child that begins meanwhile meets EFBIG, as others meet ENOSPC
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5 * 2**20, before[1]))
+    try:
+        assert await scene.feature.runner.execute(made.id) == "failed"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    found = await scene.service.get(SYSTEM, made.id)
+    assert found.error is not None
+    assert (found.status, found.error["code"]) == ("failed", "export-disk-full")
+    assert not (scene.folder / "exports" / made.id).exists()
+    with pytest.raises(ExportNotReady):
+        await scene.service.file(SYSTEM, made.id, MANIFEST)
+
+
+async def test_files_are_bounded(db: Database, servers: Servers, tmp_path: Path, many: Database) -> None:
+    scene = Scene(db, servers, tmp_path, export_max_mb=5)
+    for form in ("csv", "parquet"):
+        made = await scene.make(format=form, compression="none", **SPAN)
+        assert made.error is not None
+        assert (made.status, made.error["code"]) == ("failed", "export-too-large")
+
+
+async def test_an_export_that_is_cancelled_while_it_runs_ends_its_child(scene: Scene, many: Database) -> None:
+    made = await scene.service.request(SYSTEM, Draft("logs", "csv", "gzip", **SPAN))
+    making = asyncio.create_task(scene.feature.runner.execute(made.id))
+    while (await scene.service.get(SYSTEM, made.id)).rows == 0:
+        await asyncio.sleep(0.01)
+    await scene.service.cancel(SYSTEM, made.id)
+
+    assert await making in ("over", "failed", "completed")
+    assert (await scene.service.get(SYSTEM, made.id)).status == "cancelled"
+    assert _children() == []
+    assert not (scene.folder / "exports" / made.id).exists()
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The address of an S3 server with a bucket."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", f"from moto.server import main; main(['-p', '{port}'])"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert httpx.put(f"{url}/exports", timeout=5).status_code == 200
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+async def test_files_go_to_s3_and_are_fetched_from_there(
+    db: Database, servers: Servers, tmp_path: Path, s3: str, many: Database
+) -> None:
+    scene = Scene(
+        db,
+        servers,
+        tmp_path,
+        export_store="s3://exports/of/ours",
+        export_s3_endpoint=s3,
+        export_s3_region="us-east-1",
+        export_s3_key="key",
+        export_s3_secret="secret",
+    )
+    await scene.feature.start()
+
+    made = await scene.make(**SPAN)
+
+    assert (made.status, made.store) == ("completed", "s3")
+    assert not (tmp_path / "exports" / made.id).exists()
+    address = await scene.service.file(SYSTEM, made.id, made.files[0].name)
+    assert isinstance(address, str)
+    # larger than one part of an upload
+    data = httpx.get(address, timeout=60).content
+    assert (len(data) > 16 * 2**20, hashlib.sha256(data).hexdigest()) == (True, made.files[0].sha256)
+    _, links = await scene.service.links(SYSTEM, made.id, timedelta(seconds=60))
+    assert httpx.get(links[MANIFEST]).json()["rows"] == MANY
+    await scene.feature.remove(made)
+    assert httpx.get(address).status_code == 404
+
+
+async def test_a_bucket_that_is_away_is_tried_again(db: Database, servers: Servers, tmp_path: Path, s3: str) -> None:
+    members = {"export_s3_endpoint": s3, "export_s3_region": "us-east-1"}
+    scene = Scene(
+        db,
+        servers,
+        tmp_path,
+        export_store="s3://nowhere/x",
+        export_s3_key="key",
+        export_s3_secret="secret",
+        **members,
+    )
+    await scene.feature.start()
+    made = await scene.service.request(SYSTEM, Draft("logs", until=DAY))
+    from valhalla.features.data.exports.errors import StorageAway
+
+    with pytest.raises(StorageAway):
+        await scene.feature.runner.execute(made.id)
+    assert httpx.put(f"{s3}/nowhere", timeout=5).status_code == 200
+    assert await scene.feature.runner.execute(made.id) == "completed"
