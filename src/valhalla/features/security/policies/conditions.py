@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import cel
 from pydantic_core import SchemaError, SchemaValidator, core_schema
@@ -60,14 +60,14 @@ class Condition:
         Raises:
             BadCondition: it is no CEL, names what is not there, or could take too long.
         """
-        found = reading.read(text)
+        found = reading.read(text, MEMBERS[on])
         try:
             program = cel.compile(found.text)
         except Exception as error:
             raise BadCondition(f"CEL: {str(error)[:300]}") from error
         _check_names(program.references(), found, on)
         self.execute: Callable[[cel.Context], Any] = program.execute
-        self.members = {name: members for name, members in found.members.items() if name in MEMBERS[on]}
+        self.members = found.members
         self.counted = found.counted
         self._patterns = {pattern: _compiled(pattern) for pattern in found.patterns}
         self.needs_functions = bool(found.patterns) or "inNetwork" in found.text
@@ -89,7 +89,14 @@ class Condition:
 
 
 def context(values: Mapping[str, Any], conditions: Iterable[Condition]) -> cel.Context:
-    """Return what conditions are asked in; ``values`` has what they need."""
+    """Return what conditions are asked in; ``values`` has the variables with the members that they need."""
+    flat = {
+        reading.flat(name, member): value
+        for name, members in values.items()
+        if isinstance(members, Mapping)
+        for member, value in cast("Mapping[str, Any]", members).items()
+    }
+    flat |= {name: value for name, value in values.items() if not isinstance(value, Mapping)}
     patterns: dict[str, SchemaValidator] = {}
     wanted = False
     for condition in conditions:
@@ -97,8 +104,8 @@ def context(values: Mapping[str, Any], conditions: Iterable[Condition]) -> cel.C
             wanted = True
             patterns |= condition.patterns
     if not wanted:
-        return cel.Context(dict(values))
-    return cel.Context(dict(values), {reading.FITS: partial(_fits, patterns), "inNetwork": in_network})
+        return cel.Context(flat)
+    return cel.Context(flat, {reading.FITS: partial(_fits, patterns), "inNetwork": in_network})
 
 
 def _fits(patterns: Mapping[str, SchemaValidator], text: Any, pattern: Any) -> bool:
@@ -135,16 +142,14 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _check_names(references: Mapping[str, list[str]], found: reading.Read, on: About) -> None:
-    known = MEMBERS[on]
+    known = {name for name, members in MEMBERS[on].items() if not members}
+    known |= {reading.flat(name, member) for name, members in found.members.items() for member in members or ()}
     for name in references["variables"]:
         if name not in known and name not in found.bound:
-            raise BadCondition(f"there is no {name[:40]!a}; conditions on a {on} know {', '.join(known)}")
+            raise BadCondition(f"there is no {name[:40]!a}; conditions on a {on} know {', '.join(MEMBERS[on])}")
     for name in references["functions"]:
         if _NAME.match(name) and name not in _FUNCTIONS:
             raise BadCondition(f"there is no function {name[:40]!a}")
-    for name, members in found.members.items():
-        if name in known and members is not None and (unknown := members - known[name] - {"size"}) and known[name]:
-            raise BadCondition(f"{name} has no {min(unknown)[:40]!a}; it has {', '.join(sorted(known[name]))}")
 
 
 def _sample(on: About) -> dict[str, Any]:

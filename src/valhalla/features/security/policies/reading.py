@@ -36,6 +36,10 @@ _TOKEN: Final = re.compile(
 _REPEATED: Final = re.compile(r"\{[0-9,]*[0-9]{3}")
 
 
+Edit = tuple[int, int, str]
+"""What stands from one character to another is written as something else."""
+
+
 class Token(NamedTuple):
     """One token; ``depth`` counts the brackets around it."""
 
@@ -59,17 +63,28 @@ class Read(NamedTuple):
     counted: frozenset[str]
 
 
-def read(text: str) -> Read:
-    """Read a condition.
+def read(text: str, known: Mapping[str, frozenset[str]]) -> Read:
+    """Read a condition; ``known`` has the variables and their members.
 
     Raises:
-        BadCondition: it is too large, or could take too long.
+        BadCondition: it is too large, could take too long, or asks for what is not there.
     """
     tokens = _tokens(text)
     _bound_loops(tokens)
     _bound_counts(tokens)
-    patterns, changed = _patterns(text, tokens)
-    return Read(changed, _members(tokens), _bound_names(tokens), patterns, _counted(tokens))
+    bound = _bound_names(tokens)
+    if taken := bound & known.keys():
+        raise BadCondition(f"'{min(taken)}' is a variable: go through lists by another name")
+    patterns, edits = _patterns(tokens)
+    members = _members(tokens, known)
+    for start, end, new in sorted([*edits, *_flattened(tokens, members)], reverse=True):
+        text = text[:start] + new + text[end:]
+    return Read(text, members, bound, patterns, _counted(tokens))
+
+
+def flat(name: str, member: str) -> str:
+    """Return what a member is called in the text that the engine gets: a map costs it as much as all that is in it."""
+    return f"{name}__{member}"
 
 
 def _tokens(text: str) -> list[Token]:
@@ -129,20 +144,20 @@ def _bound_counts(tokens: Sequence[Token]) -> None:
             raise BadCondition(f"counters stop at {MOST_COUNTED}: '{name.text}' never gets there")
 
 
-def _patterns(text: str, tokens: Sequence[Token]) -> tuple[tuple[str, ...], str]:
-    """Return the regular expressions, and the text with ``matches`` called by our own name."""
+def _patterns(tokens: Sequence[Token]) -> tuple[tuple[str, ...], list[Edit]]:
+    """Return the regular expressions, and what lets ``matches`` be called by our own name."""
     found: list[str] = []
-    for number in reversed(_calls(tokens, frozenset({"matches"}))):
+    edits: list[Edit] = []
+    for number in _calls(tokens, frozenset({"matches"})):
         if number + 3 >= len(tokens) or tokens[number + 2].kind != "text" or tokens[number + 3].text != ")":
             raise BadCondition("matches() takes a text that is written there, not one that is computed")
         found.append(_literal(tokens[number + 2].text))
-        at = tokens[number].at
-        text = text[:at] + FITS + text[at + len("matches") :]
+        edits.append((tokens[number].at, tokens[number].at + len("matches"), FITS))
     if len(found) > MOST_PATTERNS:
         raise BadCondition(f"a condition has at most {MOST_PATTERNS} regular expressions")
     if any(token.text in ("matches", FITS) and token.kind == "name" for token in _others(tokens)):
         raise BadCondition("write text.matches('pattern')")
-    return tuple(found), text
+    return tuple(found), edits
 
 
 def _others(tokens: Sequence[Token]) -> list[Token]:
@@ -165,18 +180,38 @@ def _literal(written: str) -> str:
     return inner
 
 
-def _members(tokens: Sequence[Token]) -> dict[str, frozenset[str] | None]:
+def _members(tokens: Sequence[Token], known: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str] | None]:
+    """Return the known variables that are asked for, with their members; ``None``: it has none."""
     found: dict[str, frozenset[str] | None] = {}
     for number, token in enumerate(tokens):
-        if token.kind != "name" or (number and tokens[number - 1].text == "."):
+        if token.kind != "name" or token.text not in known or (number and tokens[number - 1].text == "."):
             continue
-        following = [each.text for each in tokens[number + 1 : number + 4]]
-        if len(following) >= 2 and following[0] == "." and following[2:] != ["("]:
-            before = found.get(token.text, frozenset[str]())
-            found[token.text] = None if before is None else before | {following[1]}
-        elif following[:1] != ["("]:
-            found[token.text] = None
+        name, there = token.text, known[token.text]
+        if not there:
+            found[name] = None
+            continue
+        following = [each.text for each in tokens[number + 1 : number + 3]]
+        if len(following) < 2 or following[0] != ".":
+            raise BadCondition(f"'{name}' is asked for one of its members: {', '.join(sorted(there))}")
+        if following[1] not in there:
+            raise BadCondition(f"{name} has no {following[1][:40]!a}; it has {', '.join(sorted(there))}")
+        found[name] = (found.get(name) or frozenset()) | {following[1]}
     return found
+
+
+def _flattened(tokens: Sequence[Token], members: Mapping[str, frozenset[str] | None]) -> list[Edit]:
+    edits: list[Edit] = []
+    for number, token in enumerate(tokens):
+        if token.kind != "name" or members.get(token.text) is None or (number and tokens[number - 1].text == "."):
+            continue
+        last = tokens[number + 2]
+        start, end, new = token.at, last.at + len(last.text), flat(token.text, last.text)
+        around = [each.text for each in (*tokens[max(0, number - 2) : number], *tokens[number + 3 : number + 4])]
+        if around == ["has", "(", ")"]:
+            # what is known is always there
+            start, end, new = tokens[number - 2].at, tokens[number + 3].at + 1, "true"
+        edits.append((start, end, new))
+    return edits
 
 
 def _counted(tokens: Sequence[Token]) -> frozenset[str]:
