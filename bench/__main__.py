@@ -20,6 +20,7 @@ ALL = (
     "jobs",
     "blocks",
     "flags",
+    "policies",
     "changes",
     "logs",
     "webhooks",
