@@ -36,6 +36,11 @@ class Child:
         self._lock: asyncio.Lock | None = None
         self._idle: asyncio.TimerHandle | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._lock is not None and self._lock.locked()
+
     async def ask(self, request: Mapping[str, Any], *, seconds: float, start: float = 20.0) -> Any:
         """Return the answer to a request, within ``seconds`` besides ``start`` for a child that has to be started.
 
@@ -80,7 +85,11 @@ class Child:
             raise ChildFailed("it answered too much, or nothing any more") from error
         if not answer.endswith(b"\n"):
             raise ChildFailed("it needed more memory than it may have, or crashed")
-        return msgspec.json.decode(answer)
+        try:
+            return msgspec.json.decode(answer)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            # such as half of a surrogate pair, which Python writes and JSON does not know
+            raise ChildFailed("what it answered is no text") from error
 
     async def _running(self, seconds: float) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
@@ -105,3 +114,29 @@ class Child:
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+
+
+class Children:
+    """Several children of one module: one that hangs does not hold up who asks another."""
+
+    def __init__(self, module: str, *, memory: int, most: int) -> None:
+        """``memory`` in bytes is of each; no more are started than are busy at once."""
+        self._each = [Child(module, memory=memory) for _ in range(most)]
+        self._turn = 0
+
+    async def ask(self, request: Mapping[str, Any], *, seconds: float) -> Any:
+        """Return the answer of the first child that is free.
+
+        Raises:
+            ChildFailed: as ``Child.ask``.
+        """
+        free = next((child for child in self._each if not child.is_busy), None)
+        if free is None:
+            self._turn = (self._turn + 1) % len(self._each)
+            free = self._each[self._turn]
+        return await free.ask(request, seconds=seconds)
+
+    async def close(self) -> None:
+        """End all of them."""
+        for child in self._each:
+            await child.close()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
+from pydantic import AwareDatetime
 
 from valhalla.features.data.notifications import rules
 from valhalla.features.data.notifications.contracts import Filter, Item, Status
@@ -29,6 +29,7 @@ from valhalla.kit.http import PROBLEMS, StrictRoute, requires
 Reader = Annotated[Principal, requires("notifications:read")]
 Writer = Annotated[Principal, requires("notifications:write")]
 DeliveryId = Annotated[str, Path(max_length=64, examples=["k3v9x0q2m1n8b7c6"])]
+Instant = Annotated[AwareDatetime | None, Query(examples=["2026-01-01T00:00:00Z"])]
 Text = Annotated[str | None, Query(min_length=1, max_length=200)]
 _ALL = ReplayIn.model_validate({})
 
@@ -62,8 +63,8 @@ def _deliveries(routes: APIRouter, service: NotificationService) -> None:
         status: Annotated[Status | None, Query()] = None,
         rule: Text = None,
         type: Text = None,  # noqa: A002 - the member's name on the wire
-        since: Annotated[datetime | None, Query()] = None,
-        until: Annotated[datetime | None, Query()] = None,
+        since: Instant = None,
+        until: Instant = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=500)] = None,
     ) -> DeliveryPage:

@@ -25,7 +25,7 @@ LIFECYCLE: Final = Lifecycle(
         "pending": frozenset({"delivering", "dead"}),
         # what was taken and not sent is given back
         "delivering": frozenset({"delivered", "failed", "dead", "pending"}),
-        "failed": frozenset({"delivering", "dead", "pending"}),
+        "failed": frozenset({"delivering", "dead"}),
         "delivered": frozenset(),
         # a replay begins again, under the same id
         "dead": frozenset({"pending"}),

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from valhalla.features.data.notifications import composing, queue, rules, signing, store
 from valhalla.features.data.notifications.contracts import (
+    LIFECYCLE,
     Attempt,
     Channel,
     Delivery,
@@ -34,7 +35,7 @@ from valhalla.features.data.notifications.senders import Result
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.ids import new_id
 from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import IllegalTransition
+from valhalla.kernel.problems import Conflict
 from valhalla.kit import paging, redact
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
@@ -134,7 +135,7 @@ class NotificationService:
 
         Raises:
             DeliveryNotFound: none has this id.
-            IllegalTransition: it is not dead.
+            IllegalTransition, Conflict: it is not dead.
         """
         principal.require(WRITE)
 
@@ -145,12 +146,8 @@ class NotificationService:
             found = store.find(conn, delivery)
             if found is None:
                 raise DeliveryNotFound(f"no delivery has the id {delivery[:64]!a}")
-            raise IllegalTransition(
-                f"a delivery that is {found.status} is not replayed; only a dead one is",
-                current=found.status,
-                requested="pending",
-                legal=[],
-            )
+            LIFECYCLE.check(found.status, "pending")
+            raise Conflict(f"the delivery is {found.status}: it is under way", current=found.status)
 
         return await self._db.run(work)
 

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Connection, RowMapping
 
-from valhalla.features.data.notifications.contracts import LIFECYCLE, Attempt, Delivery, Filter, Item, Standing
+from valhalla.features.data.notifications.contracts import Attempt, Delivery, Filter, Item, Standing
 from valhalla.features.data.notifications.tables import attempts, deliveries, standings
 from valhalla.kernel.alerting import SEVERITIES
+from valhalla.kernel.ids import is_id
 from valhalla.kit.holds import nothing_held
 
 CHANNEL: Final = "valhalla_notifications"
@@ -110,6 +111,8 @@ def sent_lately(conn: Connection, rule: str, channel: str, since: datetime) -> i
 
 def find(conn: Connection, delivery: str) -> Delivery | None:
     """Return one."""
+    if not is_id(delivery):
+        return None
     row = conn.execute(sa.select(deliveries).where(deliveries.c.id == delivery)).mappings().one_or_none()
     return None if row is None else read(row)
 
@@ -136,7 +139,7 @@ def replay(conn: Connection, ids: Sequence[str], now: datetime) -> list[Delivery
     table = deliveries.c
     again = (
         sa.update(deliveries)
-        .where(table.id.in_(ids), table.status.in_(LIFECYCLE.sources("pending")), table.status == "dead")
+        .where(table.id.in_(ids), table.status == "dead")
         .values(status="pending", due_at=now, finished_at=None, error=None, blocking=True, fell_back=False, bundle=None)
         .returning(*deliveries.c)
     )

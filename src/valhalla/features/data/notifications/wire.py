@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from valhalla.features.data.notifications.contracts import (
     DAYS,
@@ -24,6 +24,7 @@ from valhalla.kit.http import WireModel
 
 ChannelName = Annotated[str, Field(pattern=rf"^{NAME}$")]
 Secret = Annotated[str, Field(max_length=2000, description="written only; '***' keeps the one there is")]
+EventType = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=100)]
 Line = Annotated[str, Field(min_length=1, max_length=500)]
 _Clock = Annotated[str, Field(max_length=5, examples=["22:00"])]
 _Zone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"])]
@@ -138,6 +139,10 @@ class EventIn(WireModel):
 class PreviewIn(WireModel):
     """What to render: a stored template or one that is not stored yet."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"template": {"body": "{{ event.title }}"}, "event": {"title": "It broke"}}]}
+    )
+
     name: ChannelName | None = None
     template: TemplateModel | None = None
     event: EventIn = Field(default_factory=lambda: EventIn.model_validate({}))
@@ -176,7 +181,7 @@ class SendIn(WireModel):
     subject: Line = Field(examples=["The import is done"])
     body: str = Field("", max_length=10_000)
     severity: Severity = "info"
-    type: str = Field("notification.message", pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=100)
+    type: EventType = "notification.message"
     data: dict[str, Any] = Field({}, max_length=100)
     key: str | None = Field(None, min_length=1, max_length=200, description="once per key and sender")
 
@@ -261,12 +266,14 @@ class DeliveryPage(WireModel):
 class ReplayIn(WireModel):
     """Which dead deliveries begin again; all when nothing is named."""
 
-    ids: list[Annotated[str, Field(max_length=64)]] = Field([], max_length=1000)
+    model_config = ConfigDict(json_schema_extra={"examples": [{"channel": "ops"}]})
+
+    ids: list[Annotated[str, Field(pattern=r"^[a-z0-9]{1,64}$")]] = Field([], max_length=1000)
     channel: ChannelName | None = None
     rule: ChannelName | None = None
-    type: Line | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    type: EventType | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
 
 
 class ReplayOut(WireModel):

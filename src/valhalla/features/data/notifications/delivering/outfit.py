@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from valhalla.features.data.notifications.contracts import Channel
 from valhalla.features.data.notifications.rendering import Renderer
@@ -11,13 +11,15 @@ from valhalla.features.data.notifications.sealing import Sealer
 from valhalla.features.data.notifications.senders import Prepared, Sender
 from valhalla.kernel.clock import Clock
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.children import Child
+from valhalla.kit.children import Children
 from valhalla.kit.outgoing_guard import Reach
 
 if TYPE_CHECKING:
     from valhalla.kit.outgoing_guard.poster import Poster
 
-_MEMORY = 2**30
+_MEMORY: Final = 2**30
+# so many services may hang before others wait for them
+_CHATS: Final = 3
 
 
 class Outfit:
@@ -41,7 +43,7 @@ class Outfit:
         self._external_url = external_url
         self._poster: Poster | None = None
         # the modules of senders are loaded on demand, and so is what they need
-        self.chat = Child("valhalla.kit.children.apprise", memory=_MEMORY)
+        self.chat = Children("valhalla.kit.children.apprise", memory=_MEMORY, most=_CHATS)
 
     def sender(self, channel: Channel) -> Sender:
         """Return what sends to a channel as it is now.

@@ -177,4 +177,4 @@ class Settling:
         }
         if settled.standing is not None:
             data |= {"failures": settled.standing.failures, "failing_since": settled.standing.failing_since}
-        return {"subject": f"notify.{name.replace('.', '_')}", "type": f"delivery.{settled.news}", "data": data}
+        return {"subject": f"notification.{name.replace('.', '_')}", "type": f"delivery.{settled.news}", "data": data}

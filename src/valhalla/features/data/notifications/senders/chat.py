@@ -11,11 +11,9 @@ from valhalla.features.data.notifications.rendering import Renderer
 from valhalla.features.data.notifications.senders.contracts import MOST_EXCERPT, Prepared, Result
 from valhalla.kernel.alerting import Severity
 from valhalla.kit import redact
-from valhalla.kit.children import Child, ChildFailed
+from valhalla.kit.children import ChildFailed, Children
 from valhalla.kit.outgoing_guard import Reach
 
-MODULE: Final = "valhalla.kit.children.apprise"
-MEMORY: Final = 2**30
 _TYPES: Final[Mapping[Severity, str]] = {
     "info": "info",
     "warning": "warning",
@@ -27,7 +25,7 @@ _TYPES: Final[Mapping[Severity, str]] = {
 class ChatSender:
     """Sends to every service of a channel."""
 
-    def __init__(self, prepared: Prepared, child: Child, reach: Reach, renderer: Renderer) -> None:
+    def __init__(self, prepared: Prepared, child: Children, reach: Reach, renderer: Renderer) -> None:
         self._channel = prepared.channel
         self._urls = prepared.secrets.urls
         self._child = child
