@@ -138,7 +138,7 @@ def requires(scope: str) -> Any:
 def while_closed(
     may: WhileClosed | Callable[[Mapping[str, str]], WhileClosed | None],
 ) -> Callable[[Endpoint], Endpoint]:
-    """Declare (under the route's decorator) that a route which is no GET passes while writes are closed.
+    """Declare (under the route's decorator) that a route passes while writes are closed. A GET reads in any case.
 
     It asks with a body and only reads, or it writes what must go on then; its own scope is asked for as always. What a
     callable gets are the parameters of the path.

@@ -224,7 +224,7 @@ def principal(*scopes: str) -> Principal:
     ("method", "query", "scopes", "declared", "verdict"),
     [
         ("GET", b"", [], None, "read"),
-        ("GET", b"", [], "write", "read"),
+        ("GET", b"", [], "write", "write"),
         ("POST", b"", ["admin"], None, "refuse"),
         ("POST", b"", None, None, "refuse"),
         ("POST", b"dry_run=true", ["sandbox:write"], None, "read"),

@@ -135,6 +135,8 @@ def _of_one(face: Face[Any], desk: Desk[Any], made: Wires, path: str) -> dict[Wr
         return _many(face, await desk.rollback(body.to_revision, key, _writing(principal, how, x_reason)), how)
 
     noun, new = face.noun, {201: {"model": made.out, "description": "It is new"}}
+    # with `dry_run` what would change
+    written: Any = made.out | ChangesOut
     gone = {"methods": ["DELETE"], "status_code": 204, "response_model": None, "responses": _PREVIEW}
     return {
         "rollback-one": (
@@ -147,7 +149,7 @@ def _of_one(face: Face[Any], desk: Desk[Any], made: Wires, path: str) -> dict[Wr
             typed(put, body=made.put, principal=writer),
             {
                 "methods": ["PUT"],
-                "response_model": made.out,
+                "response_model": written,
                 "responses": new,
                 "summary": f"Create or replace a {noun}",
             },
@@ -157,7 +159,7 @@ def _of_one(face: Face[Any], desk: Desk[Any], made: Wires, path: str) -> dict[Wr
             typed(patch, body=made.patch, principal=writer),
             {
                 "methods": ["PATCH"],
-                "response_model": made.out,
+                "response_model": written,
                 "summary": f"Change members of a {noun} (JSON merge patch)",
             },
         ),

@@ -19,6 +19,7 @@ class EventOut(WireModel):
     type: str = Field(examples=["sandbox.created"])
     data: dict[str, Any]
     correlation_id: str | None
+    traceparent: str | None = Field(None, description="W3C trace context of who caused it")
     at: datetime
 
 

@@ -28,7 +28,7 @@ from valhalla.features.security.actions.wire import (
     WithdrawIn,
 )
 from valhalla.kernel.principal import Principal
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.json import dumps
 
 PREFIX: Final = "/system/security/actions"
@@ -100,16 +100,19 @@ def _add_decisions(routes: APIRouter, service: Callable[[], ActionService]) -> N
         return DecisionList(items=_out(await service().desk.get(action_id)).decisions)
 
     @routes.post("/{action_id}/approve")
+    @while_closed("write")
     async def approve(action_id: Id, body: DecideIn, principal: Approver) -> ActionOut:
         """Approve the stage that is open. Nobody approves the own request, nor twice with several keys."""
         return await _decided(action_id, body, principal, "approve")
 
     @routes.post("/{action_id}/deny")
+    @while_closed("write")
     async def deny(action_id: Id, body: DecideIn, principal: Approver) -> ActionOut:
         """Deny: one person whom a stage that is not complete names is enough."""
         return await _decided(action_id, body, principal, "deny")
 
     @routes.post("/{action_id}/cancel")
+    @while_closed("write")
     async def cancel(action_id: Id, body: WithdrawIn, principal: Writer) -> ActionOut:
         """Take back a request that was not executed: who asked, or who may approve."""
         return _out(await service().cancel(principal, action_id, reason=body.reason))

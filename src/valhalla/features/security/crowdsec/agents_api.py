@@ -19,6 +19,7 @@ from valhalla.features.security.crowdsec.lapi import either, json, open_query, w
 from valhalla.kernel.clock import isoformat
 from valhalla.kernel.principal import Principal
 from valhalla.kit.db import Database
+from valhalla.kit.http import while_closed
 
 Writer = Annotated[Principal, writes()]
 Either = Annotated[Principal, either()]
@@ -62,6 +63,7 @@ def add_login(routes: APIRouter, db: Database, access: Access, now: Callable[[],
 
     @routes.post("/watchers/login", response_model=None, openapi_extra=_LOGIN)
     @open_query
+    @while_closed("write")
     async def login(request: Request) -> Response:
         """Give an agent its token of an hour; the password is an API key with the scope `blocklist:write`."""
         body = await _object(request)
@@ -119,6 +121,7 @@ def add_agents(
 
     @routes.post("/alerts", response_model=None, status_code=201, openapi_extra=_BODY)
     @open_query
+    @while_closed("write")
     async def report(request: Request, principal: Writer) -> Response:
         """Keep alerts, and block what their decisions name."""
         found = reports.reports_of(await request.body(), now())
@@ -159,16 +162,18 @@ def add_agents(
         """Remove one alert."""
         return json({"nbDeleted": str(await db.run(store.drop_alerts, {}, only=_integer(number)))})
 
-    @routes.get("/heartbeat", response_model=None, responses=_ALIVE)
+    @routes.get("/heartbeat", response_class=Response, responses=_ALIVE)
     @open_query
+    @while_closed("write")
     async def heartbeat(request: Request, principal: Writer) -> Response:
         """Hear that an agent lives."""
         machine = access.machine_of(request.headers.get("authorization"), principal)
         await db.run(store.note_heartbeat, principal.id, machine, now())
         return Response(status_code=200)
 
-    @routes.post("/usage-metrics", response_model=None, status_code=201, responses=_TAKEN, openapi_extra=_USAGE)
+    @routes.post("/usage-metrics", response_class=Response, status_code=201, responses=_TAKEN, openapi_extra=_USAGE)
     @open_query
+    @while_closed("write")
     async def usage(request: Request, principal: Either) -> Response:
         """Keep the last metrics of a bouncer or an agent."""
         body = await _object(request)
