@@ -24,16 +24,21 @@
     const time = cell?.querySelector("time");
     return time ? time.dateTime : (cell?.textContent || "").trim();
   };
-  function sort(button) {
-    const head = button.closest("th"), table = button.closest("table"), body = table.tBodies[0];
-    const column = Number(button.dataset.sort);
-    const down = head.getAttribute("aria-sort") === "ascending";
+  let order = null; // what was chosen last holds for rows that come later, too
+  function arrange(table) {
+    if (!order || !table) return;
+    const head = table.tHead.rows[0].cells[order.column], body = table.tBodies[0];
     all("th", table).forEach((each) => each.removeAttribute("aria-sort"));
-    head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const order = new Intl.Collator(undefined, { numeric: true });
-    const rows = [...body.rows].map((row) => [valueOf(row.cells[column]), row]);
-    rows.sort(([a], [b]) => order.compare(a, b) * (down ? -1 : 1));
-    body.append(...rows.map(([, row]) => row));
+    head.setAttribute("aria-sort", order.down ? "descending" : "ascending");
+    const collator = new Intl.Collator(undefined, { numeric: true });
+    const found = [...body.rows].map((row) => [valueOf(row.cells[order.column]), row]);
+    found.sort(([a], [b]) => collator.compare(a, b) * (order.down ? -1 : 1));
+    body.append(...found.map(([, row]) => row));
+  }
+  function sort(button) {
+    const column = Number(button.dataset.sort);
+    order = { column, down: order?.column === column && !order.down };
+    arrange(button.closest("table"));
   }
 
   // ── the dialog ──────────────────────────────────────────────────────────
@@ -63,7 +68,7 @@
     toast(told);
   });
   document.addEventListener("htmx:sendError", () => toast("The server cannot be reached."));
-  document.addEventListener("htmx:afterSwap", (event) => tellTimes(event.detail.target.ownerDocument));
+  document.addEventListener("htmx:afterSwap", () => { tellTimes(document); arrange(document.querySelector("table[data-rows]")); });
 
   // ── clicks and keys ─────────────────────────────────────────────────────
   document.addEventListener("click", (event) => {
