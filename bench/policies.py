@@ -12,8 +12,8 @@ from typing import Any
 
 from bench.report import Figure, figure, publish
 
-ROUNDS = 9
-CALLS = 2_000
+ROUNDS = 31
+CALLS = 300
 PATH = "/api/sandboxes/k3v9x0q2m1n8b7c6"
 HEADERS = {b"user-agent": b"python-httpx/0.28", b"host": b"plane:7777", b"accept": b"*/*"}
 CONDITIONS = (

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import cel
 
-from valhalla.features.security.policies.conditions import Condition, context
+from valhalla.features.security.policies.conditions import Condition, functions_of
 from valhalla.features.security.policies.contracts import MODES, Mode, On, Policy
 from valhalla.features.security.policies.errors import BadCondition
+from valhalla.features.security.policies.reading import flat
 
 _REMEMBERED: Final = 2_048
-
-Members = Mapping[str, frozenset[str] | None]
 
 
 class Compiled(NamedTuple):
@@ -29,18 +28,27 @@ class Compiled(NamedTuple):
         return path in self.exact or path.startswith(self.below)
 
 
+class Wanted(NamedTuple):
+    """One value that conditions ask for: what the engine calls it, and whose member it is."""
+
+    flat: str
+    variable: str
+    member: str
+
+
 class Candidates(NamedTuple):
-    """Those that a path may concern, in their order, and the members that they ask for."""
+    """Those that a path may concern, in their order, and the values and functions that they ask for."""
 
     policies: tuple[Compiled, ...]
-    members: Members
+    wanted: tuple[Wanted, ...]
+    functions: dict[str, Callable[..., Any]] | None
 
-    def context(self, values: Mapping[str, Any]) -> cel.Context:
+    def context(self, values: dict[str, Any]) -> cel.Context:
         """Return what they are asked in."""
-        return context(values, (one.condition for one in self.policies))
+        return cel.Context(values) if self.functions is None else cel.Context(values, self.functions)
 
 
-NOBODY: Final = Candidates((), {})
+NOBODY: Final = Candidates((), (), None)
 
 
 class Book:
@@ -120,12 +128,16 @@ def compiled(policy: Policy, condition: Condition) -> Compiled:
 
 def together(policies: list[Compiled]) -> Candidates:
     """Return policies with what they ask for together."""
-    members: dict[str, frozenset[str] | None] = {}
+    wanted: dict[str, Wanted] = {}
     for one in policies:
-        for name, wanted in one.condition.members.items():
-            before = members.get(name, frozenset[str]())
-            members[name] = None if before is None or wanted is None else before | wanted
-    return Candidates(tuple(policies), members)
+        for name, members in one.condition.members.items():
+            if members is None:
+                wanted[name] = Wanted(name, name, "")
+                continue
+            for member in members:
+                wanted[flat(name, member)] = Wanted(flat(name, member), name, member)
+    functions = functions_of(one.condition for one in policies)
+    return Candidates(tuple(policies), tuple(wanted.values()), functions)
 
 
 def _base(prefix: str) -> str:

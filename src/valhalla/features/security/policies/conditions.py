@@ -90,22 +90,26 @@ class Condition:
 
 def context(values: Mapping[str, Any], conditions: Iterable[Condition]) -> cel.Context:
     """Return what conditions are asked in; ``values`` has the variables with the members that they need."""
-    flat = {
-        reading.flat(name, member): value
-        for name, members in values.items()
-        if isinstance(members, Mapping)
-        for member, value in cast("Mapping[str, Any]", members).items()
-    }
-    flat |= {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+    plain: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            members = cast("Mapping[str, Any]", value)
+            plain |= {reading.flat(name, member): each for member, each in members.items()}
+        else:
+            plain[name] = value
+    functions = functions_of(conditions)
+    return cel.Context(plain) if functions is None else cel.Context(plain, functions)
+
+
+def functions_of(conditions: Iterable[Condition]) -> dict[str, Callable[..., Any]] | None:
+    """Return the functions that conditions need, ``None``: none."""
     patterns: dict[str, SchemaValidator] = {}
     wanted = False
     for condition in conditions:
         if condition.needs_functions:
             wanted = True
             patterns |= condition.patterns
-    if not wanted:
-        return cel.Context(flat)
-    return cel.Context(flat, {reading.FITS: partial(_fits, patterns), "inNetwork": in_network})
+    return {reading.FITS: partial(_fits, patterns), "inNetwork": in_network} if wanted else None
 
 
 def _fits(patterns: Mapping[str, SchemaValidator], text: Any, pattern: Any) -> bool:

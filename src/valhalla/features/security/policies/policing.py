@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from valhalla.features.operations.limits.rules import is_free
 from valhalla.features.security.policies import rules
 from valhalla.features.security.policies.acting import Reactor
-from valhalla.features.security.policies.book import Book
+from valhalla.features.security.policies.book import Book, Wanted
 from valhalla.features.security.policies.contracts import Deed, Grant, Policy, Request
 from valhalla.features.security.policies.counting import Answered, Counters
 from valhalla.features.security.policies.errors import PolicyBlocked, PolicyChallenge, PolicyHeld
@@ -68,9 +68,9 @@ class Policing:
             return None
         counts = self.counters.of(address)
 
-        def ask(members: Any) -> Mapping[str, Any]:
+        def ask(wanted: Sequence[Wanted]) -> dict[str, Any]:
             request = Request(method, path, route, query, headers, address, principal)
-            return rules.request_values(request, members, counts, mode)
+            return rules.request_values(request, wanted, counts, mode)
 
         def doing(policy: Policy) -> Deed:
             return Deed(policy, address, principal, f"{method} {path[:_SHOWN]}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from valhalla.features.security.policies.book import Candidates, Members
-from valhalla.features.security.policies.conditions import MEMBERS, Condition
+from valhalla.features.security.policies.book import Candidates, Wanted
+from valhalla.features.security.policies.conditions import Condition
 from valhalla.features.security.policies.contracts import (
     COUNTERS,
     MODES,
@@ -23,6 +23,7 @@ from valhalla.features.security.policies.contracts import (
     Verdict,
 )
 from valhalla.features.security.policies.errors import BadMode, BadPolicy
+from valhalla.features.security.policies.reading import flat
 from valhalla.kernel.principal import Principal
 
 NAME: Final = r"[A-Za-z][A-Za-z0-9_.:-]{0,62}"
@@ -43,7 +44,7 @@ _LONGEST_QUERY: Final = 2_048
 
 Counts = Mapping[str, int]
 Granted = Callable[[str, str], bool]
-Ask = Callable[[Members], Mapping[str, Any]]
+Ask = Callable[[Sequence[Wanted]], dict[str, Any]]
 Doing = Callable[[Policy], Deed]
 
 
@@ -96,7 +97,7 @@ def decide(
         if condition.counted and (counts is None or not all(counts.get(name) for name in condition.counted)):
             continue
         if asked is None:
-            asked = candidates.context(ask(candidates.members))
+            asked = candidates.context(ask(candidates.wanted))
         try:
             said = condition.execute(asked)
         except Exception as error:  # noqa: BLE001 - a condition that fails says nothing, and that is counted
@@ -115,27 +116,21 @@ def decide(
     return Decision(ending, tuple(deeds)), verdicts
 
 
-def request_values(request: Request, members: Members, counts: Counts | None, mode: Mode) -> dict[str, Any]:
-    """Return the variables that conditions on a request ask for, and of each the members that they ask for."""
-    values: dict[str, Any] = {}
-    for name, wanted in members.items():
-        if name == "mode":
-            values[name] = mode
-            continue
-        made = _MAKERS[name]
-        values[name] = {member: made(member, request, counts) for member in wanted or MEMBERS["request"][name]}
-    return values
+def request_values(request: Request, wanted: Sequence[Wanted], counts: Counts | None, mode: Mode) -> dict[str, Any]:
+    """Return the values that conditions on a request ask for."""
+    return {
+        flat: mode if variable == "mode" else _MAKERS[variable](member, request, counts)
+        for flat, variable, member in wanted
+    }
 
 
 def source_values(source: Source, mode: Mode) -> dict[str, Any]:
-    """Return the variables of conditions on what a honeypot caught."""
-    return {
-        "event": {
-            "kind": source.kind, "honeypot": source.honeypot, "service": source.service, "score": source.score
-        },
-        "source": {"address": source.address, "score": source.total, "events": source.events},
-        "mode": mode,
-    }  # fmt: skip
+    """Return the values of conditions on what a honeypot caught."""
+    values: dict[str, Any] = {
+        flat("event", name): getattr(source, name) for name in ("kind", "honeypot", "service", "score")
+    }
+    known = {"address": source.address, "score": source.total, "events": source.events}
+    return values | {flat("source", name): value for name, value in known.items()} | {"mode": mode}
 
 
 def _of_request(member: str, request: Request, _counts: Counts | None) -> Any:

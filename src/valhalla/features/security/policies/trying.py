@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from valhalla.features.security.policies import rules
-from valhalla.features.security.policies.book import Book, Candidates, Members, together
+from valhalla.features.security.policies.book import Book, Candidates, Wanted, together
 from valhalla.features.security.policies.contracts import Deed, Mode, Policy, Request, Source
 from valhalla.features.security.policies.rules import Counts
 
@@ -14,8 +14,8 @@ from valhalla.features.security.policies.rules import Counts
 def on_request(policies: Iterable[Policy], request: Request, counts: Counts, mode: Mode) -> Mapping[str, Any]:
     """Return the members of ``TestOut`` for a request."""
 
-    def ask(members: Members) -> Mapping[str, Any]:
-        return rules.request_values(request, members, counts, mode)
+    def ask(wanted: Sequence[Wanted]) -> dict[str, Any]:
+        return rules.request_values(request, wanted, counts, mode)
 
     return _tried(Book(policies).on_request(request.path, mode), request.method, ask, counts)
 
