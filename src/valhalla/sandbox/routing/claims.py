@@ -94,9 +94,12 @@ class Claims:
         started = time.monotonic()
 
         async def decide(present: Record | None) -> Record | None:
-            if present is None or present.sandbox != sandbox or await owns():
+            if present is None or await owns():
                 return None
-            return Record(kind)
+            if present.sandbox is None and not present.held:
+                # an earlier attempt wrote it, and may not have waited until it was followed
+                return present
+            return Record(kind) if present.sandbox == sandbox else None
 
         async def hold(present: Record | None) -> Record | None:
             kept = await decide(present)
@@ -169,7 +172,7 @@ class Claims:
     async def _write(
         self, kind: str, key: str, decide: Callable[[Record | None], Awaitable[Record | None]]
     ) -> int | None:
-        """Store what ``decide`` makes of the present record, if nobody has changed it meanwhile."""
+        """Store what ``decide`` makes of the present record, if nobody has changed it meanwhile; return its epoch."""
         subject = f"{subjects.ROUTES}.{subjects.address(kinds.source_of(kind), key)}"
         for _ in range(_ATTEMPTS):
             link, _ = await self.connected()
@@ -177,6 +180,8 @@ class Claims:
             record = await decide(present)
             if record is None:
                 return None
+            if record is present:
+                return sequence
             left = record.until - time.time() if record.sandbox is not None else _RELEASED
             headers = {
                 "Nats-Expected-Last-Subject-Sequence": str(sequence),
