@@ -47,12 +47,25 @@ def main() -> int:
 async def _run(plan: Plan) -> None:
     sink = _sink(plan)
     rows, at = plan.place.rows, plan.place.key
+    telling: asyncio.Task[None] | None = None
     async with connected(plan) as looking, connected(plan) as copying:
         async for border in borders(looking, plan):
             count = await piece(copying, plan, at, border, sink.take)
             place = sink.cut(count, border, last=border is None)
             rows, at = rows + count, border
-            _say(Report(rows=rows, read=sink.read, written=sink.written, place=place, done=border is None))
+            report = Report(rows=rows, read=sink.read, written=sink.written, place=place, done=border is None)
+            if telling is not None:
+                await telling
+            # the disk works while the next piece comes
+            telling = asyncio.create_task(_tell(sink, report))
+        if telling is not None:
+            await telling
+
+
+async def _tell(sink: Sink, report: Report) -> None:
+    if report.place is not None:
+        await asyncio.to_thread(sink.sync)
+    _say(report)
 
 
 def _sink(plan: Plan) -> Sink:

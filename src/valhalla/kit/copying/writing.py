@@ -29,7 +29,11 @@ class Sink(Protocol):
         ...
 
     def cut(self, rows: int, key: tuple[str, ...] | None, *, last: bool) -> Place | None:
-        """End a piece of ``rows`` rows; return the place that is durable now, if it has moved."""
+        """End a piece of ``rows`` rows; return the place that is durable after ``sync``, if it has moved."""
+        ...
+
+    def sync(self) -> None:
+        """Wait until what was cut is on disk; in a thread, while the next piece comes."""
         ...
 
     @property
@@ -80,6 +84,9 @@ class TextSink:
     def take(self, data: bytes) -> None:
         """Take whole rows."""
         self.read += len(data)
+        if self._plan.compression == "none":
+            self._write(data)
+            return
         self._waiting += data
         # blocks of one size, so that a piece compresses to the same bytes however they arrived
         while len(self._waiting) >= _BLOCK:
@@ -87,17 +94,18 @@ class TextSink:
             del self._waiting[:_BLOCK]
 
     def cut(self, rows: int, key: tuple[str, ...] | None, *, last: bool) -> Place | None:
-        """End a piece: what was taken is on disk when this returns."""
+        """End a piece: what was taken is in the file when this returns."""
         self._write(self._frames.add(bytes(self._waiting)))
         self._waiting.clear()
         self._write(self._frames.end())
-        os.fsync(self._file.fileno())
         total = self._at.rows + rows
         parts = (Part(self._name, total, self.written, self._hash.hexdigest()),) if last else ()
         self._at = Place(0, self.written, total, total, self.read, key, parts)
-        if last:
-            self._file.close()
         return self._at
+
+    def sync(self) -> None:
+        """Wait until what was cut is on disk."""
+        os.fsync(self._file.fileno())
 
     def _write(self, data: bytes) -> None:
         if not data:
