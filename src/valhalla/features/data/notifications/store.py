@@ -15,7 +15,7 @@ from valhalla.features.data.notifications.contracts import Attempt, Delivery, Fi
 from valhalla.features.data.notifications.tables import attempts, deliveries, standings
 from valhalla.kernel.alerting import SEVERITIES
 from valhalla.kernel.ids import is_id
-from valhalla.kit.holds import nothing_held
+from valhalla.kit.holds import is_ungoverned
 
 CHANNEL: Final = "valhalla_notifications"
 RESUME: Final = "resume:"
@@ -187,8 +187,8 @@ def backlog(conn: Connection) -> dict[tuple[str, str], int]:
 def prune(conn: Connection, border: datetime, limit: int) -> int:
     """Remove what ended before then, with its attempts; return how many."""
     table = deliveries.c
-    # while somebody holds any, retention knows which of them may go
-    old = sa.select(table.id).where(table.finished_at < border, nothing_held("notifications"))
+    # while somebody holds any, or says how long, retention knows which of them may go
+    old = sa.select(table.id).where(table.finished_at < border, is_ungoverned("notifications"))
     old = old.order_by(table.seq).limit(limit)
     gone = list(conn.scalars(sa.delete(deliveries).where(table.id.in_(old)).returning(table.id)))
     if gone:
