@@ -28,7 +28,7 @@ def test_a_block(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) 
 def test_there_is_one_for_each_block() -> None:
     assert len(list((EXAMPLES / "blocks").glob("*.py"))) == 10
     assert {file.stem for file in PRINTED.glob("*.txt")} == {
-        "shop", *(file.stem for file in (EXAMPLES / "blocks").glob("*.py"))
+        "shop", "attack_drill", *(file.stem for file in (EXAMPLES / "blocks").glob("*.py"))
     }  # fmt: skip
 
 
@@ -39,6 +39,15 @@ def test_the_shop_on_a_control_plane_of_its_own() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (PRINTED / "shop.txt").read_text()
+
+
+@pytest.mark.slow
+def test_an_attacker_is_shut_out_of_a_control_plane_of_its_own() -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "attack_drill.py"], check=False, capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (PRINTED / "attack_drill.txt").read_text()
 
 
 def _main(path: Path) -> None:
