@@ -1,7 +1,7 @@
-"""Legal holds, as far as who tidies tables by itself must know of them: whether one names its table now.
+"""Legal holds and policies, as far as who tidies tables by itself must know of them: whether one names its table now.
 
 Purges of the retention feature look at each row; a part that cannot do that stops tidying while somebody holds anything
-in its table, and leaves it to them.
+in its table, or says how long it is kept, and leaves it to them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import sqlalchemy as sa
 from valhalla.kit.registry.tables import records
 
 REGISTRY: Final = "legal_holds"
+POLICIES: Final = "retention_policies"
 EVERYTHING: Final = "*"
 
 
-def nothing_held(category: str) -> sa.ColumnElement[bool]:
-    """Return the condition that no hold names ``category``, for the statement that deletes."""
-    named = records.c.body["category"].astext.in_([category, EVERYTHING])
-    return ~sa.exists().where(records.c.registry == REGISTRY, named)
+def is_ungoverned(category: str) -> sa.ColumnElement[bool]:
+    """Return the condition that neither hold nor policy names ``category``, for the statement that deletes."""
+    held = sa.and_(records.c.registry == REGISTRY, records.c.body["category"].astext.in_([category, EVERYTHING]))
+    kept = sa.and_(records.c.registry == POLICIES, records.c.key == category)
+    return ~sa.exists().where(sa.or_(held, kept))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Connection, RowMapping
 
-from valhalla.kit.holds import nothing_held
+from valhalla.kit.holds import is_ungoverned
 from valhalla.work import engine
 from valhalla.work.contracts import Ended, Job, Rate
 from valhalla.work.rules import SUSPECT
@@ -290,12 +290,12 @@ def note_starts(conn: Connection, queue: str, rate: Rate, count: int) -> None:
 def prune(conn: Connection, older_than: timedelta, *, limit: int = 10_000) -> int:
     """Remove jobs that finished longer ago than ``older_than`` (dead ones stay, somebody may replay them).
 
-    While a legal hold names jobs this removes none: retention knows which of them may go.
+    While a legal hold or a policy names jobs this removes none: retention knows which of them may go.
     """
     border = sa.func.clock_timestamp() - older_than
     old = (
         sa.select(jobs.c.id)
-        .where(jobs.c.finished_at < border, jobs.c.status != "dead", nothing_held("jobs"))
+        .where(jobs.c.finished_at < border, jobs.c.status != "dead", is_ungoverned("jobs"))
         .limit(limit)
     )
     return conn.execute(sa.delete(jobs).where(jobs.c.id.in_(old))).rowcount

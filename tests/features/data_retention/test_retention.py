@@ -26,6 +26,7 @@ from valhalla.features.data.retention.errors import (
 from valhalla.kernel.principal import SYSTEM, Principal
 from valhalla.kernel.problems import Forbidden, Invalid
 from valhalla.kit.relations import Condition
+from valhalla.work import store as jobs
 
 VIEWER = Principal("viewer", "team", frozenset({"retention:read"}))
 
@@ -286,3 +287,18 @@ def test_a_hold_that_the_table_does_not_understand_stops_the_purge(scene: Scene)
         rules.held_sql(category, [Hold("events", "case", (Condition("a column of an older release", "eq", 1),))])
     assert rules.held_sql(category, [Hold("logs", "case"), Hold("jobs", "case")]) == "false"
     assert Policy("events").max_share == 0.5
+
+
+async def test_who_tidies_by_itself_stops_where_a_hold_or_a_policy_says_more(scene: Scene) -> None:
+    text = (
+        "INSERT INTO valhalla.jobs (id, name, queue, lane, status, args, priority, run_at, finished_at)"
+        " VALUES ('00000000000000000000000001', 'x', 'x', 'x', 'succeeded', '{}', 0, now(), now() - interval '9 days')"
+    )
+    await scene.db.run(lambda conn: conn.exec_driver_sql(text))
+    await scene.hold("case", "*", since=NOW - timedelta(days=400))
+    assert await scene.db.run(jobs.prune, timedelta(days=7)) == 0
+    await scene.db.run(scene.feature.holds.delete, "case", actor="test")
+    await scene.policy("jobs", days=365)
+    assert await scene.db.run(jobs.prune, timedelta(days=7)) == 0
+    await scene.db.run(scene.feature.policies.delete, "jobs", actor="test")
+    assert await scene.db.run(jobs.prune, timedelta(days=7)) == 1

@@ -18,6 +18,7 @@ from valhalla.features.data.retention.service import JOB, LARGE, WRITE, Ask, Ret
 from valhalla.features.operations.admin.contracts import AdminAction, Order
 from valhalla.kernel.problems import Invalid
 from valhalla.kit.db import Database
+from valhalla.kit.holds import POLICIES
 from valhalla.kit.holds import REGISTRY as HOLDS
 from valhalla.kit.registry import Registry
 from valhalla.work import Retry
@@ -26,7 +27,6 @@ from valhalla.work.schedules import Cron, Schedule
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-POLICIES: Final = "retention_policies"
 _TICK: Final = Schedule(name="valhalla.retention", job="valhalla.retention", timing=Cron("17 * * * *"), jitter=60.0)
 _LONGEST: Final = 6 * 3600.0
 # a partition of a day is counted in one statement
