@@ -135,7 +135,7 @@ class Console:
         slug, dot, form = visit.request.path_params["slug"].partition(".")
         page = self._page(visit, slug)
         if dot:
-            if form != "csv":
+            if form != "csv" or page.report:
                 raise NoSuchPage
             return await self._lists.sheet(visit, page)
         if visit.query.get("view") == "history" and (path := self._abilities.changes(page)) is not None:

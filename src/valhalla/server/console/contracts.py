@@ -128,7 +128,7 @@ class Page:
     path: str
     teach: str
     """What an empty table says: what would be here, and how it comes."""
-    columns: Sequence[Column]
+    columns: Sequence[Column] = ()
     one: str = ""
     key: str = "key"
     name: str = ""
@@ -147,8 +147,10 @@ class Page:
     """The command that lists the same; ``cli_one`` shows one."""
     cli_one: str = ""
     items: str = "items"
+    report: bool = False
+    """Whether the path answers one document, and not a list."""
     before: str = ""
-    """A template that is shown above the table."""
+    """What is shown above the table: a template, and the path of what it shows."""
     template: str = "record.html"
     noun: str = ""
 

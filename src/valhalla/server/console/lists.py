@@ -31,8 +31,10 @@ class Lists:
         chosen = self._chosen(visit, page)
         asked = {**chosen, **self._limit(page), "cursor": visit.query.get("cursor")}
         document = await visit.caller.get(page.path, asked)
+        if page.report:
+            return self._report(visit, page, document, chosen)
         items, following = _items(document, page)
-        above: Any = await visit.caller.get(page.before.partition(" ")[2]) if page.before else None
+        above = await self._above(visit, page)
         caller, abilities = visit.caller, self._abilities
         rows = [(_key(item, page), item, abilities.actions(caller, page, item)) for item in items]
         return self._layout.answer(
@@ -48,7 +50,19 @@ class Lists:
             tools=abilities.tools(caller, page),
             history=abilities.changes(page),
             above=above,
-            above_template=page.before.partition(" ")[0],
+            above_template="" if above is None else page.before.partition(" ")[0],
+            curl=showing.curl("GET", visit.origin + _address(page.path, chosen)),
+        )
+
+    def _report(self, visit: Visit, page: Page, document: Any, chosen: Mapping[str, str]) -> Response:
+        return self._layout.answer(
+            visit,
+            "report_rows.html" if visit.partial else "report.html",
+            page=page,
+            document=document,
+            filters=self._abilities.index.filters(page.path),
+            chosen=chosen,
+            tools=self._abilities.tools(visit.caller, page),
             curl=showing.curl("GET", visit.origin + _address(page.path, chosen)),
         )
 
@@ -78,6 +92,13 @@ class Lists:
         return self._layout.answer(
             visit, "history.html", page=page, key=None, items=document["items"], following=document["next"]
         )
+
+    async def _above(self, visit: Visit, page: Page) -> Any:
+        """Return what is shown above the table; nothing where that needs a right of its own that is not held."""
+        path = page.before.partition(" ")[2]
+        if not path or visit.partial or not visit.caller.allows(self._abilities.index.scope("GET", path)):
+            return None
+        return await visit.caller.get(path)
 
     def _chosen(self, visit: Visit, page: Page) -> dict[str, str]:
         known = [each.name for each in self._abilities.index.filters(page.path)]

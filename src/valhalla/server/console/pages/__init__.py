@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from valhalla.server.console.contracts import Page
-from valhalla.server.console.pages import guard, observability, operations, sandboxes, work
+from valhalla.server.console.pages import data, guard, observability, operations, sandboxes, security, work
 
 PAGES: Final[tuple[Page, ...]] = (
     *sandboxes.PAGES,
@@ -13,4 +13,6 @@ PAGES: Final[tuple[Page, ...]] = (
     *work.PAGES,
     *operations.PAGES,
     *observability.PAGES,
+    *security.PAGES,
+    *data.PAGES,
 )
