@@ -25,6 +25,7 @@ from valhalla.sdk.further_calls import tables
 from valhalla.sdk.holds import AsyncHolds
 from valhalla.sdk.honeypots import AsyncHoneypots
 from valhalla.sdk.keys import AsyncKeys
+from valhalla.sdk.lanes import AsyncLanes
 from valhalla.sdk.ledger import AsyncLedger
 from valhalla.sdk.limits import AsyncLimits
 from valhalla.sdk.logs import AsyncLogs
@@ -72,6 +73,7 @@ class AsyncClient:
         self.holds = AsyncHolds(self)
         self.alerts = AsyncAlerts(self)
         self.events = AsyncEvents(self)
+        self.lanes = AsyncLanes(self)
         self.admin = AsyncAdmin(self)
         self.deployments = AsyncDeployments(self)
         self.smoke = AsyncSmoke(self)
@@ -196,13 +198,13 @@ class AsyncClient:
         """Return how to enter a running sandbox."""
         return await self.send(calls.connection(ref))
 
-    async def link(self, ref: str, kind: str, key: str) -> None:
+    async def link(self, ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0) -> None:
         """Route events of (kind, key) to the sandbox."""
-        await self.send(calls.link(ref, kind, key))
+        await self.send(calls.link(ref, kind, key, mirror=mirror, sample=sample))
 
-    async def unlink(self, ref: str, kind: str, key: str) -> None:
+    async def unlink(self, ref: str, kind: str, key: str, *, unread: str | None = None) -> None:
         """End a route."""
-        await self.send(calls.unlink(ref, kind, key))
+        await self.send(calls.unlink(ref, kind, key, unread=unread))
 
     def audit(self, ref: str | None = None) -> AsyncIterator[AuditEntry]:
         """Every entry of the ledger, or of one sandbox."""

@@ -100,14 +100,15 @@ def connection(ref: str) -> Request[Connection]:
     return Request("GET", _at(ref, "connection"), Connection)
 
 
-def link(ref: str, kind: str, key: str) -> Request[None]:
-    """Route events of (kind, key) to the sandbox."""
-    return Request("POST", _at(ref, "routes"), type(None), body={"kind": kind, "key": key})
+def link(ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0) -> Request[None]:
+    """Route events of (kind, key) to the sandbox; with ``mirror`` copies of the part that ``sample`` says."""
+    terms = {"mode": "mirror", "sample": sample} if mirror else {}
+    return Request("POST", _at(ref, "routes"), type(None), body={"kind": kind, "key": key, **terms})
 
 
-def unlink(ref: str, kind: str, key: str) -> Request[None]:
-    """End a route."""
-    return Request("DELETE", _at(ref, "routes", segment(kind), segment(key)), type(None))
+def unlink(ref: str, kind: str, key: str, *, unread: str | None = None) -> Request[None]:
+    """End a route; ``unread`` events are the sandbox's still (``drain``), production's (``return``) or nobody's."""
+    return Request("DELETE", _at(ref, "routes", segment(kind), segment(key)), type(None), params=params(unread=unread))
 
 
 def sandbox_audit(ref: str, *, limit: int | None = None, cursor: str | None = None) -> Request[Page[AuditEntry]]:

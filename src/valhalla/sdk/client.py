@@ -24,6 +24,7 @@ from valhalla.sdk.further_calls import tables
 from valhalla.sdk.holds import Holds
 from valhalla.sdk.honeypots import Honeypots
 from valhalla.sdk.keys import Keys
+from valhalla.sdk.lanes import Lanes
 from valhalla.sdk.ledger import Ledger
 from valhalla.sdk.limits import Limits
 from valhalla.sdk.logs import Logs
@@ -73,6 +74,7 @@ class Client:
         self.alerts = Alerts(self)
         self.logs = Logs(self)
         self.events = Events(self)
+        self.lanes = Lanes(self)
         self.admin = Admin(self)
         self.deployments = Deployments(self)
         self.smoke = Smoke(self)
@@ -196,13 +198,13 @@ class Client:
         """Return how to enter a running sandbox."""
         return self.send(calls.connection(ref))
 
-    def link(self, ref: str, kind: str, key: str) -> None:
+    def link(self, ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0) -> None:
         """Route events of (kind, key) to the sandbox."""
-        self.send(calls.link(ref, kind, key))
+        self.send(calls.link(ref, kind, key, mirror=mirror, sample=sample))
 
-    def unlink(self, ref: str, kind: str, key: str) -> None:
+    def unlink(self, ref: str, kind: str, key: str, *, unread: str | None = None) -> None:
         """End a route."""
-        self.send(calls.unlink(ref, kind, key))
+        self.send(calls.unlink(ref, kind, key, unread=unread))
 
     def audit(self, ref: str | None = None) -> Iterator[AuditEntry]:
         """Every entry of the ledger, or of one sandbox."""

@@ -13,20 +13,25 @@ from valhalla.cli.text import printable
 @click.command("link")
 @click.argument("name")
 @click.argument("route", type=arguments.route, metavar="KIND:KEY")
+@click.option("--mirror", is_flag=True, help="Copies: production keeps the events.")
+@click.option("--sample", type=click.FloatRange(0, 1), default=1.0, help="With --mirror: which part of them.")
 @shared_options
 @pass_invocation
-def command(invocation: Invocation, name: str, route: tuple[str, str]) -> None:
+def command(invocation: Invocation, name: str, route: tuple[str, str], mirror: bool, sample: float) -> None:
     """Route events to a sandbox, from this moment on.
 
     \b
     Example:
       valhalla sandbox link try-it discord.guild:123456789012345678
+      valhalla sandbox link try-it tenant:acme --mirror --sample 0.1
     """
+    if sample != 1 and not mirror:
+        raise click.UsageError("--sample goes with --mirror.")
     kind, key = route
     with invocation.client() as client:
         from valhalla.sdk import calls
 
-        client.send(calls.link(name, kind, key))
+        client.send(calls.link(name, kind, key, mirror=mirror, sample=sample))
     if invocation.json:
         emit({"sandbox": name, "kind": kind, "key": key, "linked": True})
     else:

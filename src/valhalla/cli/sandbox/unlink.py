@@ -13,9 +13,14 @@ from valhalla.cli.text import printable
 @click.command("unlink")
 @click.argument("name")
 @click.argument("route", type=arguments.route, metavar="KIND:KEY")
+@click.option(
+    "--unread",
+    type=click.Choice(["drain", "return", "drop"]),
+    help="Who gets events that it has not read: it does (drain), production, or nobody.",
+)
 @shared_options
 @pass_invocation
-def command(invocation: Invocation, name: str, route: tuple[str, str]) -> None:
+def command(invocation: Invocation, name: str, route: tuple[str, str], unread: str | None) -> None:
     """End a route: its events go to production again.
 
     \b
@@ -24,7 +29,7 @@ def command(invocation: Invocation, name: str, route: tuple[str, str]) -> None:
     """
     kind, key = route
     with invocation.client() as client:
-        client.unlink(name, kind, key)
+        client.unlink(name, kind, key, unread=unread)
     if invocation.json:
         emit({"sandbox": name, "kind": kind, "key": key, "linked": False})
     else:

@@ -18,8 +18,8 @@ _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 # A snowflake is 64 bits of milliseconds since 2015: 17 to 19 digits today, below 2**63.
 _SNOWFLAKE: Final = re.compile(r"[1-9][0-9]{16,18}")
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}")
-# RFC 9110 section 5.6.2, without what a shell or a list would read
-_HEADER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,62})=([A-Za-z0-9_.@:+/=~-]{1,63})")
+# RFC 9110 section 5.6.2, without what a shell, a list or a path would read
+_HEADER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]{0,62})=([A-Za-z0-9_.@:+=~-]{1,63})")
 _PATTERN_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+|\*")
 _MAX_TOKENS: Final = 16
 
