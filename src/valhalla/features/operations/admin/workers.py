@@ -52,6 +52,7 @@ def workers(db: Database) -> list[AdminAction]:
             scope,
             doing(_drain),
             doing(_look),
+            while_closed=True,
         ),
         AdminAction(
             "worker.resume",
@@ -61,6 +62,7 @@ def workers(db: Database) -> list[AdminAction]:
             scope,
             doing(_resume),
             doing(_look),
+            while_closed=True,
         ),
     ]
 
