@@ -15,6 +15,7 @@ from valhalla.features.security.blocklist.intake import Intake
 from valhalla.features.security.blocklist.keeping import Keeper
 from valhalla.features.security.blocklist.recent import Recent
 from valhalla.features.security.blocklist.service import REGISTRY, BlockService, block_registry
+from valhalla.features.security.blocklist.summing import Summing
 from valhalla.features.security.blocklist.sweeping import PRUNE, Sweeper
 from valhalla.kit.checks import Verdict
 from valhalla.work.loops import Loop, loop
@@ -44,8 +45,9 @@ class Blocklist(Feature):
         platform.feed.attend(REGISTRY, self.keeper.told)
         self.hits = Hits(platform.db, platform.clock.now)
         self.recent = Recent()
-        self.service = BlockService(registry, self.keeper, asking, platform.clock)
-        self.intake = Intake(platform.db, registry, platform.ledger, self.keeper, self.recent)
+        many = block_registry(Summing(platform.ledger))
+        self.service = BlockService(registry, many, self.keeper, asking, platform.clock)
+        self.intake = Intake(platform.db, many, platform.ledger, self.keeper, self.recent)
         self.doorman = Doorman(self.keeper, self.hits, self.recent, platform.clock.now)
         self._sweeper = Sweeper(platform.db, self.service, platform.clock.now)
         self._sweeper.beat = partial(platform.beat, _SWEEPING.name)

@@ -1,4 +1,4 @@
-"""Bring lists of others in: thousands of rules, in transactions of a thousand, each as often as one likes."""
+"""Bring lists of others in: thousands of rules, in transactions of some hundreds, each as often as one likes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from valhalla.kit.ledger import Ledger
 from valhalla.kit.outbox import emit
 from valhalla.kit.registry import Delete, Put, Registry
 
-_CHUNK = 1000
+# a transaction of so many holds up the event loop for some milliseconds
+_CHUNK = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Intake:
         confirm: bool = False,
         dry_run: bool = False,
     ) -> Imported:
-        """Import a text. A crash in the middle leaves whole thousands; importing again completes it.
+        """Import a text. A crash in the middle leaves whole transactions; importing again completes it.
 
         Raises:
             Invalid: the text is not in its form.
@@ -134,7 +135,7 @@ class Intake:
         return 0, 0, 0, len(changes), changes[-1].revision if changes else None
 
     def _note(self, conn: Connection, done: Imported, source: str, actor: str) -> None:
-        """Write one entry and one event of the whole import; each rule has its own in history and ledger."""
+        """Write one entry and one event of the whole import; each rule has its own in history."""
         counts = {name: getattr(done, name) for name in ("rules", "added", "changed", "unchanged", "removed")}
         details = {**counts, "rejected": len(done.rejections), "revision": done.revision}
         self._ledger.append(

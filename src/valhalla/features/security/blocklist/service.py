@@ -21,7 +21,7 @@ from valhalla.kit.outbox import emit
 from valhalla.kit.registry import Change, Delete, Registry
 
 REGISTRY: Final = store.REGISTRY
-_SWEEP: Final = 500
+_SWEEP: Final = 250
 
 
 def block_registry(ledger: Ledger) -> Registry[BlockRule]:
@@ -33,10 +33,17 @@ class BlockService:
     """Blocks and unblocks, in transactions of whoever asks (``contracts.Blocking``)."""
 
     def __init__(
-        self, registry: Registry[BlockRule], keeper: Keeper, asking: Callable[[], Facts | None], clock: Clock
+        self,
+        registry: Registry[BlockRule],
+        many: Registry[BlockRule],
+        keeper: Keeper,
+        asking: Callable[[], Facts | None],
+        clock: Clock,
     ) -> None:
         """``asking`` tells the facts of the request that is served, which no rule of its own may refuse."""
         self.registry = registry
+        self.many = many
+        """The same registry, for writes of many rules at once."""
         self._keeper = keeper
         self._asking = asking
         self._clock = clock
@@ -182,7 +189,7 @@ class BlockService:
         # another process may just have swept, or somebody lengthened one
         self.registry.lock(conn)
         keys = store.expired(conn, now, _SWEEP)
-        self.registry.bulk(conn, [Delete(key) for key in keys], actor=SYSTEM.id, reason="expired")
+        self.many.bulk(conn, [Delete(key) for key in keys], actor=SYSTEM.id, reason="expired")
         return len(keys)
 
 

@@ -55,7 +55,7 @@ class CrowdSec(Feature):
         from valhalla.features.security.crowdsec.pulling import Pulls
 
         keeper = self._blocklist.keeper
-        agents = Agents(self._blocklist.service.registry, keeper, asking, self._now)
+        agents = Agents(self._blocklist.service.many, keeper, asking, self._now)
         reading = Pulls(self._db, keeper, self._now)
         return (
             lapi_router(self._db, keeper, self.access, reading, self.cursors, agents, self._now),
