@@ -23,6 +23,8 @@ ALL = (
     "policies",
     "changes",
     "logs",
+    "exports",
+    "purge",
     "webhooks",
 )
 
