@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -63,10 +64,23 @@ class Lanes:
 
 
 @pytest.fixture(scope="module")
-async def lanes(nats_slice: NatsSlice, servers: Servers, cell: CellKey, tomorrow: datetime) -> AsyncIterator[Lanes]:
+def cell() -> CellKey:
+    """Another cell's than the servers': its control plane's account and streams are this test's alone."""
+    return CellKey(secrets.token_bytes(32))
+
+
+@pytest.fixture(scope="module")
+async def lanes(servers: Servers, cell: CellKey, tomorrow: datetime) -> AsyncIterator[Lanes]:
     """The control plane's account is made anew, as on a server that did not know it."""
     url = servers.endpoints.nats_url
     assert url is not None
+    nats_slice = NatsSlice(
+        url,
+        cell,
+        operator=natsauth.operator_key(servers.cell),
+        system_creds=natsauth.system_creds(servers.cell),
+        jwt_dir=servers.endpoints.nats_jwt_dir,
+    )
     await nats_slice.push_control_account()
     link = await Link.open(url, natsauth.control_creds(cell), name="lanes")
     await streams.ensure(link, Sizes(max_bytes=8 * 2**20))
@@ -82,9 +96,11 @@ async def lanes(nats_slice: NatsSlice, servers: Servers, cell: CellKey, tomorrow
         await close_lane(link, names[who].id)
         await nats_slice.cut(names[who])
         await nats_slice.drop(names[who])
-    for config in streams.configs(Sizes()):
-        await link.api(f"STREAM.DELETE.{config['name']}")
     await link.close()
+    control = natsauth.control_key(cell).public
+    await nats_slice._admin.purge_account(control)
+    await nats_slice._admin.delete_accounts([control])
+    await nats_slice.close()
 
 
 async def test_productions_code_hears_its_lane(lanes: Lanes) -> None:
