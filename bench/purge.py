@@ -38,7 +38,7 @@ RATE = 500
 DAY_ROWS = (1_000, 100_000, 500_000)
 _OLD = """
     INSERT INTO valhalla.events (uid, subject, type, data, at, sent_at)
-    SELECT 'u' || n, 'bench.' || n % 1000, 'bench', jsonb_build_object('n', n), now() - interval '30 days',
+    SELECT 'u' || n, 'bench.' || n %% 1000, 'bench', jsonb_build_object('n', n), now() - interval '30 days',
         now() - interval '30 days' + make_interval(secs => n * 0.001)
     FROM generate_series(1, %(rows)s) AS n
 """
