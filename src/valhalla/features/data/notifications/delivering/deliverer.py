@@ -90,10 +90,13 @@ class Deliverer:
         sending = asyncio.create_task(self._send(end), name="notify-sending")
         self.is_leading = True
         try:
-            while not sending.done() and not await first_of(stop, link.lost, seconds=_CHECK):
+            while not any(task.done() for task in (sending, writing)):
+                if await first_of(stop, link.lost, seconds=_CHECK):
+                    break
                 await link.check()
-            if sending.done():
-                sending.result()
+            for task in (sending, writing):
+                if task.done():
+                    task.result()
         finally:
             self.is_leading = False
             end.set()

@@ -56,6 +56,7 @@ class Settling:
         self._batch = _Batch()
         self._wake = asyncio.Event()
         self._turns: list[asyncio.Future[None]] = []
+        self._is_writing = False
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """Attempts of this process by (kind of channel, outcome)."""
         self.seconds = 0.0
@@ -64,6 +65,7 @@ class Settling:
         """Forget what was left before this process led again: others have taken it over since."""
         self._batch = _Batch()
         self._turns = []
+        self._is_writing = False
 
     def put(self, settled: Settled) -> None:
         """Leave what came of an attempt."""
@@ -80,7 +82,7 @@ class Settling:
 
     async def written(self) -> None:
         """Wait until everything that was left so far is written."""
-        if self._batch.settled or self._batch.back:
+        if self._batch.settled or self._batch.back or self._is_writing:
             turn = asyncio.get_running_loop().create_future()
             self._turns.append(turn)
             self._wake.set()
@@ -97,10 +99,11 @@ class Settling:
             self._wake.clear()
             batch, self._batch = self._batch, _Batch()
             turns, self._turns = self._turns, []
-            if batch.settled or batch.back:
+            self._is_writing = bool(batch.settled or batch.back)
+            if self._is_writing:
                 while True:
                     try:
-                        await self._db.run(self._write, batch)
+                        await self._store(batch)
                     except Unavailable as problem:
                         _log.warning("what was delivered waits to be written", error=problem.detail)
                         if await first_of(end, seconds=backoff.next()):
@@ -108,11 +111,39 @@ class Settling:
                     else:
                         backoff.reset()
                         break
+            self._is_writing = False
             for turn in turns:
                 if not turn.done():
                     turn.set_result(None)
             if end.is_set() and not (self._batch.settled or self._batch.back):
                 return
+
+    async def _store(self, batch: _Batch) -> None:
+        """Write a batch; should one of it be impossible to write, the others are written all the same.
+
+        Raises:
+            Unavailable: the database cannot be reached; nothing of what is not written yet is lost.
+        """
+        try:
+            await self._db.run(self._write, batch)
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - one bad row must not keep the others from being written
+            _log.exception("what was delivered cannot be written together")
+            for each in batch.settled:
+                await self._store_one(each)
+            await self._db.run(self._write, _Batch(back=batch.back))
+
+    async def _store_one(self, settled: Settled) -> None:
+        try:
+            await self._db.run(self._write, _Batch([settled]))
+        except Unavailable:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("what came of an attempt cannot be written", delivery=settled.delivery.id)
+            # with less to go wrong: that it is told again and again would be worse than what is not noted
+            bare = {**settled.row, "error": None, "excerpt": None}
+            await self._db.run(queue.settle, [bare])
 
     def _write(self, conn: Connection, batch: _Batch) -> None:
         now = self._clock.now()

@@ -81,8 +81,8 @@ class MailSender:
             sock.close()
         if refused:
             # the others have it: sent again they would have it twice
-            return Result("delivered", 250, None, f"refused: {len(refused)} of {len(email.recipients)}; {said}"[:500])
-        return Result("delivered", 250, None, said[:MOST_EXCERPT])
+            said = f"refused: {len(refused)} of {len(email.recipients)}; {said}"
+        return Result("delivered", 250, None, redact.text(said, limit=MOST_EXCERPT))
 
     async def _message(self, delivery: Delivery) -> EmailMessage:
         rendered = await self._renderer.render(delivery, self._channel.template)
