@@ -41,6 +41,12 @@ async def steps(client: httpx.AsyncClient, operation: str) -> list[str]:
     return [one["action"] for one in reversed(found)]
 
 
+async def stops(client: httpx.AsyncClient, method: str, path: str, **of: str) -> list[dict[str, Any]]:
+    """What the index of routes says would stop a request."""
+    found = await client.get("/system/routes/match", params={"method": method, "path": path, **of})
+    return found.json()["stops"]
+
+
 async def test_the_overview(admin: httpx.AsyncClient, issue: Issue) -> None:
     ending = await issue("admin-ending", "jobs:read", expires_at="2999-01-01T00:00:00Z")
 
@@ -153,6 +159,9 @@ async def test_the_mode_is_set_and_opened_again(admin: httpx.AsyncClient) -> Non
     try:
         assert closed.json()["status"] == "succeeded", closed.text
         assert (await admin.get(PATH)).json()["mode"] == {"mode": "read_only", "reason": "a drill", "until": None}
+        [stop] = await stops(admin, "POST", "/api/sandboxes")
+        assert (stop["by"], stop["status"]) == ("maintenance", 503)
+        assert await stops(admin, "GET", "/api/sandboxes") == []
     finally:
         opened = await order(admin, "maintenance.set-mode", mode="normal", why="over")
     assert opened.status_code == 200, opened.text
@@ -172,6 +181,7 @@ async def test_somebody_is_kept_out_and_let_in_again(plane: Plane, admin: httpx.
     try:
         assert done.json()["result"]["changed"] is True, done.text
         assert (await guest.get("/api/sandboxes")).status_code == 403
+        assert [one["by"] for one in await stops(admin, "GET", "/api/sandboxes", key=victim["id"])] == ["blocklist"]
         again = await order(admin, "entity.block", **entity, seconds=60)
         assert again.json()["result"]["changed"] is False
         assert await steps(admin, done.json()["operation"]) == ["admin.requested", "admin.succeeded"]

@@ -156,6 +156,10 @@ async def test_ofrep_in_its_own_forms(admin: httpx.AsyncClient, evaluator: httpx
         for path in (f"{OFREP}/split", OFREP):
             answer = await evaluator.post(path, content=body)
             assert (answer.status_code, answer.json()["errorCode"]) == (400, code)
+    # a key is any text, parameters of later versions are none of ours, and flagd's slash at the end is taken
+    odd = await evaluator.post(f"{OFREP}/a%2Fb/{'c' * 600}", json={}, params={"later": "1"})
+    assert (odd.status_code, odd.json()["errorCode"], odd.json()["key"][:5]) == (404, "FLAG_NOT_FOUND", "a/b/c")
+    assert "split" in {each["key"] for each in (await evaluator.post(f"{OFREP}/", json={})).json()["flags"]}
     staging = await evaluator.post(f"{OFREP}/env", json={}, headers={"X-Environment": "staging"})
     assert staging.json()["value"] is True
     assert (await ask(evaluator, "env"))["value"] is False
