@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -264,6 +265,30 @@ async def test_a_record_is_edited_as_its_definition_and_rolled_back(
         await admin.delete(path)
 
 
+async def test_a_key_of_any_form_has_a_page(chief: httpx.AsyncClient, admin: httpx.AsyncClient) -> None:
+    limit = {"rate": "9/second", "enabled": False}
+    entry = {"value": 1, "type": "integer"}
+    for slug, at, key, body in (
+        ("limits", "/system/rate-limits", "console:a.b-c", limit),
+        ("config", "/system/config", "console/deep/er", entry),
+    ):
+        path = f"{at}/{quote(key)}"
+        assert (await admin.put(path, json=body)).status_code == 201, key
+        try:
+            listed = (await chief.get(f"/console/{slug}", params={"q": key})).text
+            link = re.search(rf'href="(/console/{slug}/[^"?]+)"', listed)
+            assert link is not None
+            page = await chief.get(unescape(link[1]))
+            assert page.status_code == 200
+            assert key in unescape(page.text)
+            form = await form_of(chief, "/console/")
+            gone = await chief.post(f"/console/do/{slug}/delete", params={"key": key}, data={"_form": form})
+            assert gone.status_code == 303
+            assert (await admin.get(path)).status_code == 404
+        finally:
+            await admin.delete(path)
+
+
 async def test_a_key_that_is_made_is_shown_once(chief: httpx.AsyncClient) -> None:
     form = await form_of(chief, "/console/do/clients/new")
     body = {"_form": form, "owner": "console-made", "role": "viewer", "scopes": "jobs:read, flags:read"}
@@ -276,9 +301,12 @@ async def test_a_key_that_is_made_is_shown_once(chief: httpx.AsyncClient) -> Non
     assert key[0] not in listed.text
 
 
-async def test_the_mode_is_switched_from_here_and_back_while_writes_are_closed(chief: httpx.AsyncClient) -> None:
+async def test_the_mode_is_switched_from_here_and_back_while_writes_are_closed(
+    plane: Plane, chief: httpx.AsyncClient
+) -> None:
     form = await form_of(chief, "/console/do/maintenance/mode")
     switch = "/console/do/maintenance/mode"
+    key = await plane.admin_key()
     try:
         answer = await chief.post(switch, data={"_form": form, "mode": "read_only", "reason": "console"})
         assert answer.status_code == 303
@@ -286,6 +314,9 @@ async def test_the_mode_is_switched_from_here_and_back_while_writes_are_closed(c
         refused = await chief.post("/console/do/clients/new", data={"_form": form, "owner": "console-closed"})
         assert refused.status_code == 503
         assert "console" in refused.text
+        async with browser(plane) as client:
+            await sign_in(client, key)
+            assert (await client.get("/console/")).status_code == 200
     finally:
         answer = await chief.post(switch, data={"_form": form, "mode": "normal", "reason": "well"})
         assert answer.status_code == 303
