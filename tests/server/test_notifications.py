@@ -188,6 +188,35 @@ async def test_an_event_is_told_by_the_rules_once(
     assert [each["type"] for each in listed] == ["alert.opened"]
 
 
+async def test_subscriptions_to_alerts_name_channels(admin: httpx.AsyncClient, receiver: Receiver, hook: str) -> None:
+    subscription = {"key": "n-sub", "pattern": "n.subscribed", "minimum": "error", "target": hook}
+    assert (await admin.post("/system/alerts/subscriptions", json=subscription)).status_code == 201
+    try:
+        alert = {"name": "n.subscribed", "severity": "critical", "title": "For those who asked"}
+        await admin.post("/system/alerts", json=alert)
+        [got] = await receiver.wait(1)
+        assert got.payload["data"]["title"] == "For those who asked"
+        refused(await admin.delete(f"{CHANNELS}/{hook}"), 409, "notification-channel-in-use")
+    finally:
+        await admin.delete("/system/alerts/subscriptions/n-sub")
+
+
+async def test_what_is_sent_is_counted_without_names(
+    plane: Plane, admin: httpx.AsyncClient, receiver: Receiver, hook: str
+) -> None:
+    sent = (await admin.post(NOTIFY, json={"channel": hook, "subject": "counted"})).json()["id"]
+    await settled(admin, sent, "delivered")
+    text = (await admin.get("/metrics")).text
+    lines = [line for line in text.splitlines() if line.startswith("valhalla_notification")]
+    assert any(
+        line.startswith('valhalla_notification_attempts_total{kind="webhook",outcome="delivered"}') for line in lines
+    )
+    assert "valhalla_notification_leading 1.0" in lines
+    assert not any(hook in line for line in lines)
+    fares = {each["channel"]: each for each in (await admin.get(NOTIFY)).json()["items"]}
+    assert (fares[hook]["failures"], fares[hook]["pending"]) == (0, 0)
+
+
 async def test_dead_ones_are_replayed_one_by_one_and_by_filter(
     admin: httpx.AsyncClient, receiver: Receiver, make: Make
 ) -> None:
