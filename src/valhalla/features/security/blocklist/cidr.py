@@ -3,19 +3,20 @@
 The upper bits of an address find a slot, a dictionary of the rules below them; its keys number the nodes of the binary
 tree under the slot (1, then 2 and 3, …), so one dictionary holds every prefix length, and a rule costs no object of its
 own. A slot knows which lengths it has: only those are probed. Nothing here is ever copied or resized as a whole, so a
-rule comes or goes without a pause, and nothing is visited by the garbage collector: there are only integers.
+rule comes or goes without a pause. The garbage collector has next to nothing to visit: there are only integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from valhalla.features.security.blocklist.contracts import FOREVER
 
-# under this key a slot keeps which lengths it has, a bit for each shift that leaves their bits; nodes begin at 1
-_SHAPE: Final = 0
+# under this key a slot keeps the shifts of the lengths that it has, the longest prefix first; nodes begin at 1
+_SHIFTS: Final = 0
 _SHARED: Final = 65_536
+_ARRAY: Final = 16
 
 Found = tuple[int, int, int]
 """The network's number, its length, and until when its rule holds (seconds since the epoch)."""
@@ -24,7 +25,10 @@ Found = tuple[int, int, int]
 class Networks:
     """Networks of one family, each with the time until which its rule holds."""
 
-    __slots__ = ("_bits", "_low", "_mark", "_mask", "_nodes", "_shapes", "_slots", "_times", "_top", "_wide", "count")
+    __slots__ = (
+        "_array", "_bits", "_low", "_mark", "_mask", "_nodes", "_shapes", "_slot", "_sparse", "_times", "_top", "_wide",
+        "count",
+    )  # fmt: skip
 
     def __init__(self, bits: int, top: int) -> None:
         """``bits`` of an address, of which the upper ``top`` find the slot."""
@@ -33,13 +37,18 @@ class Networks:
         self._low = bits - top
         self._mark = 1 << self._low
         self._mask = self._mark - 1
-        self._slots: dict[int, dict[int, int]] = {}
+        # the upper 16 bits are few enough for an array: one step less to memory that is not in a cache
+        self._array: list[dict[int, Any] | None] | None = [None] * (1 << top) if top <= _ARRAY else None
+        self._sparse: dict[int, dict[int, Any]] = {}
+        self._slot: Callable[[int], dict[int, Any] | None] = (
+            self._sparse.get if self._array is None else self._array.__getitem__
+        )
         # networks wider than a slot, by the shift that leaves their bits, the longest prefix first
         self._wide: dict[int, dict[int, int]] = {}
         # equal integers are one object: what makes a rule small
         self._nodes: dict[int, int] = {}
         self._times: dict[int, int] = {}
-        self._shapes: dict[int, tuple[int, ...]] = {0: ()}
+        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self.count = 0
 
     def put(self, number: int, length: int, until: int = FOREVER) -> None:
@@ -51,18 +60,20 @@ class Networks:
             self._put_wide(number >> shift, shift, until)
             return
         place = number >> self._low
-        slot = self._slots.get(place)
+        slot = self._slot(place)
         if slot is None:
-            slot = self._slots[place] = {_SHAPE: 0}
+            slot = dict[int, Any]({_SHIFTS: ()})
+            if self._array is None:
+                self._sparse[place] = slot
+            else:
+                self._array[place] = slot
         node = (number & self._mask | self._mark) >> shift
         if node not in slot:
             self.count += 1
-            shape = slot[_SHAPE] | 1 << shift
-            if shape != slot[_SHAPE]:
-                if shape not in self._shapes:
-                    # the longest prefix first
-                    self._shapes[shape] = tuple(n for n in range(self._low + 1) if shape >> n & 1)
-                slot[_SHAPE] = shape
+            shifts: tuple[int, ...] = slot[_SHIFTS]
+            if shift not in shifts:
+                wider = tuple(sorted((*shifts, shift)))
+                slot[_SHIFTS] = self._shapes.setdefault(wider, wider)
             node = _shared(self._nodes, node)
         slot[node] = until
 
@@ -76,21 +87,22 @@ class Networks:
                 del self._wide[shift]
             self.count -= found
             return found
-        slot = self._slots.get(number >> self._low)
+        place = number >> self._low
+        slot = self._slot(place)
         if slot is None or slot.pop((number & self._mask | self._mark) >> shift, None) is None:
             return False
         self.count -= 1
         # a length that is gone is still probed until the slot is: to look for others of it would cost more
         if len(slot) == 1:
-            del self._slots[number >> self._low]
+            self._drop(place)
         return True
 
     def find(self, number: int, now: float) -> int:
         """Return the length of the smallest network that holds the address now, -1 for none."""
-        slot = self._slots.get(number >> self._low)
+        slot = self._slot(number >> self._low)
         if slot is not None:
             marked = number & self._mask | self._mark
-            for shift in self._shapes[slot[_SHAPE]]:
+            for shift in slot[_SHIFTS]:
                 until = slot.get(marked >> shift)
                 if until is not None and until > now:
                     return self._bits - shift
@@ -103,11 +115,11 @@ class Networks:
 
     def covering(self, number: int, length: int, now: float) -> Iterator[Found]:
         """Give every network that holds the whole of another one now (itself too), the smallest first."""
-        slot = self._slots.get(number >> self._low)
+        slot = self._slot(number >> self._low)
         least = self._bits - length
         if slot is not None and length >= self._top:
             marked = number & self._mask | self._mark
-            for shift in self._shapes[slot[_SHAPE]]:
+            for shift in slot[_SHIFTS]:
                 until = slot.get(marked >> shift) if shift >= least else None
                 if until is not None and until > now:
                     yield number >> shift << shift, self._bits - shift, until
@@ -124,11 +136,11 @@ class Networks:
                 if self._bits - shift >= length and number <= node << shift <= last:
                     yield node << shift, self._bits - shift, until
         low, high = number >> self._low, last >> self._low
-        places = range(low, high + 1) if high - low < len(self._slots) else list(self._slots)
+        places = range(low, high + 1) if self._array is not None or high - low < len(self._sparse) else [*self._sparse]
         for place in places:
-            slot = self._slots.get(place) if low <= place <= high else None
+            slot = self._slot(place) if low <= place <= high else None
             for node, until in () if slot is None else slot.items():
-                if node == _SHAPE:
+                if node == _SHIFTS:
                     continue
                 depth = node.bit_length() - 1
                 first = place << self._low | (node ^ 1 << depth) << (self._low - depth)
@@ -138,11 +150,18 @@ class Networks:
     def dismantle(self, slots: int = 512) -> Iterator[None]:
         """Give its memory back in pieces, so that no other thread waits for it; it holds nothing any more then."""
         self._wide.clear()
-        while self._slots:
-            for _ in range(min(slots, len(self._slots))):
-                self._slots.popitem()
-            yield
+        places = [*self._sparse] if self._array is None else range(len(self._array))
+        for number, place in enumerate(places):
+            self._drop(place)
+            if number % slots == 0:
+                yield
         self.count = 0
+
+    def _drop(self, place: int) -> None:
+        if self._array is None:
+            del self._sparse[place]
+        else:
+            self._array[place] = None
 
     def _put_wide(self, node: int, shift: int, until: int) -> None:
         table = self._wide.get(shift)
