@@ -20,6 +20,7 @@ ALL = (
     "jobs",
     "blocks",
     "flags",
+    "blocklist",
     "policies",
     "changes",
     "logs",
