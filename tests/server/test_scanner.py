@@ -63,6 +63,12 @@ def test_three_decoys_anywhere_and_every_process_shuts_it_out(world: World) -> N
         rules = admin.get("/system/security/blocklist", params={"limit": 200}).json()["items"]
         [rule] = [one for one in rules if one["value"] == SCANNER]
         assert (rule["source"], rule["severity"]) == ("policy:honeypots", "error")
+        bouncer = admin.post("/system/api-clients", json={"owner": "edge", "scopes": ["bouncer"]}).json()["key"]
+        pulled = httpx.get(
+            f"{urls[0]}/v1/decisions/stream", params={"startup": "true"}, headers={"X-Api-Key": bouncer}, timeout=20
+        )
+        [decision] = [one for one in pulled.json()["new"] if one["value"] == SCANNER]
+        assert (decision["scope"], decision["type"]) == ("Ip", "ban")
         ledger = admin.get("/system/audit", params={"kind": "policy"}).json()["items"]
         assert [one["details"]["subject"] for one in ledger if one["action"] == "policy.blocked"] == [SCANNER]
 

@@ -52,7 +52,7 @@ class Honeypots(Feature):
         self.decoys: Registry[Decoy] = Registry(DECOYS, Decoy, ledger, validate=rules.check)
         feed.add(self.honeypots)
         feed.add(self.decoys)
-        self.recorder = recorder = Recorder(db, ledger, policies.on_caught, clock=clock)
+        self.recorder = recorder = Recorder(db, ledger, policies.on_caught, policies.reactor.performed, clock=clock)
         self.service = HoneypotService(
             db, self.honeypots, self.decoys, clients.service, recorder, feed.refresh, clock=clock
         )

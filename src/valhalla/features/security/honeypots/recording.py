@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from valhalla.features.security.honeypots import store
 from valhalla.features.security.honeypots.contracts import DECOYS, Caught
 from valhalla.features.security.honeypots.tables import TABLE
-from valhalla.features.security.policies.contracts import Source
+from valhalla.features.security.policies.contracts import Deed, Source
 from valhalla.kernel.clock import Clock
 from valhalla.kit import partitions
 from valhalla.kit.db import Database
@@ -19,17 +19,20 @@ from valhalla.kit.ledger import Ledger
 from valhalla.kit.outbox import emit_many
 
 WINDOW: Final = timedelta(hours=1)
-Judge = Callable[[Connection, Source, str], bool]
+Judge = Callable[[Connection, Source, str], Sequence[Deed]]
 _EVENTS: Final = {"decoy_path": "decoy.touched", "decoy_key": "decoy.key_used", "canary": "decoy.canary_seen"}
 
 
 class Recorder:
-    """Writes what was caught; ``judge`` are the policies."""
+    """Writes what was caught; ``judge`` are the policies, ``done`` is told what they did once it is committed."""
 
-    def __init__(self, db: Database, ledger: Ledger, judge: Judge, *, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, ledger: Ledger, judge: Judge, done: Callable[[Sequence[Deed]], None], *, clock: Clock
+    ) -> None:
         self._db = db
         self._ledger = ledger
         self._judge = judge
+        self._done = done
         self._clock = clock
         self._days: set[date] = set()
         self.stored = 0
@@ -46,15 +49,16 @@ class Recorder:
             await self._db.run(partitions.ensure, TABLE, missing)
             self._days |= missing
         try:
-            stored, acted = await self._db.run(self._write, events)
+            stored, deeds = await self._db.run(self._write, events)
         except Exception:
             # somebody may have dropped a partition: look again the next time
             self._days.clear()
             raise
         self.stored += stored
-        return stored, acted
+        self._done(deeds)
+        return stored, bool(deeds)
 
-    def _write(self, conn: Connection, events: Sequence[Caught]) -> tuple[int, bool]:
+    def _write(self, conn: Connection, events: Sequence[Caught]) -> tuple[int, list[Deed]]:
         now = self._clock.now()
         store.take_turns(conn, {one.address for one in events if one.address is not None})
         new = store.add(conn, events, now)
@@ -64,10 +68,10 @@ class Recorder:
             if one.address is not None:
                 by_address.setdefault(one.address, []).append(one)
         if not by_address:
-            return len(fresh), False
+            return len(fresh), []
         self._tell(conn, by_address)
         totals = store.totals(conn, sorted(by_address), now - WINDOW)
-        acted = False
+        deeds: list[Deed] = []
         for address, each in sorted(by_address.items()):
             worst = max(each, key=lambda one: one.score)
             total = totals.get(address)
@@ -76,8 +80,8 @@ class Recorder:
                 continue
             source = Source(address, worst.kind, worst.honeypot, worst.service, worst.score, *total)
             what = f"{total.events} events within an hour, score {total.score}, last {worst.kind} at {worst.honeypot}"
-            acted = self._judge(conn, source, what) or acted
-        return len(fresh), acted
+            deeds += self._judge(conn, source, what)
+        return len(fresh), deeds
 
     def _tell(self, conn: Connection, by_address: dict[str, list[Caught]]) -> None:
         """Say it once per address, honeypot and kind of news, however many there were."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ EVERY: Final = 1.0
 _MOST: Final = 2_000
 _AGAIN: Final = 5.0
 """Seconds in which the same thing is not done again: a storm of requests blocks, and is told, once."""
+_LATELY: Final = 300.0
 _VERBS: Final = {"log": "matched", "challenge": "refused", "block": "blocked", "elevate": "elevated", "hold": "held"}
 _log = get_logger("policies")
 
@@ -37,6 +38,7 @@ class Reactor:
         self._db, self._ledger, self._modes, self._clock = db, ledger, modes, clock
         self._waiting: deque[Deed] = deque()
         self._done: dict[tuple[str, str], float] = {}
+        self._performed: dict[tuple[str, str], float] = {}
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.beat: Callable[[], None] = lambda: None
@@ -46,7 +48,7 @@ class Reactor:
 
     def take(self, deed: Deed) -> None:
         """Take a deed, from any thread; never waits."""
-        key = (deed.policy.name, whom(deed)[1])
+        key = _key(deed)
         now = self._clock.monotonic()
         if now - self._done.get(key, -_AGAIN) < _AGAIN:
             return
@@ -60,12 +62,28 @@ class Reactor:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    def perform(self, conn: Connection, deed: Deed) -> None:
-        """Do a deed in the transaction of its cause; a raised mode comes right after."""
+    def perform(self, conn: Connection, deed: Deed) -> bool:
+        """Do a deed in the transaction of its cause, if it was not done lately; a raised mode comes right after.
+
+        ``performed`` has to be told once that is committed.
+        """
         if deed.policy.action == "elevate":
             self.take(deed)
-        else:
-            self._write(conn, deed, {})
+            return True
+        pause = min(deed.policy.duration / 4, _LATELY)
+        if self._clock.monotonic() - self._performed.get(_key(deed), -pause) < pause:
+            # what lasts for an hour need not be prolonged with everything that a sensor sees
+            return False
+        self._write(conn, deed, {})
+        return True
+
+    def performed(self, deeds: Iterable[Deed]) -> None:
+        """Remember deeds whose transaction is committed."""
+        now = self._clock.monotonic()
+        if len(self._performed) >= _MOST:
+            self._performed = {key: at for key, at in self._performed.items() if now - at < _LATELY}
+        for deed in deeds:
+            self._performed[_key(deed)] = now
 
     async def run(self, stop: asyncio.Event) -> None:
         """Do what comes until told to stop; also say when a raised mode has run out."""
@@ -148,6 +166,10 @@ class Reactor:
             expires_at=expires_at,
         )
         return expires_at
+
+
+def _key(deed: Deed) -> tuple[str, str]:
+    return (deed.policy.name, whom(deed)[1])
 
 
 def tell(conn: Connection, ledger: Ledger, deed: Deed, more: Mapping[str, Any]) -> None:

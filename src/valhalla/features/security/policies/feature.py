@@ -53,12 +53,14 @@ class Policies(Feature):
         self.counters = Counters(clock)
         self.policing = Policing(Sources(self.book, granted), self.modes, self.counters, self.reactor, clock=clock)
 
-    def on_caught(self, conn: Connection, source: Source, what: str) -> bool:
-        """Let policies judge what a honeypot caught, in the transaction that notes it; say if they did anything."""
+    def on_caught(self, conn: Connection, source: Source, what: str) -> Sequence[Deed]:
+        """Let policies judge what a honeypot caught, in the transaction that notes it; return what they did.
+
+        ``reactor.performed`` is to be told of that after the commit.
+        """
         mode = self.modes.mode
-        candidates = self.book.value.on_honeypot(mode)
         decision, verdicts = rules.decide(
-            candidates,
+            self.book.value.on_honeypot(mode),
             "",
             lambda _: rules.source_values(source, mode),
             None,
@@ -66,9 +68,7 @@ class Policies(Feature):
         )
         for verdict in verdicts:
             self.policing.count(verdict.policy, matched=verdict.matched)
-        for deed in decision.deeds:
-            self.reactor.perform(conn, deed)
-        return bool(decision.deeds)
+        return [deed for deed in decision.deeds if self.reactor.perform(conn, deed)]
 
     async def grant(self, policy: str, principal: str, seconds: float) -> Mapping[str, Any]:
         """Let a principal pass what a policy holds, in every process; what has run out is removed."""
