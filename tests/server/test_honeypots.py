@@ -47,7 +47,7 @@ async def stranger(plane: Plane, admin: httpx.AsyncClient) -> AsyncIterator[Call
     yield at
     for address, client in made:
         await client.aclose()
-        await admin.delete(f"/system/security/blocklist/block:ip:{address}")
+        await admin.delete(f"/system/security/blocklist/ip:{address}")
 
 
 async def until(seen: Callable[[], Awaitable[Any]]) -> Any:
@@ -117,6 +117,22 @@ async def test_what_is_sent_again_is_taken_once_and_what_is_forged_not_at_all(
 
     refused(await admin.post(f"{HONEYPOTS}/events", json={"items": [event()]}), 403, "honeypot-unknown-sensor")
     refused(await plane.client().post(f"{HONEYPOTS}/events", json={"items": [event()]}), 401, "unauthenticated")
+
+
+async def test_what_a_sensor_goes_on_to_see_does_not_write_the_block_anew(
+    admin: httpx.AsyncClient, register: Register
+) -> None:
+    sensor, _ = await register("t-busy")
+    address, path = "198.51.100.65", "/system/security/blocklist/ip:198.51.100.65"
+    try:
+        versions: set[int] = set()
+        for number in range(3):
+            sent = {"items": [event(id=str(number), address=address, kind="exploitation")]}
+            assert (await sensor.post(f"{HONEYPOTS}/events", json=sent)).json()["accepted"] == 1
+            versions.add((await admin.get(path)).json()["version"])
+        assert len(versions) == 1
+    finally:
+        await admin.delete(path)
 
 
 async def test_opencanary_and_cowrie_send_as_they_are_and_also_while_writes_are_closed(
