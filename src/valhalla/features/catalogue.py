@@ -29,6 +29,7 @@ from valhalla.features.operations.routes import Routes
 from valhalla.features.security.actions import Actions
 from valhalla.features.security.blocklist import Blocklist
 from valhalla.features.security.crowdsec import CrowdSec
+from valhalla.features.security.dashboard import Dashboard
 from valhalla.features.security.honeypots import Honeypots
 from valhalla.features.security.policies import Policies, compile_rule
 from valhalla.kernel.principal import Principal
@@ -59,6 +60,7 @@ class Catalogue:
     policies: Policies
     actions: Actions
     honeypots: Honeypots
+    dashboard: Dashboard
     exports: Exports
     retention: Retention
     notifications: Notifications
@@ -75,6 +77,7 @@ class Catalogue:
         blocklist, policies = Blocklist(platform), Policies(platform)
         blocklist.compile_with(compile_rule)
         policies.reactor.blocklist = blocklist.service
+        honeypots, actions = Honeypots(platform, clients, policies), Actions(platform)
         return cls(
             above,
             clients=clients,
@@ -94,8 +97,9 @@ class Catalogue:
             blocklist=blocklist,
             crowdsec=CrowdSec(platform, blocklist, clients),
             policies=policies,
-            actions=Actions(platform),
-            honeypots=Honeypots(platform, clients, policies),
+            actions=actions,
+            honeypots=honeypots,
+            dashboard=Dashboard(platform, policies, blocklist, honeypots, actions),
             exports=exports,
             retention=Retention(platform, exports, ask=admin.service.execute),
             notifications=Notifications(platform),
