@@ -13,6 +13,8 @@ from fastapi.responses import StreamingResponse
 from valhalla.kernel.principal import Principal
 from valhalla.kit.http import PROBLEMS, StrictRoute, requires
 from valhalla.sandbox import rules
+from valhalla.sandbox.routing import envelope
+from valhalla.sandbox.routing.errors import Fenced
 from valhalla.sandbox.routing.outgoing import Stored
 from valhalla.sandbox.routing.reading import document
 from valhalla.sandbox.routing.wire import (
@@ -38,6 +40,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 NDJSON: Final = "application/x-ndjson"
 # a connection is not followed for longer: who follows connects again, and is asked again who it is
 _LONGEST: Final = 300.0
+_PATIENCE: Final = 20.0
 
 
 def router(sandboxes: SandboxService, routing: EventRouting) -> APIRouter:
@@ -49,15 +52,19 @@ def router(sandboxes: SandboxService, routing: EventRouting) -> APIRouter:
     @routes.post("/events")
     async def publish(body: PublishIn, _: Publisher) -> list[PublishedOut]:
         """Publish events: each on the lane of its key. All are stored when this answers."""
+        # nothing is published of a request that has something wrong in it
+        events = [envelope.check(each.event()) for each in body.events]
         ingress = await routing.ingress()
-        events = [each.event() for each in body.events]
         waiting: list[asyncio.Future[Stored]] = []
         for event in events:
             future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
             ingress.outgoing.post(ingress.traced(event), future)
             waiting.append(future)
-        async with asyncio.timeout(30):
-            stored = await asyncio.gather(*waiting)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                stored = await asyncio.gather(*waiting)
+        except TimeoutError as error:
+            raise Fenced("the events are not stored yet; repeating the request stores each once") from error
         return [PublishedOut(sequence=one.sequence, duplicate=one.duplicate, sandbox=one.sandbox) for one in stored]
 
     return routes

@@ -45,7 +45,11 @@ class RoutesIn(WireModel):
     """Routes to release and to claim; each list in one transaction, the released first."""
 
     unlink: list[UnlinkIn] = Field(default_factory=list[UnlinkIn], max_length=50)
-    link: list[LinkIn] = Field(default_factory=list[LinkIn], max_length=50)
+    link: list[LinkIn] = Field(
+        default_factory=list[LinkIn],
+        max_length=50,
+        examples=[[{"kind": "tenant", "key": "acme", "mode": "mirror", "sample": 0.1}]],
+    )
     unread: Unread = Field("drain", description="who gets the unread events of released routes")
 
 
@@ -111,7 +115,11 @@ class EventIn(WireModel):
 class PublishIn(WireModel):
     """Events to publish, in this order."""
 
-    events: list[EventIn] = Field(min_length=1, max_length=500)
+    events: list[EventIn] = Field(
+        min_length=1,
+        max_length=500,
+        examples=[[{"source": "tenant", "key": "acme", "type": "invoice.paid", "id": "evt_1", "data": {"n": 1}}]],
+    )
 
 
 class PublishedOut(WireModel):
