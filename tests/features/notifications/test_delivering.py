@@ -99,7 +99,7 @@ async def test_gone_disables_the_channel_and_loses_nothing(scene: Scene, receive
         assert ("delivery.failed", "ops") in [(kind, data["channel"]) for kind, data in await scene.told()]
         assert {(await scene.find(each))[0].status for each in sent} == {"failed", "pending"}
         await scene.hook("ops", receiver, fallback="spare", enabled=True)
-        await scene.service.resume(SYSTEM, "ops")
+        await scene.feature.channels.resume(SYSTEM, "ops")
         for each in sent:
             await scene.until(each, "delivered")
         assert [kind for kind, _ in await scene.told()] == ["delivery.failed", "delivery.recovered"]

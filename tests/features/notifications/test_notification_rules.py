@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from valhalla.features.data.notifications import payloads, rules
 from valhalla.features.data.notifications.circuit import Circuit
-from valhalla.features.data.notifications.composing import standing_in
+from valhalla.features.data.notifications.composing import example, standing_in
 from valhalla.features.data.notifications.contracts import LIFECYCLE, Channel, Digest, Item, Quiet, Rule
 from valhalla.features.data.notifications.rules import Watcher
-from valhalla.features.data.notifications.service import example
 from valhalla.kit.json import loads
 
 NOW = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)

@@ -72,7 +72,7 @@ async def test_a_restart_does_not_tell_again_that_a_channel_fails(scene: Scene, 
     sent = await scene.send("ops", "at last")
     from valhalla.kernel.principal import SYSTEM
 
-    await scene.service.resume(SYSTEM, "ops")
+    await scene.feature.channels.resume(SYSTEM, "ops")
     await scene.until(sent, "delivered")
     await asyncio.sleep(0.3)
     assert [kind for kind, _ in await scene.told()] == ["delivery.failed", "delivery.recovered"]

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import AwareDatetime
 
 from valhalla.features.data.notifications import rules
+from valhalla.features.data.notifications.channels import ChannelService
 from valhalla.features.data.notifications.contracts import Filter, Item, Status
-from valhalla.features.data.notifications.faces import PREFIX
-from valhalla.features.data.notifications.service import NotificationService
-from valhalla.features.data.notifications.wire import (
+from valhalla.features.data.notifications.delivery_wire import (
     DeliveryDetailOut,
     DeliveryOut,
     DeliveryPage,
@@ -21,6 +20,8 @@ from valhalla.features.data.notifications.wire import (
     StandingOut,
     StatusOut,
 )
+from valhalla.features.data.notifications.faces import PREFIX
+from valhalla.features.data.notifications.service import NotificationService
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kit.http import PROBLEMS, StrictRoute, requires
@@ -34,7 +35,7 @@ Text = Annotated[str | None, Query(min_length=1, max_length=200)]
 _ALL = ReplayIn.model_validate({})
 
 
-def router(service: NotificationService, clock: Clock) -> APIRouter:
+def router(service: NotificationService, channels: ChannelService, clock: Clock) -> APIRouter:
     """Return the routes that are of no registry."""
     routes = APIRouter(prefix=PREFIX, tags=["notifications"], responses=PROBLEMS, route_class=StrictRoute)
 
@@ -49,7 +50,7 @@ def router(service: NotificationService, clock: Clock) -> APIRouter:
     @routes.get("")
     async def status(principal: Reader) -> StatusOut:
         """Show how every channel fares and what waits for it."""
-        return StatusOut(items=[StandingOut.of(*each) for each in await service.standings(principal)])
+        return StatusOut(items=[StandingOut.of(*each) for each in await channels.standings(principal)])
 
     _deliveries(routes, service)
     return routes

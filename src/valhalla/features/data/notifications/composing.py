@@ -12,6 +12,7 @@ from valhalla.features.data.notifications import rules
 from valhalla.features.data.notifications.contracts import Channel, Delivery, Item, Rule
 from valhalla.features.data.notifications.rules import Plan
 from valhalla.kernel.ids import new_id
+from valhalla.kit.log import correlation_id
 from valhalla.kit.outbox import Event
 
 Row = dict[str, Any]
@@ -39,7 +40,7 @@ def row(
     actor: str,
     rule: Rule | None = None,
     dedup: str | None = None,
-    correlation_id: str | None = None,
+    correlation: str | None = None,
     unknown: bool = False,
 ) -> Row:
     """Return the row of a message to a channel; to an ``unknown`` one it is dead, and can be replayed."""
@@ -64,7 +65,7 @@ def row(
         "finished_at": now.isoformat() if unknown else None,
         "error": "there is no such channel" if unknown else None,
         "actor": actor,
-        "correlation_id": correlation_id,
+        "correlation_id": correlation,
     }
 
 
@@ -110,3 +111,31 @@ def window_of(rule: Rule, now: datetime) -> datetime | None:
     """Return when the window began in which a rule's rate counts; None if it has no rate."""
     rate = rules.rate_of(rule)
     return None if rate is None else now - timedelta(seconds=rate[1])
+
+
+def example(item: Item, *, channel: str = "example", actor: str = "example") -> Delivery:
+    """Return a delivery that is in no queue."""
+    return Delivery(
+        id=new_id(),
+        seq=0,
+        channel=channel,
+        rule=None,
+        status="delivering",
+        type=item.type,
+        severity=item.severity,
+        title=item.title,
+        items=(item,),
+        count=1,
+        template=None,
+        fallback=None,
+        path=(),
+        origin=None,
+        fell_back=False,
+        attempts=0,
+        due_at=item.at,
+        created_at=item.at,
+        finished_at=None,
+        error=None,
+        actor=actor,
+        correlation_id=correlation_id(),
+    )

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, ReadinessCheck, Run
+from valhalla.features.data.notifications.channels import ChannelService
 from valhalla.features.data.notifications.delivering import Deliverer, Outfit
 from valhalla.features.data.notifications.masking import Masking
 from valhalla.features.data.notifications.policy import Policy
@@ -52,7 +53,8 @@ class Notifications(Feature):
         self._outfit = Outfit(platform.cell, reach, self._renderer, clock=clock)
         self.deliverer = Deliverer(db, ledger, self.policy, self._outfit, clock=clock)
         self.deliverer.beat = partial(platform.beat, _LOOP.name)
-        self.service = NotificationService(db, ledger, self.policy, self._masking, self._outfit, clock=clock)
+        self.service = NotificationService(db, ledger, self.policy, clock=clock)
+        self.channels = ChannelService(db, ledger, self.policy, self._masking, self._outfit, clock=clock)
         platform.jobs.job(_PRUNE.job, queue="valhalla")(self._prune)
 
     def stored(self, name: str, model: ChannelModel, before: Channel | None = None) -> Channel:
@@ -69,10 +71,10 @@ class Notifications(Feature):
 
         db, clock, cell = self._platform.db, self._platform.clock, self._platform.cell
         return (
-            registry_api.channels_router(self.service, self.policy, self._masking, self._outfit, cell, db),
+            registry_api.channels_router(self.channels, self.policy, self._masking, self._outfit, cell, db),
             registry_api.rules_router(self.service, self.policy, db, clock),
             registry_api.templates_router(self.policy, self._renderer, db, clock),
-            api.router(self.service, clock),
+            api.router(self.service, self.channels, clock),
         )
 
     def background(self) -> Mapping[str, Run]:

@@ -7,27 +7,20 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from valhalla.features.data.notifications import faces, payloads, rules, signing
+from valhalla.features.data.notifications.channels import ChannelService
 from valhalla.features.data.notifications.checking import bad
+from valhalla.features.data.notifications.composing import example
 from valhalla.features.data.notifications.contracts import Item, Template
 from valhalla.features.data.notifications.delivering import Outfit
+from valhalla.features.data.notifications.delivery_wire import KeysOut, ResumedOut, SecretOut, TestOut
 from valhalla.features.data.notifications.errors import BadChannel, TemplateNotFound
 from valhalla.features.data.notifications.faces import PREFIX
 from valhalla.features.data.notifications.masking import MASK, Masking
 from valhalla.features.data.notifications.policy import Policy
 from valhalla.features.data.notifications.rendering import Renderer
 from valhalla.features.data.notifications.senders.webhook import seed
-from valhalla.features.data.notifications.service import NotificationService, example
-from valhalla.features.data.notifications.wire import (
-    EventIn,
-    KeysOut,
-    PreviewIn,
-    PreviewOut,
-    ResumedOut,
-    RoutedOut,
-    RouteOut,
-    SecretOut,
-    TestOut,
-)
+from valhalla.features.data.notifications.service import NotificationService
+from valhalla.features.data.notifications.wire import EventIn, PreviewIn, PreviewOut, RoutedOut, RouteOut
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kit.cellkey import CellKey
@@ -42,7 +35,7 @@ Name = Annotated[str, Path(max_length=63, examples=["ops"])]
 
 
 def channels_router(
-    service: NotificationService, policy: Policy, masking: Masking, outfit: Outfit, cell: CellKey, db: Database
+    service: ChannelService, policy: Policy, masking: Masking, outfit: Outfit, cell: CellKey, db: Database
 ) -> APIRouter:
     """Return the routes of channels."""
 

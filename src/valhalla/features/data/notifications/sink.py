@@ -59,7 +59,7 @@ class NotificationSink:
                         now,
                         actor=ACTOR,
                         rule=rule,
-                        correlation_id=event.correlation_id,
+                        correlation=event.correlation_id,
                         unknown=unknown,
                     )
                 )
