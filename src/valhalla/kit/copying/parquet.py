@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -49,12 +50,16 @@ class ParquetSink:
         self._waiting = bytearray()
         self._file: Any = None
         self._writer: Any = None
+        # one piece is encoded while the next one comes
+        self._thread = ThreadPoolExecutor(1)
+        self._encoding: Future[None] | None = None
+        self._size = 0
         self.read = plan.place.read
 
     @property
     def written(self) -> int:
         """How many bytes the files have."""
-        return self._closed + (0 if self._file is None else self._file.tell())
+        return self._closed + self._size
 
     def take(self, data: bytes) -> None:
         """Take whole rows."""
@@ -72,6 +77,7 @@ class ParquetSink:
             raise TooLargeError
         if not last and (self._plan.part_rows == 0 or self._part_rows < self._plan.part_rows):
             return None
+        self._settle()
         self._open()
         name, size = self._close()
         part = Part(name, self._part_rows, size, _digest(self._folder / name))
@@ -86,8 +92,17 @@ class ParquetSink:
     def _flush(self) -> None:
         if not self._waiting:
             return
+        self._settle()
         self._open()
         data, self._waiting = self._waiting, bytearray()
+        self._encoding = self._thread.submit(self._encode, data)
+
+    def _settle(self) -> None:
+        encoding, self._encoding = self._encoding, None
+        if encoding is not None:
+            encoding.result()
+
+    def _encode(self, data: bytearray) -> None:
         table = pacsv.read_csv(
             pa.BufferReader(data),
             read_options=self._reading,
@@ -95,6 +110,7 @@ class ParquetSink:
             convert_options=self._converting,
         )
         self._writer.write_table(table, row_group_size=len(table))
+        self._size = self._file.tell()
 
     def _open(self) -> None:
         if self._writer is not None:
@@ -111,6 +127,7 @@ class ParquetSink:
         self._file.close()
         self._closed += size
         self._file = self._writer = None
+        self._size = 0
         return self._name(), size
 
     def _name(self) -> str:

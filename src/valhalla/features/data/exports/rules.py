@@ -25,8 +25,8 @@ VIEW: Final = re.compile(
 _ALSO: Final = ("digest", "cipher", "sealed")
 _PATTERN: Final = "|".join(re.escape(name).replace("\\-", "-") for name in (*secret_names(), *_ALSO))
 _ROWS: Final = 100_000
-# a row group is in memory as a whole, as text and as columns
-_GROUP: Final = 6 * 2**20
+# a row group is in memory as a whole, as text and as columns, while the next one comes
+_GROUP: Final = 5 * 2**20
 _FILE_ROWS: Final = 1_000_000
 
 
