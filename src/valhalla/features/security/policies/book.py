@@ -40,6 +40,8 @@ class Candidates(NamedTuple):
     """Those that a path may concern, in their order, and the values and functions that they ask for."""
 
     policies: tuple[Compiled, ...]
+    anyway: tuple[Compiled, ...]
+    """Those of them that can hold for somebody of whom nothing is counted."""
     wanted: tuple[Wanted, ...]
     functions: dict[str, Callable[..., Any]] | None
 
@@ -48,7 +50,7 @@ class Candidates(NamedTuple):
         return cel.Context(values) if self.functions is None else cel.Context(values, self.functions)
 
 
-NOBODY: Final = Candidates((), (), None)
+NOBODY: Final = Candidates((), (), (), None)
 
 
 class Book:
@@ -137,7 +139,8 @@ def together(policies: list[Compiled]) -> Candidates:
             for member in members:
                 wanted[flat(name, member)] = Wanted(flat(name, member), name, member)
     functions = functions_of(one.condition for one in policies)
-    return Candidates(tuple(policies), tuple(wanted.values()), functions)
+    anyway = tuple(one for one in policies if not one.condition.counted)
+    return Candidates(tuple(policies), anyway, tuple(wanted.values()), functions)
 
 
 def _base(prefix: str) -> str:

@@ -90,11 +90,11 @@ def decide(
     ending: Policy | None = None
     deeds: list[Deed] = []
     verdicts: list[Verdict] = []
-    for one in candidates.policies:
+    for one in candidates.anyway if counts is None else candidates.policies:
         policy, condition = one.policy, one.condition
         if policy.methods and method not in policy.methods:
             continue
-        if condition.counted and (counts is None or not all(counts.get(name) for name in condition.counted)):
+        if counts is not None and not all(counts.get(name) for name in condition.counted):
             continue
         if asked is None:
             asked = candidates.context(ask(candidates.wanted))
