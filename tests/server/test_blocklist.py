@@ -12,6 +12,10 @@ import pytest
 from tests.server.conftest import Issue
 from tests.server.plane import Plane, refused
 
+from valhalla.features.security.blocklist.keeping import Keeper
+from valhalla.features.security.blocklist.service import REGISTRY
+from valhalla.kit.changes import Feed
+from valhalla.kit.db import Database
 from valhalla.kit.registry import Delete
 
 PATH = "/system/security/blocklist"
@@ -213,3 +217,26 @@ async def test_blocking_again_never_shortens_or_weakens(plane: Plane, rules: str
     assert longer.after["severity"] == "critical"
     assert ended is not None
     assert nothing is None
+
+
+async def test_another_process_hears_of_it_without_asking(plane: Plane, admin: httpx.AsyncClient, rules: str) -> None:
+    """A feed and a keeper of their own, as another process has them, which look by themselves once an hour."""
+    db = Database(plane.runtime.db.dsn, pool_size=1)
+    feed, keeper, stop = Feed(db, poll=3600.0), Keeper(db), asyncio.Event()
+    feed.attend(REGISTRY, keeper.told)
+    await keeper.refresh()
+    await feed.start()
+    following = asyncio.create_task(keeper.run(stop))
+    try:
+        for n in range(5):
+            made = await block(admin, "ip", f"192.0.2.{220 + n}")
+            async with asyncio.timeout(5):
+                while keeper.index.blocked.address_key(f"192.0.2.{220 + n}", 0) is None:
+                    await asyncio.sleep(0.001)
+            assert keeper.revision >= made["version"]
+        print(f"after the answer: {max(took) * 1e3:.1f} ms at most")
+    finally:
+        stop.set()
+        await following
+        await feed.stop()
+        await db.close()

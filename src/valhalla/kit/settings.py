@@ -137,6 +137,12 @@ class Settings(BaseSettings):
     trusted_proxies: list[Network] = Field(
         [], description="addresses and networks whose Forwarded and X-Forwarded-For are believed; none when empty"
     )
+    country_header: str | None = Field(
+        None, max_length=64, description="in which header trusted proxies say the country of clients: CF-IPCountry"
+    )
+    asn_header: str | None = Field(
+        None, max_length=64, description="in which header trusted proxies say the AS number of clients"
+    )
     cors_origins: list[Origin] = Field(
         [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
     )

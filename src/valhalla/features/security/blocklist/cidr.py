@@ -38,7 +38,8 @@ class Networks:
         self._mark = 1 << self._low
         self._mask = self._mark - 1
         # the upper 16 bits are few enough for an array: one step less to memory that is not in a cache
-        self._array: list[dict[int, Any] | None] | None = [None] * (1 << top) if top <= _ARRAY else None
+        places: list[dict[int, Any] | None] = [None] * (1 << top if top <= _ARRAY else 0)
+        self._array = places or None
         self._sparse: dict[int, dict[int, Any]] = {}
         self._slot: Callable[[int], dict[int, Any] | None] = (
             self._sparse.get if self._array is None else self._array.__getitem__

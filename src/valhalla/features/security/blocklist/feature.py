@@ -48,7 +48,14 @@ class Blocklist(Feature):
         many = block_registry(Summing(platform.ledger))
         self.service = BlockService(registry, many, self.keeper, asking, platform.clock)
         self.intake = Intake(platform.db, many, platform.ledger, self.keeper, self.recent)
-        self.doorman = Doorman(self.keeper, self.hits, self.recent, platform.clock.now)
+        self.doorman = Doorman(
+            self.keeper,
+            self.hits,
+            self.recent,
+            platform.clock.now,
+            country=platform.settings.country_header,
+            asn=platform.settings.asn_header,
+        )
         self._sweeper = Sweeper(platform.db, self.service, platform.clock.now)
         self._sweeper.beat = partial(platform.beat, _SWEEPING.name)
         platform.jobs.job(PRUNE.job, queue="valhalla")(self._sweeper.prune)

@@ -1,7 +1,7 @@
 """Keep the index as the registry is: loaded in pieces, then change by change.
 
 The feed's snapshots hold a Python record for every key and are copied at every change, which a million rules are too
-many for (docs/adr/0017). The revisions are the same, and so is what they promise: no change is lost or seen twice.
+many for (docs/adr/0019). The revisions are the same, and so is what they promise: no change is lost or seen twice.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Keeper:
             after = lines[-1].mark
             self.beat()
         # what was written while it read is replayed: each change says how its rule is afterwards
-        revision = await self._replay(index, revision)
+        revision = max(revision, await self._replay(index, revision))
         old, self.index, self.revision, self._loaded = self.index, index, revision, True
         for _ in (*old.blocked.pieces(), *old.allowed.pieces()):
             await asyncio.sleep(0)
