@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from valhalla.features.operations.limits import rules
 from valhalla.features.operations.limits.contracts import LimitRule
@@ -22,8 +23,16 @@ class Counted:
     talkers: Talkers
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Way(NamedTuple):
+    """One rule that counts requests of a method, path and route, if the one who asks is among its subjects."""
+
+    counted: Counted
+    cost: int
+    subject: str | None
+    """Under which name, where that does not depend on who asks."""
+
+
+class Charge(NamedTuple):
     """One rule's part of a request."""
 
     counted: Counted

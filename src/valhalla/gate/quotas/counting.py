@@ -11,7 +11,7 @@ from valhalla.features.operations.limits import rules
 from valhalla.features.operations.limits.contracts import LimitRule
 from valhalla.features.operations.limits.rules import Request
 from valhalla.gate.contracts import Asking, Quota, Taken
-from valhalla.gate.quotas.counted import Charge, Counted, counted_by, quotas_of, refusal
+from valhalla.gate.quotas.counted import Charge, Counted, Way, counted_by, quotas_of, refusal
 from valhalla.gate.quotas.fleet import Answer, Fleet
 from valhalla.gate.quotas.talkers import Talkers
 from valhalla.guard.governor import Decision, Governor, Limit
@@ -21,6 +21,7 @@ NOTHING: Final = Taken(())
 _DOOR: Final = "/system/rate-limits"
 _LOOK: Final = 4096
 _SHARED: Final = 8192
+_PLANNED: Final = 4096
 
 
 class Quotas:
@@ -47,6 +48,7 @@ class Quotas:
         self._rules: Sequence[LimitRule] | None = None
         self._counted: dict[str, Counted] = {}
         self._own: dict[str, Counted] = {}
+        self._planned: dict[tuple[str, str, str], tuple[Way, ...]] = {}
         self._looks = 0
         self._crowded = False
 
@@ -59,15 +61,7 @@ class Quotas:
         self._follow()
         if (not self._counted and (who is None or not who.limits)) or _is_free(asking):
             return NOTHING
-        request = Request(
-            asking.method,
-            asking.path,
-            asking.route or asking.path,
-            asking.address,
-            None if who is None else who.owner,
-            None if who is None else who.id,
-        )
-        charges = self._charges(request, () if who is None else who.limits)
+        charges = self._charges(asking)
         if self._fleet is None or all(charge.counted.rule.count == "process" for charge in charges):
             return self._take(charges)
         shared = [charge for charge in charges if charge.counted.rule.count == "fleet"]
@@ -196,15 +190,34 @@ class Quotas:
             "retry_after": None if decision.allowed else decision.retry_after,
         }
 
-    def _charges(self, request: Request, own: Sequence[str]) -> list[Charge]:
+    def _charges(self, asking: Asking) -> list[Charge]:
+        who = asking.principal
+        owner, key, own = (None, None, ()) if who is None else (who.owner, who.id, who.limits)
         charges: list[Charge] = []
-        for counted in self._counted.values():
-            subject = rules.subject_of(counted.rule, request)
-            if subject is not None:
-                charges.append(Charge(counted, self._bucket(subject), rules.cost_of(counted.rule, request)))
-        if own and request.key is not None:
-            charges += [Charge(self._of_key(rate), self._bucket(request.key), 1) for rate in own]
+        for counted, cost, subject in self._ways(asking.method, asking.path, asking.route or asking.path):
+            if subject is None:
+                subject = rules.subject_among(counted.rule, asking.address, owner, key)  # noqa: PLW2901
+                if subject is None:
+                    continue
+            charges.append(Charge(counted, self._bucket(subject), cost))
+        if own and key is not None:
+            charges += [Charge(self._of_key(rate), self._bucket(key), 1) for rate in own]
         return charges
+
+    def _ways(self, method: str, path: str, route: str) -> tuple[Way, ...]:
+        """Return the rules that count such requests, whoever asks; what was found is remembered until they change."""
+        planned = self._planned
+        found = planned.get((method, path, route))
+        if found is None:
+            if len(planned) >= _PLANNED:
+                planned.clear()
+            request = Request(method, path, route, None, None, None)
+            found = planned[method, path, route] = tuple(
+                Way(counted, rules.cost_of(counted.rule, request), rules.together(counted.rule, request))
+                for counted in self._counted.values()
+                if rules.applies(counted.rule, request)
+            )
+        return found
 
     def _bucket(self, subject: str) -> str:
         """Return where a subject is counted; a crowd shares."""
@@ -230,7 +243,10 @@ class Quotas:
         for gone in self._counted.values():
             if gone.resource not in kept:
                 self._governor.set_limit(gone.resource, ())
-        self._counted, self._rules = counted, newest
+        self._counted = counted
+        # after the rules: whoever reads this one first reads rules that are as new
+        self._planned = {}
+        self._rules = newest
 
     def _of_key(self, rate: str) -> Counted:
         """Return the limit of a key's own that is written like this; all keys that have it are its subjects."""

@@ -116,19 +116,28 @@ class Request:
 
 def subject_of(rule: LimitRule, request: Request) -> str | None:
     """Return under which name a rule counts a request, None if it does not count it."""
-    if rule.routes and not any(matches(route, request) for route in rule.routes):
+    if not applies(rule, request):
         return None
-    match rule.scope:
-        case "global":
-            return ""
-        case "route":
-            return f"{request.method} {request.route}"[:512]
-        case "key":
-            return _among(rule, request.key)
-        case "principal":
-            return _among(rule, request.owner)
-        case "ip":
-            return _address(rule, request.address)
+    return together(rule, request) or subject_among(rule, request.address, request.owner, request.key)
+
+
+def applies(rule: LimitRule, request: Request) -> bool:
+    """Say whether a rule counts such requests, whoever asks: method, path and route decide."""
+    return not rule.routes or any(matches(route, request) for route in rule.routes)
+
+
+def together(rule: LimitRule, request: Request) -> str | None:
+    """Return the name under which a rule counts everybody together, None if it tells those apart who ask."""
+    return f"{request.method} {request.route}"[:512] if rule.scope == "route" else None
+
+
+def subject_among(rule: LimitRule, address: str | None, owner: str | None, key: str | None) -> str | None:
+    """Return under which name a rule counts who asks, None if it does not count them."""
+    if rule.scope == "key":
+        return _among(rule, key)
+    if rule.scope == "principal":
+        return _among(rule, owner)
+    return "" if rule.scope == "global" else _address(rule, address)
 
 
 def cost_of(rule: LimitRule, request: Request) -> int:
