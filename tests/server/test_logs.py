@@ -29,6 +29,8 @@ async def test_lines_are_sent_searched_and_followed(plane: Plane, issue: Issue) 
     assert [line["message"] for line in rest["items"]] == ["batch 0"]
     followed = await client.post("/system/logs/query", json={**body, "after": page["newest"]})
     assert followed.json()["items"] == []
+    nowhere = await client.post("/system/logs/query", json={**body, "after": ""})
+    assert nowhere.status_code == 422
 
 
 async def test_who_may_not_is_refused(team_a: httpx.AsyncClient) -> None:

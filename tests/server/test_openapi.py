@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -16,6 +15,7 @@ import schemathesis
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck
 from schemathesis import Case
+from schemathesis.specs.openapi import checks
 from tests.sdk.covering import sent_by, sent_by_async, uncovered
 from tests.server.conftest import Issue
 from tests.server.plane import Plane
@@ -92,8 +92,9 @@ _FOREIGN = ("/api/v2/", "/ofrep/", "/v1/", "/downloads/")
 async def test_the_clients_have_a_method_for_each_operation(description: dict[str, Any]) -> None:
     ours = {path: item for path, item in description["paths"].items() if not path.startswith(_FOREIGN)}
     assert len(ours) > 200
-    assert uncovered(ours, sent_by(valhalla.Client("http://plane", "key"))) == []
-    assert uncovered(ours, await sent_by_async(valhalla.AsyncClient("http://plane", "key"))) == []
+    help_ = "write a builder and a Call for it (as in sdk/traces.py), or name its registry in sdk/registries.py"
+    assert uncovered(ours, sent_by(valhalla.Client("http://plane", "key"))) == [], help_
+    assert uncovered(ours, await sent_by_async(valhalla.AsyncClient("http://plane", "key"))) == [], help_
     # or nothing would ever be found to be missing
     assert uncovered({"/system/nothing": {"get": {}}, "/system/{x}/y/z": {"get": {}}}, {("GET", "/system/jobs")}) == [
         "GET /system/nothing", "GET /system/{x}/y/z",
@@ -133,10 +134,35 @@ def test_a_route_without_a_scope_would_be_found() -> None:
     assert _scopeless(routes.routes) == ["/api/sandboxes/{reference}/open"]
 
 
+# each of them is a test of its own: none takes too long, and processes share them
+_PARTS = 4
+_CHECKS: list[Any] = [
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+]
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in _leaves(each)]
+    return [error]
+
+
 async def _fuzz(
-    plane: Plane, description: dict[str, Any], key: str, *, examples: int, seed: int = 7, most: int | None = None
+    plane: Plane,
+    description: dict[str, Any],
+    key: str,
+    *,
+    examples: int,
+    seed: int = 7,
+    most: int | None = None,
+    part: int | None = None,
 ) -> dict[int, int]:
-    """Send what hypothesis makes of each operation, or of ``most`` by lot; no answer may be a 500 or contradict it."""
+    """Send what hypothesis makes of each operation, or of ``most`` by lot, or of one of the parts.
+
+    No answer may be a 500, have a status or type of content that is not described, or another form than is.
+    """
     client = plane.client(key, timeout=30)
     loop = asyncio.get_running_loop()
     statuses: dict[int, int] = {}
@@ -155,6 +181,8 @@ async def _fuzz(
 
     def run() -> None:
         found = [each.ok() for each in schema.get_all_operations()]
+        if part is not None:
+            found = found[part::_PARTS]
         for operation in found if most is None else random.Random(seed).sample(found, min(most, len(found))):
 
             @hypothesis.settings(
@@ -171,17 +199,20 @@ async def _fuzz(
                     case.query = {**dict(case.query or {}), "follow": "false"}
                 answer = asyncio.run_coroutine_threadsafe(send(case), loop).result(60)
                 statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
-                assert answer.status_code not in {500, 501}, (
-                    seed,
-                    case.method,
-                    case.formatted_path,
-                    case.body,
-                    answer.text,
-                )
+                assert answer.status_code not in {500, 501}, (case.method, case.formatted_path, case.body, answer.text)
+                if answer.status_code:
+                    case.validate_response(answer, checks=_CHECKS)
 
-            probe()
+            try:
+                probe()
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - every operation is heard
+                why = {f"{each!s:.900}" for each in _leaves(error)}
+                broken.append(f"{operation.method.upper()} {operation.path}: {' | '.join(sorted(why))}")
 
+    broken: list[str] = []
     await asyncio.to_thread(run)
+    if broken:
+        pytest.fail(f"seed {seed}:\n" + "\n".join(broken), pytrace=False)
     return statuses
 
 
@@ -190,20 +221,22 @@ async def test_no_input_makes_a_500(plane: Plane, description: dict[str, Any], i
 
     # other operations in every run: what is paid does not grow with every route that somebody adds
     seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
-    statuses = await _fuzz(plane, description, key, examples=6, seed=seed, most=40)
+    statuses = await _fuzz(plane, description, key, examples=3, seed=seed, most=15)
 
-    assert sum(statuses.values()) > 100, seed
-    # which of them answer what depends on the lot
-    assert {403, 422} & statuses.keys(), (seed, statuses)
+    assert sum(statuses.values()) >= 15, seed
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_no_input_makes_a_500_for_longer(plane: Plane, description: dict[str, Any], issue: Issue) -> None:
+@pytest.mark.parametrize("part", range(_PARTS))
+async def test_no_input_makes_a_500_anywhere(
+    plane: Plane, description: dict[str, Any], issue: Issue, part: int
+) -> None:
     key = (await issue("admin", "admin"))["key"]
-    started = asyncio.get_running_loop().time()
+    seed = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
 
-    statuses = await _fuzz(plane, description, key, examples=max(20, 6000 // len(operations(description))))
+    statuses = await _fuzz(plane, description, key, examples=20, seed=seed, part=part)
 
-    assert sum(statuses.values()) > 2000
-    assert asyncio.get_running_loop().time() - started < timedelta(minutes=9).total_seconds()
+    assert sum(statuses.values()) > 500, seed
+    # which of them answer what depends on the lot
+    assert 422 in statuses, (seed, statuses)

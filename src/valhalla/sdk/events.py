@@ -13,6 +13,8 @@ import msgspec
 
 from valhalla.sdk.access import Model
 from valhalla.sdk.errors import ApiProblem, Unreachable
+from valhalla.sdk.further_calls import PublishCalls
+from valhalla.sdk.groups import AsyncGroup, Group
 from valhalla.sdk.wire import Request, params
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ class Following:
         return True
 
 
-class Events:
+class Events(Group, PublishCalls):
     """What happens, as far as the key may know it."""
 
     def __init__(self, client: Client) -> None:
@@ -159,7 +161,7 @@ class Events:
             time.sleep(at.pause(error))
 
 
-class AsyncEvents:
+class AsyncEvents(AsyncGroup, PublishCalls):
     """What happens, as far as the key may know it."""
 
     def __init__(self, client: AsyncClient) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from valhalla.sdk.groups import Call
@@ -48,6 +48,17 @@ def log_page(
 def tables(ref: str) -> Request[list[Document]]:
     """The tables of a sandbox's Postgres slice."""
     return Request("GET", f"/api/sandboxes/{segment(ref)}/tables", list[Document])
+
+
+def publish(events: Sequence[Mapping[str, Any]]) -> Request[list[Document]]:
+    """Publish events, each on the lane of its key; all are stored when this answers."""
+    return Request("POST", "/api/events", list[Document], body={"events": [dict(event) for event in events]})
+
+
+class PublishCalls:
+    """Events of programs, on the lanes of their keys."""
+
+    publish = Call(publish)
 
 
 class SilenceCalls:

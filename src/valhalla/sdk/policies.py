@@ -37,8 +37,15 @@ def mode_history(*, limit: int | None = None, cursor: str | None = None) -> Requ
     return Request("GET", "/system/security/mode/history", Page[Document], params=params(limit=limit, cursor=cursor))
 
 
+def dashboard() -> Request[Document]:
+    """Show what security looks like now, as far as the key may know it."""
+    return Request("GET", "/system/security/dashboard", Document)
+
+
 class _Policies:
     """What both kinds of client have."""
+
+    dashboard = Call(dashboard)
 
     usage = Call(usage)
     test = Call(test)

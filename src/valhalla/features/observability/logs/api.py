@@ -87,7 +87,7 @@ class QueryIn(WireModel):
     until: AwareDatetime | None = None
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=500)
-    after: str | None = Field(None, max_length=500, description="a place to follow from, oldest first")
+    after: str | None = Field(None, min_length=1, max_length=500, description="a place to follow from, oldest first")
     model_config = {"json_schema_extra": {"examples": [{"level": "warning", "text": "declined", "limit": 20}]}}
 
     @model_validator(mode="after")

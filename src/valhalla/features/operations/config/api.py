@@ -75,7 +75,11 @@ def router(
 def _add_documents(routes: APIRouter, face: Face[Entry], db: Database, settle: Callable[[], Awaitable[None]]) -> None:
     desk = Desk(face, db, settle)
 
-    @routes.get("/export", response_model=None, responses={200: {"description": "Every entry by key"}})
+    written: dict[int | str, dict[str, Any]] = {
+        200: {"description": "Every entry by key", "content": {media: {} for media in documents.MEDIA.values()}}
+    }
+
+    @routes.get("/export", response_model=None, responses=written)
     async def export(query: Annotated[ExportQuery, Query()], principal: Reader) -> Response:
         """Write every entry as JSON, TOML or YAML."""
         _, records = await db.read(face.registry.load)
