@@ -234,7 +234,6 @@ async def test_another_process_hears_of_it_without_asking(plane: Plane, admin: h
                 while keeper.index.blocked.address_key(f"192.0.2.{220 + n}", 0) is None:
                     await asyncio.sleep(0.001)
             assert keeper.revision >= made["version"]
-        print(f"after the answer: {max(took) * 1e3:.1f} ms at most")
     finally:
         stop.set()
         await following

@@ -82,7 +82,7 @@ def add(
     \b
     Example:
       valhalla block add 203.0.113.7 --for 4h --reason "password guessing"
-      valhalla block add 'sqlmap*' --type user_agent
+      valhalla block add sqlmap --type user_agent
       valhalla block add 198.51.100.0/24 --allow --reason office
     """
     with invocation.client() as client:
