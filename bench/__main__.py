@@ -18,6 +18,7 @@ ALL = (
     "guard_valkey",
     "governor",
     "jobs",
+    "events",
     "blocks",
     "flags",
     "blocklist",

@@ -64,7 +64,7 @@ def publish(events: Sequence[Mapping[str, Any]]) -> Request[list[Document]]:
 
     All are stored when this returns; the same ``id`` of a source is stored once, so repeating it is safe.
     """
-    return Request("POST", "/api/events", list[Document], body={"events": [dict(event) for event in events]})
+    return Request("POST", "/api/events", list[Document], body={"events": list(events)})
 
 
 class _Place:
