@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valhalla.features.security.policies import rules, stock
+from valhalla.features.security.blocklist import Facts
+from valhalla.features.security.policies import compile_rule, rules, stock
 from valhalla.features.security.policies.book import Book
 from valhalla.features.security.policies.conditions import Condition, in_network
 from valhalla.features.security.policies.contracts import Deed, Mode, ModeState, Policy, Request, Source
@@ -307,3 +308,13 @@ def test_an_address_in_a_network_whatever_its_form() -> None:
     assert in_network("::ffff:10.1.2.3", "10.0.0.0/8")
     assert not in_network("", "10.0.0.0/8")
     assert not in_network("2001:db8::1", "10.0.0.0/8")
+
+
+def test_rules_of_the_blocklist_speak_the_same_language() -> None:
+    holds = compile_rule('request.country == "XX" && inNetwork(request.address, "10.0.0.0/8")')
+    assert holds(Facts("GET", "/", "10.1.2.3", country="XX"))
+    assert not holds(Facts("GET", "/", "10.1.2.3"))
+    assert not holds(Facts("GET", "/", None, country="XX"))
+    assert compile_rule('principal.owner == "a" || principal.key == "k"')(Facts("GET", "/", None, "a"))
+    with pytest.raises(BadCondition):
+        compile_rule("request.headers.size() > 1")

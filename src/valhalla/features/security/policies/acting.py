@@ -147,7 +147,8 @@ class Reactor:
     def _write(self, conn: Connection, deed: Deed, more: Mapping[str, Any]) -> None:
         """Block, tell and note in one transaction."""
         policy = deed.policy
-        if policy.action == "block" and self.blocklist is not None:
+        # a caller on a Unix socket has no address: only the refusal is left
+        if policy.action == "block" and self.blocklist is not None and whom(deed)[1]:
             more = {"expires_at": isoformat(self._block(conn, self.blocklist, deed))}
         tell(conn, self._ledger, deed, more)
 
