@@ -17,7 +17,7 @@ from valhalla.server.console.api_index import fill
 from valhalla.server.console.contracts import Action, Column, Field
 from valhalla.server.console.drawing import snippets, waterfall
 from valhalla.server.console.home import judge
-from valhalla.server.console.showing import cell, curl, duration, pick, sheet, tone
+from valhalla.server.console.showing import cell, curl, duration, form_of, pick, sheet, tone
 
 READY = {"status": "ready", "checks": {"postgres": {"ok": True, "critical": True}}}
 FIELDS = (
@@ -61,6 +61,15 @@ def test_looks() -> None:
     assert (duration(90), duration(7200), duration(0.0004)) == ("1.5 min", "2 h", "0.4 ms")
     assert pick({"a": {"b": 1}}, "a.b") == 1
     assert pick({"a": 1}, "a.b") is None
+
+
+def test_documents_are_laid_out_by_their_form() -> None:
+    assert [form_of(one) for one in (1, "a", None, [], {}, ["a"])] == ["plain"] * 3 + ["json", "members", "words"]
+    assert form_of([{"a": 1, "b": None}]) == "rows"
+    assert form_of([{"a": {"b": 1}}]) == "json"
+    assert form_of({"a": {"b": [{"c": 1}]}}) == "members"
+    assert form_of({"if": [{"==": [1, {"var": "x"}]}]}) == "json"
+    assert form_of("x" * 1000) == "json"
 
 
 @given(st.text(min_size=1))

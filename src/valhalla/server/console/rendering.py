@@ -75,7 +75,7 @@ class Pages:
             version=VERSION,
             cell=showing.cell,
             pick=showing.pick,
-            is_words=showing.is_words,
+            form_of=showing.form_of,
             waterfall=drawing.waterfall,
             snippets=drawing.snippets,
         )

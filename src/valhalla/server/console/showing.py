@@ -15,6 +15,10 @@ from valhalla.server.console.contracts import Column, Shape
 # a table of 50 rows stays small whatever its values are
 _CELL: Final = 160
 _INSTANT: Final = 33
+# what is larger or deeper is read better as it came
+_ROWS: Final = 60
+_CELLS: Final = 8
+_DEEPEST: Final = 2
 _GOOD: Final = frozenset(
     {
         "running",
@@ -136,6 +140,26 @@ def is_words(value: Any) -> bool:
     if not isinstance(value, list) or not 0 < len(cast("list[Any]", value)) <= 40:
         return False
     return all(isinstance(one, str) and len(one) <= 60 for one in cast("list[Any]", value))
+
+
+def form_of(value: Any, depth: int = 0) -> str:
+    """Say how a document is best laid out: ``plain``, ``words``, ``rows`` of a table, ``members``, or as ``json``."""
+    if is_words(value):
+        return "words"
+    if isinstance(value, list):
+        rows = cast("list[Any]", value)
+        return "rows" if 0 < len(rows) <= _ROWS and all(_is_flat(row) for row in rows) else "json"
+    if not isinstance(value, Mapping):
+        return "json" if isinstance(value, str) and len(value) > _CELL else "plain"
+    inner = cast("Mapping[str, Any]", value).values()
+    fits = depth < _DEEPEST and len(inner) <= _ROWS and all(form_of(one, depth + 1) != "json" for one in inner if one)
+    return "members" if fits else "json"
+
+
+def _is_flat(row: Any) -> bool:
+    if not isinstance(row, Mapping) or not 0 < len(cast("Mapping[str, Any]", row)) <= _CELLS:
+        return False
+    return all(isinstance(one, (str, int, float, bool, type(None))) for one in cast("Mapping[str, Any]", row).values())
 
 
 def tone(value: Any) -> str:
