@@ -125,6 +125,12 @@ class Policies(Protocol):
         """Return why a request is refused."""
         ...
 
+    def refusal(
+        self, method: str, path: str, route: str, address: str | None, principal: Principal | None
+    ) -> Problem | None:
+        """Return why such a request would be refused, and count nothing."""
+        ...
+
     def answered(self, address: str | None, route: str, status: int, *, has_key: bool, is_known: bool) -> None:
         """Hear of an answer with a status of 400 or more; ``is_known``: the key was somebody's."""
         ...

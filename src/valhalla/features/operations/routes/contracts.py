@@ -12,7 +12,7 @@ from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem
 
 Kind = Literal["http", "websocket", "mount"]
-Obstacle = Literal["maintenance", "blocklist", "authentication", "limit", "path", "method", "scope"]
+Obstacle = Literal["maintenance", "blocklist", "authentication", "policy", "limit", "path", "method", "scope"]
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -97,6 +97,14 @@ class Blocklist(Protocol):
     def refusal(self, method: str, path: str, address: str | None, principal: Principal | None) -> Problem | None: ...
 
 
+class Policies(Protocol):
+    """What is made of a request beyond who may and how much."""
+
+    def refusal(
+        self, method: str, path: str, route: str, address: str | None, principal: Principal | None
+    ) -> Problem | None: ...
+
+
 class Hooks(Protocol):
     """Whom the gate asks, as it is now."""
 
@@ -104,6 +112,8 @@ class Hooks(Protocol):
     def shield(self) -> Shield | None: ...
     @property
     def blocklist(self) -> Blocklist | None: ...
+    @property
+    def policies(self) -> Policies | None: ...
     @property
     def is_public(self) -> Callable[[str], bool] | None: ...
 

@@ -74,6 +74,11 @@ class Index:
         public = hooks.is_public is None or hooks.is_public(path)
         if principal is None and not public:
             found.append(_stop("authentication", Unauthenticated()))
+        template = "" if route is None else route.path
+        if hooks.policies is not None and (
+            problem := hooks.policies.refusal(asked, path, template, address, principal)
+        ):
+            found.append(_stop("policy", problem))
         found += self._limits(asked, path, route, principal, address)
         if route is None:
             if not allowed:

@@ -42,7 +42,7 @@ class RoutePage(WireModel):
 class StopOut(WireModel):
     """Something that would stop the request."""
 
-    by: str = Field(description="maintenance, blocklist, authentication, limit, path, method or scope")
+    by: str = Field(description="maintenance, blocklist, authentication, policy, limit, path, method or scope")
     status: int
     code: str
     detail: str
