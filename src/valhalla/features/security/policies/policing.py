@@ -10,7 +10,7 @@ from valhalla.features.operations.limits.rules import is_free
 from valhalla.features.security.policies import rules
 from valhalla.features.security.policies.acting import Reactor
 from valhalla.features.security.policies.book import Book, Wanted
-from valhalla.features.security.policies.contracts import Deed, Grant, Policy, Request
+from valhalla.features.security.policies.contracts import Decision, Deed, Grant, Policy, Request, Verdict
 from valhalla.features.security.policies.counting import Answered, Counters
 from valhalla.features.security.policies.errors import PolicyBlocked, PolicyChallenge, PolicyHeld
 from valhalla.features.security.policies.modes import Modes
@@ -62,6 +62,38 @@ class Policing:
         principal: Principal | None,
     ) -> Problem | None:
         """Return why a request is refused. Probes always pass: a policy must not make an orchestrator kill us."""
+        if (found := self._decided(method, path, route, query, headers, address, principal)) is None:
+            return None
+        decision, verdicts = found
+        for verdict in verdicts:
+            self.count(verdict.policy, matched=verdict.matched)
+        ending = decision.ending
+        passes = ending is not None and ending.action == "hold" and self._is_granted(ending, principal)
+        for deed in decision.deeds:
+            if not (passes and deed.policy is ending):
+                self._reactor.take(deed)
+        return None if ending is None or passes else refusal(ending, principal)
+
+    def refusal(
+        self, method: str, path: str, route: str, address: str | None, principal: Principal | None
+    ) -> Problem | None:
+        """Return why such a request, without headers, would be refused; nothing is done or counted."""
+        found = self._decided(method, path, route, b"", {}, address, principal)
+        ending = None if found is None else found[0].ending
+        if ending is None or (ending.action == "hold" and self._is_granted(ending, principal)):
+            return None
+        return refusal(ending, principal)
+
+    def _decided(
+        self,
+        method: str,
+        path: str,
+        route: str,
+        query: bytes,
+        headers: Mapping[bytes, bytes],
+        address: str | None,
+        principal: Principal | None,
+    ) -> tuple[Decision, list[Verdict]] | None:
         mode = self._modes.mode
         candidates = self._sources.book.value.on_request(path, mode)
         if not candidates.policies or is_free(path):
@@ -75,15 +107,7 @@ class Policing:
         def doing(policy: Policy) -> Deed:
             return Deed(policy, address, principal, f"{method} {path[:_SHOWN]}")
 
-        decision, verdicts = rules.decide(candidates, method, ask, counts, doing)
-        for verdict in verdicts:
-            self.count(verdict.policy, matched=verdict.matched)
-        ending = decision.ending
-        passes = ending is not None and ending.action == "hold" and self._is_granted(ending, principal)
-        for deed in decision.deeds:
-            if not (passes and deed.policy is ending):
-                self._reactor.take(deed)
-        return None if ending is None or passes else refusal(ending, principal)
+        return rules.decide(candidates, method, ask, counts, doing)
 
     def answered(self, address: str | None, route: str, status: int, *, has_key: bool, is_known: bool) -> None:
         """Count what an answer says of who asked."""
