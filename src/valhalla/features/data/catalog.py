@@ -94,9 +94,10 @@ SOURCES: Final[Mapping[str, Entry]] = MappingProxyType(
         "honeypots": Entry(
             "honeypot_events",
             "honeypots:read",
-            ("at", "id"),
+            ("at", "uid"),
             "at",
-            {"source_ip": "personal", "address": "personal", "payload": "deep", "data": "deep"},
+            {"address": "personal", "payload": "deep"},
+            partitioned=True,
         ),
         "notifications": Entry(
             "notification_deliveries",

@@ -68,7 +68,7 @@ _ALL: Final[Mapping[str, _Bound]] = MappingProxyType(
             where="t.finished_at IS NOT NULL",
             children=(("notification_attempts", "delivery"),),
         ),
-        "honeypots": _Bound("honeypots"),
+        "honeypots": _Bound("honeypots", ("at", "uid"), days=30),
         "audit": _Bound("audit", refused=_UNPRUNABLE),
     }
 )

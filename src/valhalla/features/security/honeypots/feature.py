@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 HONEYPOTS: Final = "honeypots"
 DECOYS: Final = "decoys"
 _KEEP: Final = "valhalla.honeypot-days"
-_KEPT: Final = timedelta(days=30)
 _LOOP: Final = loop("honeypots", EVERY, "writes what decoys caught", patience=30)
 
 
@@ -80,7 +78,7 @@ class Honeypots(Feature):
         return (_LOOP,)
 
     def schedules(self) -> Sequence[Schedule]:
-        """Return when days are made and dropped."""
+        """Return when days are made."""
         return (Schedule(name=_KEEP, job=_KEEP, timing=Cron("37 * * * *"), jitter=60.0),)
 
     def collectors(self) -> Sequence[Collector]:
@@ -104,11 +102,9 @@ class Honeypots(Feature):
             puts = [Put(decoy.name, decoy, 0) for decoy in STOCK]
             self.decoys.bulk(conn, puts, actor="system", reason="what a control plane begins with")
 
-    async def _keep_days(self) -> int:
-        """Make the next days and drop those that are over."""
-        now = self._clock.now()
-        await self._db.run(partitions.ahead, TABLE, now)
-        return len(await self._db.run(partitions.drop_before, TABLE, now - _KEPT))
+    async def _keep_days(self) -> None:
+        """Make the next days; those that are over are retention's."""
+        await self._db.run(partitions.ahead, TABLE, self._clock.now())
 
 
 class _Metrics(Collector):
