@@ -160,7 +160,10 @@ async def read_all(link: Link) -> list[Kept]:
     offset = time.time_ns() - time.monotonic_ns()
 
     def heard(subject: str, reply: str | None, block: bytes | None, body: bytes) -> None:
-        if reply is None:
+        if reply is None or not reply.startswith("$JS.ACK."):
+            # the server asks whether this keeps up
+            if reply is not None:
+                link.publish(reply)
             return
         told = reply.split(".")
         tokens, headers = subject.split("."), read_block(block or b"")
@@ -170,7 +173,14 @@ async def read_all(link: Link) -> list[Kept]:
             whole.set()
 
     link.subscribe("test.all", heard)
-    config = {"deliver_subject": "test.all", "deliver_policy": "all", "ack_policy": "none", "name": "all"}
+    config = {
+        "deliver_subject": "test.all",
+        "deliver_policy": "all",
+        "ack_policy": "none",
+        "name": "all",
+        "flow_control": True,
+        "idle_heartbeat": 1_000_000_000,
+    }
     await link.api(f"CONSUMER.CREATE.{STREAM}.all", {"stream_name": STREAM, "config": config, "action": "create"})
     async with asyncio.timeout(120):
         await whole.wait()
