@@ -89,8 +89,8 @@ def _version_6() -> list[Figure]:
 
 def _decided(rules: list[tuple[int, int]], probes: list[str]) -> list[Figure]:
     """Return what the gate's whole question costs, of requests that pass."""
-    from valhalla.features.security.blocklist.contracts import Facts
     from valhalla.features.security.blocklist.matching import Index, decide
+    from valhalla.features.security.blocklist.values import Facts
 
     index = Index()
     for number, length in rules:
@@ -118,9 +118,9 @@ class _Pages:
 
 async def _loading(rules: list[tuple[int, int]]) -> list[Figure]:
     from valhalla.features.security.blocklist.addresses import text_of
-    from valhalla.features.security.blocklist.contracts import FOREVER
     from valhalla.features.security.blocklist.keeping import Keeper
     from valhalla.features.security.blocklist.store import Line
+    from valhalla.features.security.blocklist.values import FOREVER
 
     lines = [
         Line(str(place), "block", "ip" if length == 32 else "cidr", text_of(4, number, length), FOREVER)

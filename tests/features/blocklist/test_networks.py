@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from valhalla.features.security.blocklist.addresses import key_at, network_number, number_of, text_of
 from valhalla.features.security.blocklist.cidr import Networks
-from valhalla.features.security.blocklist.contracts import FOREVER
+from valhalla.features.security.blocklist.values import FOREVER
 
 FAMILIES = {4: (32, 16), 6: (128, 32)}
 Known = dict[tuple[int, int], int]

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, ReadinessCheck, Run
-from valhalla.features.security.blocklist.contracts import Compile
 from valhalla.features.security.blocklist.doorman import Doorman, asking
 from valhalla.features.security.blocklist.hits import Hits
 from valhalla.features.security.blocklist.intake import Intake
@@ -17,6 +16,7 @@ from valhalla.features.security.blocklist.recent import Recent
 from valhalla.features.security.blocklist.service import REGISTRY, BlockService, block_registry
 from valhalla.features.security.blocklist.summing import Summing
 from valhalla.features.security.blocklist.sweeping import PRUNE, Sweeper
+from valhalla.features.security.blocklist.values import Compile
 from valhalla.kit.checks import Verdict
 from valhalla.work.loops import Loop, loop
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from valhalla.features.security.blocklist import rules
-from valhalla.features.security.blocklist.contracts import Action, BlockRule, RuleType, until_of
+from valhalla.features.security.blocklist.values import Action, BlockRule, RuleType, until_of
 from valhalla.kernel.alerting import Severity, worse
 
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from valhalla.features.security.blocklist.addresses import key_at, network_number, number_of
 from valhalla.features.security.blocklist.cidr import Networks
-from valhalla.features.security.blocklist.contracts import (
+from valhalla.features.security.blocklist.rules import key_of
+from valhalla.features.security.blocklist.values import (
     FOREVER,
     Action,
     Condition,
@@ -15,7 +16,6 @@ from valhalla.features.security.blocklist.contracts import (
     RuleType,
     Verdict,
 )
-from valhalla.features.security.blocklist.rules import key_of
 
 _KNOWN_AGENTS: Final = 4096
 

@@ -9,10 +9,10 @@ from typing import Final
 from sqlalchemy.engine import Connection
 
 from valhalla.features.security.blocklist import guards, rules, store
-from valhalla.features.security.blocklist.contracts import Action, BlockRule, Facts, RuleType
 from valhalla.features.security.blocklist.errors import RuleNotFound, TooBroad
 from valhalla.features.security.blocklist.keeping import Keeper
 from valhalla.features.security.blocklist.making import made, stronger
+from valhalla.features.security.blocklist.values import Action, BlockRule, Facts, RuleType
 from valhalla.kernel.alerting import Severity
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import SYSTEM, Principal

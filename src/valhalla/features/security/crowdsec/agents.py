@@ -9,12 +9,12 @@ from typing import Any, Final
 from sqlalchemy.engine import Connection
 
 from valhalla.features.security.blocklist import guards
-from valhalla.features.security.blocklist.contracts import BlockRule, Facts
 from valhalla.features.security.blocklist.errors import LocksYouOut, TooBroad
 from valhalla.features.security.blocklist.keeping import Keeper
 from valhalla.features.security.blocklist.making import stronger
 from valhalla.features.security.blocklist.service import tell
 from valhalla.features.security.blocklist.store import standing
+from valhalla.features.security.blocklist.values import BlockRule, Facts
 from valhalla.features.security.crowdsec import store
 from valhalla.features.security.crowdsec.reports import Report
 from valhalla.kernel.principal import Principal

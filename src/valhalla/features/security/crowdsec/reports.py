@@ -10,10 +10,10 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from valhalla.features.security.blocklist.contracts import BlockRule
 from valhalla.features.security.blocklist.durations import parse_duration
 from valhalla.features.security.blocklist.making import made
 from valhalla.features.security.blocklist.rules import networks_of
+from valhalla.features.security.blocklist.values import BlockRule
 from valhalla.features.security.crowdsec.errors import CannotFilter
 from valhalla.features.security.crowdsec.rules import TYPES
 from valhalla.kernel.problems import Invalid

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from valhalla.features.security.blocklist.contracts import FOREVER, RuleType
 from valhalla.features.security.blocklist.durations import go_duration
+from valhalla.features.security.blocklist.values import FOREVER, RuleType
 
 SCOPES: Final[dict[RuleType, str]] = {"ip": "Ip", "cidr": "Range", "country": "Country", "asn": "AS"}
 TYPES: Final[Mapping[str, RuleType]] = {SCOPES[kind].lower(): kind for kind in SCOPES}

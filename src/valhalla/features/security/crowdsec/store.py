@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.engine import Connection, RowMapping
 
-from valhalla.features.security.blocklist.contracts import FOREVER, RuleType
 from valhalla.features.security.blocklist.store import REGISTRY
+from valhalla.features.security.blocklist.values import FOREVER, RuleType
 from valhalla.features.security.crowdsec.rules import Row
 from valhalla.features.security.crowdsec.tables import bouncers, crowdsec_alerts, watchers
 from valhalla.kit.registry.tables import changes, records
