@@ -47,7 +47,7 @@ def networks(draw: st.DrawFn, family: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("family", [4, 6])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_it_finds_what_ipaddress_finds_while_rules_come_and_go(family: int, data: st.DataObject) -> None:
     bits, top = FAMILIES[family]
