@@ -24,6 +24,7 @@ TABLE: Final = {
     "info": (_AT + "info", "Show address, data directory and services."),
     "login": (_AT + "login", "Print a link that signs in to the console."),
     "top": (_AT + "top", "Watch approvals, alerts, jobs and sandboxes; decide."),
+    "mcp": (_AT + "mcp", "Serve tools for agents (Model Context Protocol)."),
     "doctor": (_AT + "doctor", "Check every part and say what to do."),
     "demo": (_AT + "demo", "Watch one sandbox live, work and end."),
     "key": (_AT + "key", "Make, list, change, rotate and revoke API keys."),

@@ -1,0 +1,1 @@
+"""``valhalla mcp``: what agents may do here, over the Model Context Protocol."""
