@@ -181,7 +181,7 @@ class FakePlane:
             def handle_one(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 sent = self.rfile.read(length) if length else b"null"
-            body = json.loads(sent) if self.headers["Content-Type"] != "text/plain" else sent.decode()
+                body = json.loads(sent) if self.headers["Content-Type"] != "text/plain" else sent.decode()
                 status, document = plane.answer(self.command, self.path, body, dict(self.headers))
                 content = b"" if document is None else json.dumps(document).encode()
                 self.send_response(status)
