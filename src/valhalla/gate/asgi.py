@@ -78,7 +78,7 @@ class Gate:
         head = scope["method"] == "HEAD"
         if head:
             # what GET would answer, without its body (RFC 9110 section 9.3.2)
-            scope = exchange.scope = {**scope, "method": "GET", "valhalla.head": True}
+            scope = exchange.scope = _as_get(scope)
         body: Body | None = None
         if rules.may_have_body(exchange.method, exchange.headers, scope.get("http_version", "1.1")):
             body = Body(receive, bounds.max_body, bounds.body_timeout)
@@ -133,6 +133,10 @@ class Gate:
         # a server whose caller has gone may refuse to send
         with contextlib.suppress(Exception):
             await _answer(marked, status, headers, content)
+
+
+def _as_get(scope: Scope) -> Scope:
+    return {**scope, "method": "GET", "valhalla.head": True}
 
 
 async def _answer(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], content: bytes) -> None:
