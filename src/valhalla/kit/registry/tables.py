@@ -26,6 +26,12 @@ records = sa.Table(
     sa.Column("body", JSONB, nullable=False),
     sa.Column("created_at", _instant, nullable=False),
     sa.Column("updated_at", _instant, nullable=False),
+    # what has expired among a million rules of the blocklist
+    sa.Index(
+        "ix_registry_records_blocklist_expiry",
+        sa.text("(body ->> 'expires_at')"),
+        postgresql_where=sa.text("registry = 'blocklist' AND body ->> 'expires_at' IS NOT NULL"),
+    ),
 )
 
 changes = sa.Table(
