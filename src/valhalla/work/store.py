@@ -60,6 +60,11 @@ _START: Final = sa.text(
     " WHERE id = :id AND generation = :generation AND status = 'queued' RETURNING id"
 )
 # asked to end and failed: it is not tried again
+# a plan that was made while few jobs waited is kept while many do: it must look each up by its key from the beginning
+_BY_KEY: Final = sa.text(
+    "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"
+    " set_config('enable_seqscan', 'off', true)"
+)
 _SETTLE: Final = sa.text(
     "UPDATE valhalla.jobs AS j SET"
     " status = CASE WHEN r.status = 'queued' AND j.cancel_requested_at IS NOT NULL THEN 'cancelled' ELSE r.status END,"
@@ -172,6 +177,7 @@ def start(conn: Connection, job: Job) -> bool:
 
 def settle(conn: Connection, worker: UUID, ended: Sequence[Ended]) -> list[RowMapping]:
     """Write ``worker``'s outcomes; return what was taken: one of an older generation, or of another, is refused."""
+    conn.execute(_BY_KEY)
     return list(conn.execute(_SETTLE, {"rows": msgspec.to_builtins(ended), "worker": worker}).mappings())
 
 
