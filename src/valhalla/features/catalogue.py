@@ -9,8 +9,8 @@ from sqlalchemy.engine import Connection
 
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.data.exports import Exports
-from valhalla.features.data.retention import Retention
 from valhalla.features.data.notifications import Notifications
+from valhalla.features.data.retention import Retention
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.observability.failures import Failures
 from valhalla.features.observability.health import Health
