@@ -285,6 +285,8 @@ class TestNeverTouched:
             jwt_dir=servers.endpoints.nats_jwt_dir,
         )
         names = Names.for_sandbox(new_id(), cell=cell.cell, database="elsewhere")
+        # what a sandbox imports is its control plane's, so that is there first
+        await nats.push_control_account()
         for part in (valkey, nats):
             await part.provision(names, expires_at=datetime.now(UTC) + timedelta(hours=1))
         yield [names, valkey, nats]
