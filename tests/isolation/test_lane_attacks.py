@@ -28,6 +28,8 @@ from valhalla.sandbox.slices.contracts import Names
 from valhalla.sandbox.slices.nats import NatsSlice
 from valhalla.sandbox.slices.nats_rules import lane_imports
 
+# an account and streams of its own
+pytestmark = pytest.mark.slow
 BOTH = "ab"
 
 
