@@ -49,7 +49,7 @@ async def test_a_policy_refuses_from_the_answer_on_and_its_shadow_only_counts(
     await put("t-shadow", when, "challenge", paths=["/api/templates*"], shadow=True)
     assert (await team_a.get("/api/templates")).status_code == 200
     await put("t-shut", when, "challenge", paths=["/api/templates*"])
-    [known] = (await admin.get("/system/api-clients?owner=http-a")).json()["items"]
+    known = (await admin.get("/system/api-clients?owner=http-a")).json()["items"][0]
     asked = {"method": "GET", "path": "/api/templates", "key": known["id"]}
     foreseen = (await admin.get("/system/routes/match", params=asked)).json()
     assert [one["by"] for one in foreseen["stops"]] == ["policy"]

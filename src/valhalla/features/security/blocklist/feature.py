@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from valhalla.work.schedules import Schedule
 
 _FOLLOWING: Final = loop("blocklist", 5.0, "follows the blocklist", patience=60)
+_COUNTING: Final = loop("blocklist-hits", 5.0, "counts what the blocklist refused", patience=60)
 _SWEEPING: Final = loop("blocklist-sweep", 5.0, "removes rules that have expired", patience=30)
 _HELP: Final = "The rules that were read keep holding; look at the database and the log of 'blocklist'."
 
@@ -44,6 +45,7 @@ class Blocklist(Feature):
         self.keeper.beat = partial(platform.beat, _FOLLOWING.name)
         platform.feed.attend(REGISTRY, self.keeper.told)
         self.hits = Hits(platform.db, platform.clock.now)
+        self.hits.beat = partial(platform.beat, _COUNTING.name)
         self.recent = Recent()
         many = block_registry(Summing(platform.ledger))
         self.service = BlockService(registry, many, self.keeper, asking, platform.clock)
@@ -88,7 +90,7 @@ class Blocklist(Feature):
 
     def loops(self) -> Sequence[Loop]:
         """Return what beats."""
-        return (_FOLLOWING, _SWEEPING)
+        return (_FOLLOWING, _COUNTING, _SWEEPING)
 
     def schedules(self) -> Sequence[Schedule]:
         """Return when counts of rules that are gone are removed."""

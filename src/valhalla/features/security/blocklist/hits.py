@@ -33,6 +33,8 @@ class Hits:
         self._known: dict[str, Hit] = {}
         self._seen = _BEGINNING
         self.total = 0
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn."""
         self.uncounted = 0
         """Hits that no rule was credited with, because too many different ones were hit at once."""
 
@@ -55,6 +57,7 @@ class Hits:
     async def run(self, stop: asyncio.Event) -> None:
         """Write and read until told to stop; then once more, so that an orderly end loses nothing."""
         while not stop.is_set():
+            self.beat()
             await self.exchange()
             await first_of(stop, seconds=self._interval)
         await self.exchange()

@@ -74,9 +74,9 @@ class Keeper:
         backoff = Backoff(0.1, 5.0)
         pause = _POLL
         while not stop.is_set():
+            self.beat()
             await first_of(self._wake, stop, seconds=pause)
             self._wake.clear()
-            self.beat()
             try:
                 if self._head != self.revision or not self._loaded:
                     await self.refresh()

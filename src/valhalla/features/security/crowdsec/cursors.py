@@ -36,6 +36,8 @@ class Cursors:
         self._told: dict[Bouncer, int] = {}
         self._seen: dict[Bouncer, datetime] = {}
         self._waiting: dict[Bouncer, dict[str, Any]] = {}
+        self.beat: Callable[[], None] = lambda: None
+        """Called at every turn."""
 
     def __len__(self) -> int:
         return len(self._told)
@@ -78,7 +80,9 @@ class Cursors:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write until told to stop; then once more."""
-        while not await first_of(stop, seconds=self._interval):
+        while not stop.is_set():
+            self.beat()
+            await first_of(stop, seconds=self._interval)
             await self.flush()
         await self.flush()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
@@ -11,6 +12,7 @@ from valhalla.features.security.blocklist import Blocklist, asking
 from valhalla.features.security.crowdsec import store
 from valhalla.features.security.crowdsec.access import Access, Keys
 from valhalla.features.security.crowdsec.cursors import Cursors
+from valhalla.work.loops import Loop, loop
 from valhalla.work.schedules import Cron, Schedule
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ _KEPT: Final = timedelta(days=90)
 _PRUNE: Final = Schedule(
     name="valhalla.prune-crowdsec", job="valhalla.prune-crowdsec", timing=Cron("53 3 * * *"), jitter=60.0
 )
+_LOOP: Final = loop("crowdsec", 5.0, "notes how far bouncers are", patience=60)
 _PATHS: Final = (
     "/v1/decisions",
     "/v1/alerts",
@@ -41,6 +44,7 @@ class CrowdSec(Feature):
         self._blocklist = blocklist
         self.access = Access(keys, platform.cell, platform.clock.now)
         self.cursors = Cursors(platform.db, platform.clock.now)
+        self.cursors.beat = partial(platform.beat, _LOOP.name)
         platform.jobs.job(_PRUNE.job, queue="valhalla")(self._prune)
 
     @staticmethod
@@ -65,6 +69,10 @@ class CrowdSec(Feature):
     def background(self) -> Mapping[str, Run]:
         """Return what writes how far bouncers are."""
         return {"crowdsec": self.cursors.run}
+
+    def loops(self) -> Sequence[Loop]:
+        """Return what beats."""
+        return (_LOOP,)
 
     def schedules(self) -> Sequence[Schedule]:
         """Return when old alerts are removed."""

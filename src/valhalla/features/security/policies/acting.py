@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from valhalla.features.security.blocklist.contracts import Blocking, RuleType
 from valhalla.features.security.policies.contracts import Deed, Hold
+from valhalla.features.security.policies.counting import is_shared
 from valhalla.features.security.policies.modes import Modes
 from valhalla.kernel.clock import Clock, isoformat
 from valhalla.kernel.problems import Unavailable
@@ -147,8 +148,14 @@ class Reactor:
     def _write(self, conn: Connection, deed: Deed, more: Mapping[str, Any]) -> None:
         """Block, tell and note in one transaction."""
         policy = deed.policy
-        # a caller on a Unix socket has no address: only the refusal is left
-        if policy.action == "block" and self.blocklist is not None and whom(deed)[1]:
+        # a caller on a Unix socket has no address, one on loopback everybody's: only the refusal is left
+        kind, value = whom(deed)
+        if (
+            policy.action == "block"
+            and self.blocklist is not None
+            and value
+            and not (kind == "ip" and is_shared(value))
+        ):
             more = {"expires_at": isoformat(self._block(conn, self.blocklist, deed))}
         tell(conn, self._ledger, deed, more)
 

@@ -54,7 +54,7 @@ class Counters:
         """Count one thing for an address."""
         self.totals[name] = self.totals.get(name, 0) + 1
         subject = bucket_of(address)
-        if subject is None:
+        if subject is None or is_shared(subject):
             return
         now = self._clock.monotonic()
         # taken out and put in again: the order is that of the last thing noted
@@ -91,6 +91,11 @@ class Counters:
             if any(instants[-1] > now - HOUR for instants in self._kept[subject].values()):
                 return
             self._kept.pop(subject)
+
+
+def is_shared(address: str) -> bool:
+    """Say whether an address is everybody's: loopback is every program of a machine, and any proxy nobody declared."""
+    return address.startswith("127.") or address in ("::1", "::/64")
 
 
 def counter_of(one: Answered) -> str | None:
