@@ -155,6 +155,7 @@ async def test_two_processes_reserve_different_slots(
     await second.backends.postgres.prepare()
     try:
         # as when it is started: before its snapshots are read, it lets nobody else write
+        second.sandboxes.filler.paused = lambda: False
         with upkeep():
             await second.sandboxes.filler.once()
         theirs = set(second.sandboxes.filler.stock.ids())

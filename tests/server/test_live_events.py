@@ -126,7 +126,8 @@ async def test_it_resumes_where_it_was(plane: Plane, address: str, issue: Issue)
             told[event["uid"]] = event["subject"]
 
     # what lies between a number and one that might still have come is told twice
-    assert [one for one in told.values() if one != "job.r-1"] == ["job.r-2", "job.r-3", "job.r-4"]
+    ours = [one for one in told.values() if one.startswith("job.r-")]
+    assert [one for one in ours if one != "job.r-1"] == ["job.r-2", "job.r-3", "job.r-4"]
 
 
 @pytest.mark.parametrize("last_id", ["none-of-ours", "999999999999"])
@@ -243,18 +244,32 @@ async def test_a_socket_hears_what_it_subscribed_to(plane: Plane, address: str, 
         subscribed = await _next(socket)
         assert (subscribed["type"], subscribed["topics"]) == ("subscribed", ["job"])
         await tell(plane, "alert.ws", "job.ws-1")
-        event = await _next(socket)
-        assert (event["type"], event["event"]["subject"]) == ("event", "job.ws-1")
+        assert "alert.ws" not in await _until(socket, "job.ws-1")
 
         await socket.send(json.dumps({"type": "subscribe", "topics": ["alert"], "after": subscribed["id"]}))
-        assert (await _next(socket))["topics"] == ["alert"]
-        assert (await _next(socket))["event"]["subject"] == "alert.ws"
+        assert await _answered(socket) == "subscribed"
+        assert "job.ws-1" not in await _until(socket, "alert.ws")
 
         await socket.send('{"type": "ping"}')
-        assert (await _next(socket))["type"] == "pong"
+        assert await _answered(socket) == "pong"
         for bad in ("{", '{"type": "subscribe", "topics": ["sandbox"]}', '{"type": "x"}'):
             await socket.send(bad)
-            assert (await _next(socket))["type"] == "problem"
+            assert await _answered(socket) == "problem"
+
+
+async def _until(socket: Any, subject: str) -> list[str]:
+    """Hear what others make happen, too, until it is ours; return all subjects."""
+    told: list[str] = []
+    while subject not in told:
+        told.append((await _next(socket))["event"]["subject"])
+    return told
+
+
+async def _answered(socket: Any) -> str:
+    """Return what kind of answer comes, after whatever happens meanwhile."""
+    while (found := (await _next(socket))["type"]) == "event":
+        pass
+    return found
 
 
 async def test_a_socket_needs_a_key(plane: Plane, address: str, issue: Issue) -> None:
@@ -333,21 +348,22 @@ async def test_programs_follow_over_lost_connections(plane: Plane, address: str,
 
     async with AsyncClient(f"http://{address}", issued["key"]) as client:
         following = client.events.follow("job")
-        first = asyncio.ensure_future(anext(following))
+        ours = (event.subject async for event in following if event.subject.startswith("job.f-"))
+        first = asyncio.ensure_future(anext(ours))
         await until_it_listens()
         await tell(plane, "job.f-1")
-        assert (await asyncio.wait_for(first, SECONDS)).subject == "job.f-1"
+        assert await asyncio.wait_for(first, SECONDS) == "job.f-1"
         for listener in tuple(hub.listeners):
             listener.end("slow")
         await tell(plane, "job.f-2", "job.f-3")
-        told = [(await asyncio.wait_for(anext(following), SECONDS)).subject for _ in range(2)]
+        told = [await asyncio.wait_for(anext(ours), SECONDS) for _ in range(2)]
         assert told == ["job.f-2", "job.f-3"]
         await following.aclose()
-        assert (await client.events.page("job", limit=2)).items[-1].subject == "job.f-3"
+        assert "job.f-3" in [event.subject for event in (await client.events.page("job", limit=100)).items]
 
     def follow() -> str:
         with Client(f"http://{address}", issued["key"]) as client:
-            return next(client.events.follow("job")).subject
+            return next(one.subject for one in client.events.follow("job") if one.subject.startswith("job.f-"))
 
     blocking = asyncio.create_task(asyncio.to_thread(follow))
     await until_it_listens()
