@@ -38,6 +38,7 @@ class Sweeper:
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep until told to stop."""
         backoff, pause = Backoff(_EVERY, 30.0), _EVERY
+        self.beat()
         while not await first_of(stop, seconds=pause):
             self.beat()
             try:
