@@ -52,7 +52,7 @@ async def test_a_policy_refuses_from_the_answer_on_and_its_shadow_only_counts(
     known = (await admin.get("/system/api-clients?owner=http-a")).json()["items"][0]
     asked = {"method": "GET", "path": "/api/templates", "key": known["id"]}
     foreseen = (await admin.get("/system/routes/match", params=asked)).json()
-    assert [one["by"] for one in foreseen["stops"]] == ["policy"]
+    assert "policy" in [one["by"] for one in foreseen["stops"]]
     problem = refused(await team_a.get("/api/templates"), 403, "policy-challenge")
     assert "t-shut" not in str(problem)
     assert (await admin.get("/api/templates")).status_code == 200
