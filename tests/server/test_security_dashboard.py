@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,23 +50,29 @@ async def test_it_agrees_with_the_lists(plane: Plane, admin: httpx.AsyncClient, 
         assert sum(shown["approvals"]["by_age"].values()) == len(waiting)
         rules = await everything(admin, "/system/security/blocklist")
         assert shown["blocklist"]["rules"] + shown["blocklist"]["allowed"] == len(rules)
-        ours = ("policy.", "decoy.", "honeypot.", "security.", "action.")
-        alerts = [
-            one
-            for status in ("open", "acknowledged")
-            for one in await everything(admin, "/system/alerts", status=status)
-            if one["name"].startswith(ours)
-        ]
-        found = {
-            (one["severity"], status): one[status]
-            for one in shown["incidents"]["by_severity"]
-            for status in ("open", "acknowledged")
-        }
-        assert +Counter(found) == Counter((one["severity"], one["status"]) for one in alerts)
-        assert {one["id"] for one in shown["incidents"]["newest"]} <= {one["id"] for one in alerts}
+        async with asyncio.timeout(20):
+            # what was just asked for becomes an alert a moment later
+            while not await _incidents_agree(plane, admin):
+                await asyncio.sleep(0.2)
         assert shown["mode"]["mode"] == (await admin.get("/system/security/mode")).json()["mode"]
     finally:
         await asker.post(f"/system/security/actions/{asked['id']}/cancel", json={})
+
+
+async def _incidents_agree(plane: Plane, admin: httpx.AsyncClient) -> bool:
+    shown = (await look(plane, admin))["incidents"]
+    ours = ("policy.", "decoy.", "honeypot.", "security.", "action.")
+    alerts = [
+        one
+        for status in ("open", "acknowledged")
+        for one in await everything(admin, "/system/alerts", status=status)
+        if one["name"].startswith(ours)
+    ]
+    found = {
+        (one["severity"], status): one[status] for one in shown["by_severity"] for status in ("open", "acknowledged")
+    }
+    listed = Counter((one["severity"], one["status"]) for one in alerts)
+    return +Counter(found) == listed and {one["id"] for one in shown["newest"]} <= {one["id"] for one in alerts}
 
 
 async def test_what_is_counted_is_rolled_up_once(plane: Plane, admin: httpx.AsyncClient) -> None:

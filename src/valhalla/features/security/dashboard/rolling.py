@@ -25,6 +25,7 @@ class Rollups:
         self._interval = interval
         self._written: dict[str, int] = {}
         self._pruned: datetime | None = None
+        self._lock = asyncio.Lock()
         self.beat: Callable[[], None] = lambda: None
         """Called at every turn."""
 
@@ -38,6 +39,11 @@ class Rollups:
 
     async def once(self) -> None:
         """Write what is new; without the database later."""
+        # two at once would both write what is new
+        async with self._lock:
+            await self._write()
+
+    async def _write(self) -> None:
         now = self._now().astimezone(UTC)
         counts = dict(self._counted())
         fresh = {metric: more for metric, count in counts.items() if (more := count - self._written.get(metric, 0)) > 0}
