@@ -75,6 +75,7 @@ class Catalogue:
         clients, limits, flags = Clients(platform), RateLimits(platform), Flags(platform)
         admin, exports = Admin(platform), Exports(platform)
         blocklist, policies = Blocklist(platform), Policies(platform)
+        alerts = Alerts(platform)
         blocklist.compile_with(compile_rule)
         policies.reactor.blocklist = blocklist.service
         honeypots, actions = Honeypots(platform, clients, policies), Actions(platform)
@@ -83,7 +84,7 @@ class Catalogue:
             clients=clients,
             limits=limits,
             maintenance=Maintenance(platform),
-            alerts=Alerts(platform),
+            alerts=alerts,
             health=Health(platform),
             failures=Failures(platform),
             flags=flags,
@@ -99,7 +100,7 @@ class Catalogue:
             policies=policies,
             actions=actions,
             honeypots=honeypots,
-            dashboard=Dashboard(platform, policies, blocklist, honeypots, actions),
+            dashboard=Dashboard(platform, alerts, policies, blocklist, honeypots, actions),
             exports=exports,
             retention=Retention(platform, exports, ask=admin.service.execute),
             notifications=Notifications(platform),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from valhalla.features.operations.admin.contracts import WRITE, AdminAction, Done, Order, Status
 from valhalla.features.operations.admin.errors import AdminActionFailed
-from valhalla.features.security.actions.contracts import ANYBODY, LASTS, FindTerms, Terms
+from valhalla.features.security.actions.contracts import LASTS, FindTerms, Terms, declared
 from valhalla.guard.actions import Action
 from valhalla.guard.contracts import Scan
 from valhalla.guard.errors import GuardProblem, NotDone
@@ -123,8 +123,7 @@ class AdminGuard:
 
 def _declared(action: AdminAction, arguments: Mapping[str, Any], by: str, requested: bool) -> Terms | None:
     del arguments, by
-    approval = action.approval or (ANYBODY if requested else None)
-    return None if approval is None else Terms(approval, LASTS, None)
+    return declared(action, requested=requested)
 
 
 def _meaning(

@@ -98,6 +98,12 @@ class AlertService:
             )
         )
 
+    async def standing(
+        self, sources: Sequence[str], limit: int
+    ) -> tuple[Mapping[tuple[Severity, Status], int], Sequence[Alert]]:
+        """Return how many alerts of some sources are not over, by severity and status, and those opened last."""
+        return await self._db.read(store.standing, sources, limit)
+
     async def drain(self) -> int:
         """Write what was left; return how many groups. What cannot be written is kept.
 

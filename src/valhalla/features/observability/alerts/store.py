@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.features.observability.alerts.contracts import LIFECYCLE, Alert, Filter, Status
 from valhalla.features.observability.alerts.tables import alerts
-from valhalla.kernel.alerting import SEVERITIES
+from valhalla.kernel.alerting import SEVERITIES, Severity
 from valhalla.kit import paging
 
 _COLUMNS: Final = ", ".join(f"a.{column.name}" for column in alerts.c)
@@ -173,6 +173,17 @@ def unresolved(conn: Connection, limit: int) -> list[Alert]:
     """Return what is not over, oldest first."""
     query = sa.select(alerts).where(alerts.c.status != "resolved").order_by(alerts.c.opened_at, alerts.c.id)
     return [from_row(row) for row in conn.execute(query.limit(limit)).mappings()]
+
+
+def standing(
+    conn: Connection, sources: Sequence[str], limit: int
+) -> tuple[dict[tuple[Severity, Status], int], list[Alert]]:
+    """Return how many alerts of some sources are not over, by severity and status, and those opened last."""
+    open_ = sa.and_(alerts.c.status != "resolved", alerts.c.source.in_(sources))
+    grouped = sa.select(alerts.c.severity, alerts.c.status, sa.func.count()).where(open_)
+    counts = {(row[0], row[1]): row[2] for row in conn.execute(grouped.group_by(alerts.c.severity, alerts.c.status))}
+    newest = sa.select(alerts).where(open_).order_by(alerts.c.opened_at.desc(), alerts.c.id.desc()).limit(limit)
+    return counts, [from_row(row) for row in conn.execute(newest).mappings()]
 
 
 def ids(conn: Connection, wanted: Filter, statuses: Sequence[str], limit: int) -> list[str]:

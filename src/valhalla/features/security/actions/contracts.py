@@ -43,11 +43,16 @@ class Chain(msgspec.Struct, frozen=True):
 
 
 class Terms(NamedTuple):
-    """Under which terms an action is held; ``chain`` is None without one."""
+    """Under which terms an action is held."""
 
     approval: str
     expires_in: float
-    chain: str | None
+
+
+def declared(action: AdminAction, *, requested: bool) -> Terms | None:
+    """Return the terms of an action that no chain is about: a request always waits for somebody."""
+    approval = action.approval or (ANYBODY if requested else None)
+    return None if approval is None else Terms(approval, LASTS)
 
 
 @dataclass(frozen=True, slots=True)

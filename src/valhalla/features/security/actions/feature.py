@@ -11,7 +11,7 @@ from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.features.operations.admin.contracts import AdminAction
 from valhalla.features.operations.admin.service import AdminService
 from valhalla.features.security.actions import rules
-from valhalla.features.security.actions.contracts import ANYBODY, LASTS, Chain, Desk, Terms
+from valhalla.features.security.actions.contracts import Chain, Desk, Terms, declared
 from valhalla.features.security.actions.errors import BadChain
 from valhalla.features.security.actions.rules import Book
 from valhalla.features.security.actions.service import ActionService
@@ -65,9 +65,8 @@ class Actions(Feature):
             )
             chain = self._book.value.find(known)
             if chain is not None:
-                return Terms(chain.approval, chain.expires_in, chain.name)
-            approval = action.approval or (ANYBODY if requested else None)
-            return None if approval is None else Terms(approval, LASTS, None)
+                return Terms(chain.approval, chain.expires_in)
+            return declared(action, requested=requested)
 
         desk.bind(terms)
         self._service = ActionService(platform.db, platform.ledger, admin, desk, self._book, clock=platform.clock)

@@ -54,6 +54,10 @@ class Hits:
             return Hit(key, fresh, self._last.get(key, _BEGINNING))
         return Hit(key, known.hits + fresh, max(known.last_at, self._last.get(key, _BEGINNING)))
 
+    async def top(self, most: int) -> list[Hit]:
+        """Return the rules that refused most, of all processes, as far as it is written."""
+        return await self._db.read(store.top, most)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Write and read until told to stop; then once more, so that an orderly end loses nothing."""
         while not stop.is_set():

@@ -14,7 +14,7 @@ from valhalla.features.security.blocklist import asking
 from valhalla.features.security.crowdsec import reports, rules, store
 from valhalla.features.security.crowdsec.access import Access
 from valhalla.features.security.crowdsec.agents import Agents
-from valhalla.features.security.crowdsec.errors import AccessForbidden, CannotFilter, NoSuchThing
+from valhalla.features.security.crowdsec.errors import AccessForbidden, BadLogin, CannotFilter, NoSuchThing
 from valhalla.features.security.crowdsec.lapi import either, json, open_query, writes
 from valhalla.kernel.clock import isoformat
 from valhalla.kernel.principal import Principal
@@ -97,7 +97,7 @@ def add_login(routes: APIRouter, db: Database, access: Access, now: Callable[[],
                 str(body.get("password") or ""),
                 None if facts is None else facts.address,
             )
-        except Exception as error:
+        except BadLogin as error:
             raise AccessForbidden("the password of an agent is an API key with the scope 'blocklist:write'") from error
         return Response(status_code=201)
 

@@ -31,6 +31,8 @@ METRICS: Final = ("failed_auth", "scans", "denied", "decoys", "blocked", "polici
 """What is rolled up: answers 401 to keys that are nobody's, paths that are not there, 403, decoys touched, requests
 that a rule of the blocklist refused, policies that acted, events of honeypots."""
 
+INCIDENTS: Final = ("policy", "decoy", "honeypot", "security", "action")
+"""The sources of the alerts that are incidents of security."""
 Counted = Callable[[], Mapping[str, int]]
 """Returns how often each metric happened in this process since it started."""
 Listed = Callable[[str | None], Awaitable[Page[Asked]]]

@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
+from valhalla.features.observability.alerts import Alerts
 from valhalla.features.security.actions import Actions
 from valhalla.features.security.blocklist import Blocklist
 from valhalla.features.security.dashboard.rolling import Rollups
-from valhalla.features.security.dashboard.service import DashboardService
+from valhalla.features.security.dashboard.service import DashboardService, Neighbours
 from valhalla.features.security.honeypots import Honeypots
 from valhalla.features.security.policies import Policies
 from valhalla.kit.paging import Page
@@ -32,26 +33,32 @@ class Dashboard(Feature):
     name: ClassVar[str] = "security_dashboard"
 
     def __init__(
-        self, platform: Platform, policies: Policies, blocklist: Blocklist, honeypots: Honeypots, actions: Actions
+        self,
+        platform: Platform,
+        alerts: Alerts,
+        policies: Policies,
+        blocklist: Blocklist,
+        honeypots: Honeypots,
+        actions: Actions,
     ) -> None:
         """Take the neighbours; nothing is asked of them before somebody looks."""
-        self._of = (policies, blocklist, honeypots)
+        self._of = Neighbours(alerts, policies, blocklist, honeypots)
         self.rollups = Rollups(platform.db, self.counted, platform.clock.now, interval=_EVERY)
         self.rollups.beat = partial(platform.beat, _LOOP.name)
 
         async def listed(cursor: str | None) -> Page[Asked]:
             return await actions.service.desk.list("open", name=None, requester=None, limit=_PAGE, cursor=cursor)
 
-        self.service = DashboardService(platform.db, platform.clock, policies, blocklist, listed)
+        self.service = DashboardService(platform.db, platform.clock, self._of, listed)
 
     def counted(self) -> Mapping[str, int]:
         """Return how often each metric happened in this process."""
-        policies, blocklist, honeypots = self._of
+        of = self._of
         return {
-            **policies.counters.totals,
-            "blocked": blocklist.hits.total,
-            "policies": sum(tally.matched for tally in policies.policing.tallies.values()),
-            "honeypots": honeypots.recorder.stored,
+            **of.policies.counters.totals,
+            "blocked": of.blocklist.hits.total,
+            "policies": sum(tally.matched for tally in of.policies.policing.tallies.values()),
+            "honeypots": of.honeypots.recorder.stored,
         }
 
     def routers(self) -> Sequence[APIRouter]:

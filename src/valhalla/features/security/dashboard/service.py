@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from valhalla.features.observability.alerts import Alert
+from valhalla.features.observability.alerts import Alert, Alerts
 from valhalla.features.security.actions.contracts import Asked
 from valhalla.features.security.blocklist import Blocklist
-from valhalla.features.security.blocklist.store import top
 from valhalla.features.security.dashboard import store
-from valhalla.features.security.dashboard.contracts import METRICS, WINDOWS, Listed, Point, Span
+from valhalla.features.security.dashboard.contracts import INCIDENTS, METRICS, WINDOWS, Listed, Point, Span
 from valhalla.features.security.dashboard.rolling import bucket_of
-from valhalla.features.security.honeypots.store import activity
+from valhalla.features.security.honeypots import Honeypots
 from valhalla.features.security.policies import Policies
 from valhalla.kernel.alerting import SEVERITIES
 from valhalla.kernel.clock import Clock
@@ -27,14 +27,23 @@ _PAGES: Final = 10
 _AGES: Final = (("hour", timedelta(hours=1)), ("day", timedelta(days=1)))
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The features that it looks at."""
+
+    alerts: Alerts
+    policies: Policies
+    blocklist: Blocklist
+    honeypots: Honeypots
+
+
 class DashboardService:
     """Bounded queries only: two groups of open alerts, twenty rules, an hour of honeypots, at most 2,016 buckets."""
 
-    def __init__(self, db: Database, clock: Clock, policies: Policies, blocklist: Blocklist, listed: Listed) -> None:
+    def __init__(self, db: Database, clock: Clock, of: Neighbours, listed: Listed) -> None:
         self._db = db
         self._clock = clock
-        self._policies = policies
-        self._blocklist = blocklist
+        self._of = of
         self._listed = listed
         self._lock = asyncio.Lock()
         self._shown: dict[Span, tuple[float, Mapping[str, Any]]] = {}
@@ -57,10 +66,10 @@ class DashboardService:
         now = self._clock.now().astimezone(UTC)
         window = WINDOWS[span]
         since = bucket_of(now) + WINDOWS["1h"].point - window.length
-        counts, newest = await self._db.read(store.incidents, _SHOWN)
+        counts, newest = await self._of.alerts.service.standing(INCIDENTS, _SHOWN)
         trends = await self._db.read(store.trends, since, window.point)
-        index = self._blocklist.keeper.index
-        standing = self._policies.modes.now()
+        index = self._of.blocklist.keeper.index
+        standing = self._of.policies.modes.now()
         failed = sum(point.happened for point in trends.get("failed_auth", ()))
         return {
             "at": now,
@@ -80,15 +89,19 @@ class DashboardService:
             "blocklist": {
                 "rules": len(index.blocked),
                 "allowed": len(index.allowed),
-                "top": [hit._asdict() for hit in await self._db.read(top, _SHOWN)],
+                "top": [hit._asdict() for hit in await self._of.blocklist.hits.top(_SHOWN)],
             },
-            "honeypots": await self._db.read(activity, now - timedelta(hours=1)),
+            "honeypots": await self._caught(),
             "approvals": _approvals(await self._open(), now),
             "failed_auth_per_minute": failed / (window.length.total_seconds() / 60),
             "trends": [
                 {"metric": metric, "points": _filled(trends.get(metric, ()), since, span)} for metric in METRICS
             ],
         }
+
+    async def _caught(self) -> Mapping[str, Any]:
+        found = await self._of.honeypots.service.activity(hours=1)
+        return {name: found[name] for name in found if name != "since"}
 
     async def _open(self) -> list[Asked]:
         found: list[Asked] = []

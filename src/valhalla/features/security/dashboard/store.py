@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
-from valhalla.features.observability.alerts import Alert
-from valhalla.features.observability.alerts.store import from_row
-from valhalla.features.observability.alerts.tables import alerts
 from valhalla.features.security.dashboard.contracts import Point
 from valhalla.features.security.dashboard.tables import rollups
-
-# the kinds of alerts that are incidents of security
-_OURS: Final = ("policy.%", "decoy.%", "honeypot.%", "security.%", "action.%")
-_INCIDENTS: Final = sa.and_(
-    alerts.c.status != "resolved", alerts.c.name.like(sa.any_(sa.cast(list(_OURS), sa.ARRAY(sa.Text))))
-)
 
 
 def add(conn: Connection, at: datetime, counts: Mapping[str, int]) -> None:
@@ -46,13 +36,3 @@ def trends(conn: Connection, since: datetime, point: timedelta) -> Mapping[str, 
     for metric, begin, count in rows:
         found.setdefault(metric, []).append(Point(begin.astimezone(UTC), count))
     return found
-
-
-def incidents(conn: Connection, limit: int) -> tuple[dict[tuple[str, str], int], list[Alert]]:
-    """Return how many incidents there are by severity and status, and the newest."""
-    grouped = sa.select(alerts.c.severity, alerts.c.status, sa.func.count()).where(_INCIDENTS)
-    counts: dict[Any, int] = {
-        (row[0], row[1]): row[2] for row in conn.execute(grouped.group_by(alerts.c.severity, alerts.c.status))
-    }
-    newest = sa.select(alerts).where(_INCIDENTS).order_by(alerts.c.opened_at.desc(), alerts.c.id.desc()).limit(limit)
-    return counts, [from_row(row) for row in conn.execute(newest).mappings()]
