@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valhalla.features.operations.deployments.smoke import Check, JsonCheck, Suite, Undo, jsonpath, rules
+from valhalla.features.operations.deployments.smoke import Check, JsonCheck, Suite, Undo, rules
 from valhalla.features.operations.deployments.smoke.errors import BadSuite
+from valhalla.kit import jsonpath
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),

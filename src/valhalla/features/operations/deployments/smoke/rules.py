@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from valhalla.features.operations.deployments.smoke import jsonpath
 from valhalla.features.operations.deployments.smoke.contracts import GOVERNED, Check, JsonCheck, Suite
 from valhalla.features.operations.deployments.smoke.errors import BadSuite
+from valhalla.kit import jsonpath
 from valhalla.kit.outgoing_guard.rules import Base
 from valhalla.kit.redact import text
 from valhalla.work.schedules import Cron, next_run
