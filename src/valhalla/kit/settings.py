@@ -18,21 +18,19 @@ from pydantic_settings import (
 )
 
 from valhalla.kernel.problems import Misconfigured
+from valhalla.kernel.scopes import Role
+from valhalla.kit.setting_places import Places
 from valhalla.kit.setting_types import (
     BaseUrl,
     BucketUrl,
-    CellKeyText,
     Duration,
     DurationOrZero,
     ExportView,
     HttpUrl,
-    NatsUrl,
+    IssuerUrl,
     Network,
-    OperatorSeed,
     Origin,
-    PostgresUrl,
     ReadableFile,
-    ValkeyUrl,
 )
 
 PREFIX: Final = "VALHALLA_"
@@ -49,35 +47,10 @@ _OTHER_VARIABLES: Final = frozenset(
 )
 
 
-class Settings(BaseSettings):
+class Settings(Places):
     """The control plane's settings. A duration is seconds, ``90m``, ``24h``, ``7d``, ``1h30m`` or ISO 8601."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
-
-    data_dir: Path = Field(Path(".valhalla"), description="where the control plane keeps its files")
-    environment: str = Field(
-        "local", pattern=r"^[a-z]{1,12}$", description="its name is in every key; keys of others are refused"
-    )
-    host: str = Field("127.0.0.1", description="address to bind; anything but loopback needs TLS or allow_plaintext")
-    port: int = Field(0, ge=0, le=65_535, description="port to bind; 0 keeps the last one, or takes a free one")
-    allow_plaintext: bool = Field(False, description="permit a non-loopback address without TLS")
-    tls_cert: ReadableFile | None = Field(None, description="PEM certificate chain")
-    tls_key: ReadableFile | None = Field(None, description="PEM private key")
-
-    database_url: PostgresUrl | None = Field(
-        None, description="an external PostgreSQL (16 or newer) instead of the embedded; see 'valhalla db bootstrap'"
-    )
-    valkey_url: ValkeyUrl | None = Field(
-        None, description="an external Valkey or Redis (7 or newer): an admin user's URL"
-    )
-    nats_url: NatsUrl | None = Field(
-        None, description="an external NATS server in operator mode with the full resolver"
-    )
-    nats_operator_seed: OperatorSeed | None = Field(None, description="the operator's (signing) seed, SO…")
-    nats_system_creds: SecretStr | None = Field(
-        None, description="credentials of a system-account user: text or a path"
-    )
-    cell_key: CellKeyText | None = Field(None, description="base64 of 32 bytes; made in data_dir when absent")
 
     default_ttl: Duration = Field(timedelta(hours=24), description="a sandbox's lifetime if none is asked")
     max_ttl: Duration = Field(timedelta(hours=168), description="longest lifetime, from creation")
@@ -143,12 +116,15 @@ class Settings(BaseSettings):
     asn_header: str | None = Field(
         None, max_length=64, description="in which header trusted proxies say the AS number of clients"
     )
+    agent_ban: Duration = Field(
+        timedelta(hours=4), description="how long whom a CrowdSec agent tells of is blocked; 0 for nobody"
+    )
     cors_origins: list[Origin] = Field(
         [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
     )
     outgoing_networks: list[Network] = Field(
         [],
-        description="private networks that smoke tests and notifications may reach, such as 10.0.0.0/8",
+        description="private networks that smoke tests, notifications and sign-in may reach, such as 10.0.0.0/8",
     )
     smoke_targets: list[BaseUrl] = Field(
         [], description="base URLs that smoke tests may ask, such as https://api.example; what lies under them, too"
@@ -163,6 +139,28 @@ class Settings(BaseSettings):
     )
     console_session: Duration = Field(
         timedelta(hours=12), description="how long somebody who signed in to the console stays so, used or not"
+    )
+    console_url: HttpUrl | None = Field(
+        None, description="how browsers reach the console, such as https://valhalla.example/console; as they ask for it"
+    )
+    oidc_issuer: IssuerUrl | None = Field(
+        None, description="an OpenID Connect issuer that people sign in to the console with; see docs/signing-in.md"
+    )
+    oidc_client_id: str | None = Field(None, max_length=256, description="the console's client id there")
+    oidc_client_secret: SecretStr | None = Field(None, description="its secret; without one it is a public client")
+    oidc_client_secret_file: ReadableFile | None = Field(None, description="a file with the secret instead")
+    oidc_scopes: list[str] = Field(["openid", "email", "profile"], description="what the issuer is asked for")
+    oidc_name_claim: str = Field("email", max_length=200, description="the claim that people are called by")
+    oidc_owner_claim: str | None = Field(
+        None, max_length=200, description="the claim that says whose sandboxes they make; made of the name when absent"
+    )
+    oidc_groups_claim: str = Field("groups", max_length=200, description="the claim that lists their groups")
+    oidc_roles: dict[str, Role] = Field(
+        {}, description="the role that each group gives, as {platform = \"operator\"}; '*': everybody the issuer knows"
+    )
+    oidc_domains: list[str] = Field([], description="domains of mail that may sign in; any when empty")
+    oidc_session: Duration = Field(
+        timedelta(hours=1), description="after how long they are sent to the issuer again, which may know them no more"
     )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     access_log: bool = Field(True, description="write a line for each request")
@@ -187,6 +185,9 @@ class Settings(BaseSettings):
     export_max_mb: int = Field(0, ge=0, description="megabytes the files of one export may take; 0: any")
     logs_kept: Duration = Field(timedelta(days=14), description="how long log lines are kept")
     events_mb: int = Field(256, ge=1, description="megabytes of live events that are kept, all lanes together")
+    events_when_full: Literal["oldest", "refuse"] = Field(
+        "oldest", description="over events_mb the oldest events go (oldest), or publishers are refused (refuse)"
+    )
     events_kept: Duration = Field(timedelta(hours=24), description="how long live events are kept")
     events_per_sandbox: int = Field(
         100_000, ge=1, description="events that one sandbox's lane keeps; the oldest go first"
@@ -233,6 +234,10 @@ class Settings(BaseSettings):
                 "refusing to bind beyond loopback without TLS: set tls_cert and tls_key, or allow_plaintext if a proxy"
                 " in front does TLS",
             )
+        if self.oidc_issuer is not None and not (self.oidc_client_id and self.oidc_roles):
+            raise PydanticCustomError("oidc_issuer", "it goes together with oidc_client_id and oidc_roles")
+        if self.oidc_client_secret is not None and self.oidc_client_secret_file is not None:
+            raise PydanticCustomError("oidc_client_secret", "name the secret or its file, not both")
         nats = (self.nats_url, self.nats_operator_seed, self.nats_system_creds)
         if any(nats) and not all(nats):
             raise PydanticCustomError("nats_url", "nats_url, nats_operator_seed and nats_system_creds go together")

@@ -150,9 +150,9 @@ def check_terms(kind: str, key: str, mode: str, sample: float, pointer: str = "/
         Invalid: as ``check_route``; the mode is none, or the sample no part.
     """
     route = check_route(kind, key, pointer)
-    if mode not in ("steal", "mirror"):
-        raise invalid(f"{pointer}/mode", "a mode is 'steal' or 'mirror'")
-    if not 0 <= sample <= 1 or (mode == "steal" and sample != 1):
+    if mode not in ("steal", "mirror", "replay"):
+        raise invalid(f"{pointer}/mode", "a mode is 'steal', 'mirror' or 'replay'")
+    if not 0 <= sample <= 1 or (mode != "mirror" and sample != 1):
         raise invalid(f"{pointer}/sample", "a sample is a part from 0 to 1, and only a mirror has one")
     return Route(route.kind, route.key, None, mode, float(sample))
 

@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-Mode = Literal["steal", "mirror"]
+Mode = Literal["steal", "mirror", "replay"]
+"""Whose the events of a key are: the sandbox's; production's, with copies for it; production's, to be read again."""
 Unread = Literal["drain", "return", "drop"]
 """What becomes of a lane's unread events at release: the sandbox reads on, production gets them, or nobody does."""
 Laggards = Literal["fence", "refuse"]
@@ -106,3 +107,4 @@ class Sizes:
     dedup: timedelta = timedelta(minutes=2)
     per_sandbox: int = 100_000
     replicas: int = 1
+    when_full: Literal["oldest", "refuse"] = "oldest"

@@ -37,10 +37,7 @@ class Routing:
             NotRunning: it does not hold one of them any more.
             ClaimRefused, Unavailable: not every ingress follows.
         """
-        if sandbox.id not in self._open:
-            link, _ = await self._claims.connected()
-            await open_lane(link, sandbox.id)
-            self._open.add(sandbox.id)
+        await self.open(sandbox.id)
         for route in routes:
             terms = Terms(route.mode, route.sample, self._laggards)
             claimed = await self._claims.establish(
@@ -54,6 +51,17 @@ class Routing:
             if claimed is None:
                 raise NotRunning(f"the sandbox does not hold {route} any more")
             self.claim_seconds.observe(claimed.milliseconds / 1000)
+
+    async def open(self, sandbox_id: str) -> None:
+        """Let a sandbox have a lane; repeating it is fine.
+
+        Raises:
+            Unavailable: NATS does not answer.
+        """
+        if sandbox_id not in self._open:
+            link, _ = await self._claims.connected()
+            await open_lane(link, sandbox_id)
+            self._open.add(sandbox_id)
 
     async def unlinked(self, sandbox_id: str, routes: Sequence[Route], unread: Unread) -> None:
         """Give back what it does not hold any more; repeating it is fine.

@@ -37,6 +37,17 @@ class Fenced(Unavailable):
         super().__init__("nats", detail or self.title, retry_after=1.0)
 
 
+class EventsFull(Unavailable):
+    """The streams hold as much as they may, and what they hold is not given up for something new."""
+
+    code = "events-full"
+    title = "There is no room for more events"
+    help = "Nothing that was stored is lost. Raise 'events_mb', lower 'events_kept', or free the disk; then repeat it."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__("nats", detail or self.title, retry_after=30.0)
+
+
 class ClaimRefused(Problem):
     """An ingress did not take over the change in time, and the settings say that the claim is withdrawn then."""
 

@@ -46,6 +46,7 @@ class EventRouting(Feature):
             max_bytes=settings.events_mb * 2**20,
             max_age=settings.events_kept,
             per_sandbox=settings.events_per_sandbox,
+            when_full=settings.events_when_full,
         )
         self.claims = Claims(url, self._creds, nats.close_connection, barrier=settings.events_barrier.total_seconds())
         self.effects = Routing(platform.db, self.claims, laggards=settings.events_laggards)

@@ -13,6 +13,8 @@ from valhalla.kit.natsauth import KeyPair
 Handler = Callable[[str, str | None, bytes | None, bytes], None]
 """Called with subject, reply subject, block of headers and body."""
 
+FULL: Final = frozenset({10023, 10047, 10077, 10122})
+"""Codes of JetStream's that say that there is no room: of the server, the account, the stream, the subject."""
 _JWT: Final = re.compile(r"BEGIN NATS USER JWT-----\s+(\S+)\s+-")
 _SEED: Final = re.compile(r"BEGIN USER NKEY SEED-----\s+(\S+)\s+-")
 

@@ -23,7 +23,7 @@ from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff
 from valhalla.sandbox.routing import subjects
 from valhalla.sandbox.routing.contracts import BEAT, LEASE, ROUTES_STREAM, STREAM, Event
-from valhalla.sandbox.routing.errors import Fenced
+from valhalla.sandbox.routing.errors import EventsFull, Fenced
 from valhalla.sandbox.routing.following import Following
 from valhalla.sandbox.routing.frames import ApiError
 from valhalla.sandbox.routing.link import Link
@@ -119,12 +119,14 @@ class Ingress:
         """Wait until everything that was queued is stored; ``within`` in seconds.
 
         Raises:
-            Fenced: it has not been, in this time.
+            Fenced, EventsFull: it has not been, in this time.
         """
         try:
             async with asyncio.timeout(within):
                 await self.outgoing.flushed()
         except TimeoutError as error:
+            if self.outgoing.is_full:
+                raise EventsFull(f"{len(self.outgoing)} events wait until the stream has room") from error
             raise Fenced(f"{len(self.outgoing)} events are not stored yet") from error
 
     def traced(self, event: Event) -> Event:
@@ -136,7 +138,7 @@ class Ingress:
 
     async def stop(self, *, patience: float = 2.0) -> None:
         """Store what is queued, up to ``patience`` seconds, and say goodbye: no claim waits for it any more."""
-        with contextlib.suppress(Fenced):
+        with contextlib.suppress(Fenced, EventsFull):
             await self.flush(within=patience)
         self._stopping = True
         link = self._link

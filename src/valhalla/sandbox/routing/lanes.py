@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
+from valhalla.kernel.clock import isoformat
 from valhalla.kernel.problems import Unavailable
 from valhalla.sandbox.routing import envelope, subjects
 from valhalla.sandbox.routing.contracts import DEAD_STREAM, STREAM
@@ -14,6 +16,16 @@ from valhalla.sandbox.routing.link import Link
 _SECOND: Final = 1_000_000_000
 _GONE: Final = frozenset({10014, 10037, 10059})
 _DELIVERIES: Final = 5
+
+
+class Kept(NamedTuple):
+    """A message of a stream: ``block`` are its headers, ``stored_at`` is by the server's clock."""
+
+    subject: str
+    sequence: int
+    block: bytes
+    body: bytes
+    stored_at: datetime | None
 
 
 def consumer(sandbox: str) -> str:
@@ -124,19 +136,41 @@ async def next_message(link: Link, stream: str, sequence: int, filtered: str) ->
     Raises:
         Unavailable: JetStream does not answer.
     """
+    found = await find_message(link, stream, filtered, sequence=sequence)
+    return None if found is None else found[:4]
+
+
+async def find_message(
+    link: Link, stream: str, filtered: str, *, sequence: int = 1, since: datetime | None = None
+) -> Kept | None:
+    """Return the first message under a filter from ``sequence`` on, or, with ``since``, of those stored from then on.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    start = {"seq": max(sequence, 1)} if since is None else {"start_time": isoformat(since)}
     try:
-        answer = await link.api(f"STREAM.MSG.GET.{stream}", {"seq": max(sequence, 1), "next_by_subj": filtered})
+        answer = await link.api(f"STREAM.MSG.GET.{stream}", start | {"next_by_subj": filtered})
     except ApiError as error:
         if error.code in _GONE:
             return None
         raise Unavailable("nats", f"the stream cannot be read: {error}") from error
     message = answer["message"]
-    return (
+    return Kept(
         str(message["subject"]),
         int(message["seq"]),
         base64.b64decode(message.get("hdrs", "")),
         base64.b64decode(message.get("data", "")),
+        instant(message.get("time")),
     )
+
+
+def instant(text: str | None) -> datetime | None:
+    """Read an instant of the server's: nine digits after the point, of which six count."""
+    if not text:
+        return None
+    whole, _, rest = text.rstrip("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00")
 
 
 async def _quietly(link: Link, subject: str, document: Any = None) -> dict[str, Any]:

@@ -11,16 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-import msgspec
-
 from valhalla.sandbox.routing import envelope, subjects
+from valhalla.sandbox.routing.acks import Refusal, read_ack
 from valhalla.sandbox.routing.contracts import Event
-from valhalla.sandbox.routing.errors import EventInvalid, EventTooLarge, Fenced
+from valhalla.sandbox.routing.errors import EventInvalid, EventsFull, EventTooLarge, Fenced
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.routing.table import RouteTable, Way, sampled
 
-# "message size exceeds maximum allowed", "header size exceeds maximum allowed"
-_NEVER: Final = frozenset({10054, 10097})
 _KEPT_TYPES: Final = 10_000
 _UNANSWERED: Final = 5.0
 
@@ -31,21 +28,6 @@ class Stored(NamedTuple):
     sequence: int
     duplicate: bool
     sandbox: str | None
-
-
-class _Refusal(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
-class _Ack(msgspec.Struct):
-    seq: int = 0
-    duplicate: bool = False
-    error: _Refusal | None = None
-
-
-_decode: Final = msgspec.json.Decoder(_Ack).decode
 
 
 class _Item:
@@ -83,6 +65,8 @@ class Outgoing:
         self.copies = 0
         self.resent = 0
         self.refused = 0
+        self.is_full = False
+        """Whether the stream had no room for what was answered last."""
         self.on_epoch: Callable[[], None] = lambda: None
         """Called when ``epoch`` may have become larger."""
         self._window = window
@@ -123,12 +107,15 @@ class Outgoing:
         Raises:
             EventInvalid, EventTooLarge: it cannot be routed.
             Fenced: too many wait already.
+            EventsFull: so do they, because the stream has no room.
         """
         tail = f"{self.table.address(event.source, event.key)}.{self._type(event.type)}"
         if len(tail) > subjects.MAX_SUBJECT - 24:
             raise EventInvalid("key and type are too long together", member="key")
         envelope.check_content(event)
         if len(self._waiting) >= self._spool or (self._held and len(self) >= self._spool + self._window):
+            if self.is_full:
+                raise EventsFull("the stream is full, and more events wait at this ingress than it may keep")
             raise Fenced("more events wait at this ingress than it may keep")
         item = _Item(event, tail, future)
         if self._waiting or self._failed or self._link is None or len(self._pending) >= self._window:
@@ -255,20 +242,17 @@ class Outgoing:
         if item is None:
             return
         self._answered_at = self._loop.time()
-        ack = _Ack(error=_Refusal(503)) if block is not None and b" 503" in block[:16] else _decode(body)
+        ack = read_ack(block, body)
         error = ack.error
+        self.is_full = error is not None and error.is_for_room
         if error is None:
             self.published += 1
             self.duplicates += ack.duplicate
             self._pause = 0.05
             if item.future is not None and not item.future.done():
                 item.future.set_result(Stored(ack.seq, ack.duplicate, item.sandbox))
-        elif error.err_code in _NEVER:
-            self.refused += 1
-            if item.future is not None and not item.future.done():
-                item.future.set_exception(EventTooLarge(f"the stream refuses it: {error.description}", member="data"))
         else:
-            self._failed[token] = item
+            self._refused(token, item, error)
         if self._barriers and token not in self._failed:
             self._settle(token)
         if self._failed:
@@ -279,6 +263,21 @@ class Outgoing:
             self._pump()
         else:
             self._changed.set()
+
+    def _refused(self, token: int, item: _Item, error: Refusal) -> None:
+        if error.is_for_ever:
+            problem: EventTooLarge | EventsFull = EventTooLarge(
+                f"the stream refuses it: {error.description}", member="data"
+            )
+        elif error.is_for_room and item.future is not None:
+            # whoever waits for it is told, and decides; what nobody waits for is kept
+            problem = EventsFull(f"the stream refuses it: {error.description}")
+        else:
+            self._failed[token] = item
+            return
+        self.refused += 1
+        if item.future is not None and not item.future.done():
+            item.future.set_exception(problem)
 
     def _settle(self, token: int) -> None:
         for _, tokens in self._barriers:

@@ -6,17 +6,20 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.sandbox.routing import envelope, subjects
+from valhalla.sandbox.routing import envelope, kinds, subjects
 from valhalla.sandbox.routing.claims import Claims
 from valhalla.sandbox.routing.contracts import DEAD_STREAM, STREAM, Received
 from valhalla.sandbox.routing.errors import DeadLetterGone, EventInvalid
 from valhalla.sandbox.routing.frames import ApiError
-from valhalla.sandbox.routing.lanes import lane_info, next_message
+from valhalla.sandbox.routing.lanes import find_message, lane_info, next_message
 
 _LOOK: Final = 0.2
+# a pattern is looked for among all events of its source: so many for one page
+_SEARCHED: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +31,82 @@ class DeadLetter:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A page; ``next`` is what the following page comes after, ``done`` says that nothing follows now."""
+
+    items: list[Received]
+    next: int
+    done: bool
+
+
 class Reader:
     """Reads over the connection of ``claims``, and so as the control plane."""
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
 
-    async def page(self, sandbox: str, *, after: int, limit: int) -> list[Received]:
-        """Return up to ``limit`` events of a lane, oldest first, behind a sequence.
+    async def page(
+        self,
+        sandbox: str,
+        *,
+        after: int,
+        limit: int,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Received]:
+        """Return up to ``limit`` events of a lane, oldest first, behind a sequence or, if that is 0, ``since``.
+
+        Nothing is acknowledged and no consumer asked: whoever works on the lane notices nothing.
 
         Raises:
             Unavailable: NATS does not answer.
         """
+        return (await self._read(f"{subjects.lane(sandbox)}.>", after, limit, since, until)).items
+
+    async def past(
+        self, kind: str, key: str, *, after: int, limit: int, since: datetime | None, until: datetime | None = None
+    ) -> Past:
+        """Return up to ``limit`` events of a key that production has, as ``page`` does.
+
+        Raises:
+            Unavailable: NATS does not answer.
+        """
+        source = kinds.source_of(kind)
+        if source == kinds.PATTERNS:
+            wanted, pattern = f"{subjects.PRODUCTION}.{source}.>", key
+        else:
+            wanted, pattern = subjects.lane_of_key(None, subjects.address(source, key)), None
+        return await self._read(wanted, after, limit, since, until, pattern)
+
+    async def _read(
+        self,
+        wanted: str,
+        after: int,
+        limit: int,
+        since: datetime | None,
+        until: datetime | None,
+        pattern: str | None = None,
+    ) -> Past:
         link, _ = await self._claims.connected()
-        wanted, found, sequence = f"{subjects.lane(sandbox)}.>", list[Received](), after + 1
-        while len(found) < limit:
-            message = await next_message(link, STREAM, sequence, wanted)
-            if message is None:
-                break
-            subject, sequence, block, body = message
+        found, position, start = list[Received](), after, since if after == 0 else None
+        for _ in range(max(limit, _SEARCHED)):
+            message = await find_message(link, STREAM, wanted, sequence=position + 1, since=start)
+            if message is None or (until is not None and message.stored_at is not None and message.stored_at >= until):
+                return Past(found, position, True)
+            subject, position, block, body, at = message
+            start = None
+            # an instant is asked for in milliseconds, and a server before 2.11 knows none
+            if since is not None and at is not None and at < since:
+                continue
             # what somebody else put into our tree is passed over
             with contextlib.suppress(EventInvalid):
-                found.append(envelope.read(subject, envelope.read_block(block), body, sequence=sequence))
-            sequence += 1
-        return found
+                event = envelope.read(subject, envelope.read_block(block), body, sequence=position, stored_at=at)
+                if pattern is None or kinds.matches(pattern, event.event.key):
+                    found.append(event)
+            if len(found) == limit:
+                break
+        return Past(found, position, False)
 
     async def follow(self, sandbox: str, *, after: int, until: asyncio.Event) -> AsyncIterator[Received | None]:
         """Yield events of a lane behind a sequence as they come, and None about every 10 s without one."""

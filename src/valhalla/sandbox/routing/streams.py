@@ -32,7 +32,7 @@ def configs(sizes: Sizes) -> list[dict[str, Any]]:
             "max_age": int(sizes.max_age.total_seconds() * _SECOND),
             "max_bytes": sizes.max_bytes,
             "duplicate_window": int(sizes.dedup.total_seconds() * _SECOND),
-            "discard": "old",
+            "discard": "new" if sizes.when_full == "refuse" else "old",
             # one per sandbox; the server's own default is 1,000
             "max_consumers": -1,
             "allow_direct": True,

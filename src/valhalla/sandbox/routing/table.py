@@ -71,17 +71,16 @@ class RouteTable:
             return None
         record = decode(body) or Record(kind="")
         self._records[where] = record, epoch
-        steals = record.mode == "steal"
         way = Way(
-            record.sandbox if steals else None,
-            None if steals else record.sandbox,
+            record.sandbox if record.mode == "steal" else None,
+            record.sandbox if record.mode == "mirror" else None,
             record.sample,
             record.held,
             epoch,
         )
         if source == kinds.PATTERNS and ("*" in where[1] or where[1].endswith(">")):
             self._patterns[where[1]] = way
-            if record.sandbox is None and not record.held:
+            if way.sandbox is None and way.mirror is None and not way.held:
                 del self._patterns[where[1]]
         else:
             self._ways[where] = way

@@ -22,7 +22,10 @@ class LinkIn(WireModel):
 
     kind: str = Field(max_length=63, examples=["discord.guild"])
     key: str = Field(max_length=128, examples=["811234567890123456"])
-    mode: Mode = Field("steal", description="steal: the events are the sandbox's; mirror: it gets copies")
+    mode: Mode = Field(
+        "steal",
+        description="steal: the events are the sandbox's; mirror: it gets copies; replay: it may read past ones again",
+    )
     sample: float = Field(1.0, ge=0, le=1, description="the part of the events that a mirror copies")
 
     def checked(self, pointer: str) -> Route:
