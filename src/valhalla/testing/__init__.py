@@ -1,0 +1,1 @@
+"""What users' tests may import; each part stands alone and needs no control plane."""
