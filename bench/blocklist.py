@@ -30,7 +30,7 @@ def run() -> None:
 
 def rules_and_probes(family: int) -> tuple[list[tuple[int, int]], list[str]]:
     """Return networks as (number, length), and addresses as text."""
-    from valhalla.features.security.blocklist.addresses import text_of
+    from valhalla.features.security.blocklist.rules import text_of
 
     rng, bits = random.Random(7), 32 if family == 4 else 128
     rules: list[tuple[int, int]] = []
@@ -48,8 +48,8 @@ def rules_and_probes(family: int) -> tuple[list[tuple[int, int]], list[str]]:
 
 
 def _ours(rules: list[tuple[int, int]], probes: list[str]) -> list[Figure]:
-    from valhalla.features.security.blocklist.addresses import number_of
     from valhalla.features.security.blocklist.cidr import Networks
+    from valhalla.features.security.blocklist.rules import number_of
 
     gc.collect()
     before, began = _resident(), time.perf_counter()
@@ -71,8 +71,8 @@ def _ours(rules: list[tuple[int, int]], probes: list[str]) -> list[Figure]:
 
 
 def _version_6() -> list[Figure]:
-    from valhalla.features.security.blocklist.addresses import number_of
     from valhalla.features.security.blocklist.cidr import Networks
+    from valhalla.features.security.blocklist.rules import number_of
 
     rules, probes = rules_and_probes(6)
     index = Networks(128, 32)
@@ -89,8 +89,8 @@ def _version_6() -> list[Figure]:
 
 def _decided(rules: list[tuple[int, int]], probes: list[str]) -> list[Figure]:
     """Return what the gate's whole question costs, of requests that pass."""
+    from valhalla.features.security.blocklist.contracts import Facts
     from valhalla.features.security.blocklist.matching import Index, decide
-    from valhalla.features.security.blocklist.values import Facts
 
     index = Index()
     for number, length in rules:
@@ -117,10 +117,10 @@ class _Pages:
 
 
 async def _loading(rules: list[tuple[int, int]]) -> list[Figure]:
-    from valhalla.features.security.blocklist.addresses import text_of
+    from valhalla.features.security.blocklist.contracts import FOREVER
     from valhalla.features.security.blocklist.keeping import Keeper
+    from valhalla.features.security.blocklist.rules import text_of
     from valhalla.features.security.blocklist.store import Line
-    from valhalla.features.security.blocklist.values import FOREVER
 
     lines = [
         Line(str(place), "block", "ip" if length == 32 else "cidr", text_of(4, number, length), FOREVER)
@@ -158,7 +158,7 @@ def _peers(rules: list[tuple[int, int]], probes: list[str]) -> list[Figure]:
     import pytricia
     import radix
 
-    from valhalla.features.security.blocklist.addresses import text_of
+    from valhalla.features.security.blocklist.rules import text_of
 
     texts = [text_of(4, number, length) + ("/32" if length == 32 else "") for number, length in rules]
     figures: list[Figure] = []

@@ -119,6 +119,9 @@ class Settings(Places):
     agent_ban: Duration = Field(
         timedelta(hours=4), description="how long whom a CrowdSec agent tells of is blocked; 0 for nobody"
     )
+    agent_ban: Duration = Field(
+        timedelta(hours=4), description="how long whom a CrowdSec agent tells of is blocked; 0 for nobody"
+    )
     cors_origins: list[Origin] = Field(
         [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
     )

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from valhalla.features.security.blocklist import rules
-from valhalla.features.security.blocklist.durations import go_duration, parse_duration
+from valhalla.features.security.blocklist.contracts import BlockRule, Facts, RuleType
 from valhalla.features.security.blocklist.errors import BadRule
 from valhalla.features.security.blocklist.importing import Given, parse
-from valhalla.features.security.blocklist.making import made, stronger
 from valhalla.features.security.blocklist.matching import Index, decide
-from valhalla.features.security.blocklist.values import BlockRule, Facts, RuleType
+from valhalla.features.security.blocklist.rules import go_duration, made, parse_duration, stronger
 from valhalla.kernel.problems import Invalid
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

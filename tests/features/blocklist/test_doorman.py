@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from valhalla.features.security.blocklist import asking
+from valhalla.features.security.blocklist.contracts import BlockRule
 from valhalla.features.security.blocklist.doorman import Doorman
 from valhalla.features.security.blocklist.errors import Blocked
 from valhalla.features.security.blocklist.hits import Hits
 from valhalla.features.security.blocklist.keeping import Keeper
 from valhalla.features.security.blocklist.recent import Recent
 from valhalla.features.security.blocklist.store import Line
-from valhalla.features.security.blocklist.values import BlockRule
 from valhalla.gate import rules
 from valhalla.kernel.principal import Principal
 

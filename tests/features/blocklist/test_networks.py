@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valhalla.features.security.blocklist.addresses import key_at, network_number, number_of, text_of
 from valhalla.features.security.blocklist.cidr import Networks
-from valhalla.features.security.blocklist.values import FOREVER
+from valhalla.features.security.blocklist.contracts import FOREVER
+from valhalla.features.security.blocklist.rules import key_at, network_number, number_of, text_of
 
 FAMILIES = {4: (32, 16), 6: (128, 32)}
 Known = dict[tuple[int, int], int]

@@ -2,5 +2,6 @@
 
 from valhalla.features.data.exports.contracts import Draft, Export
 from valhalla.features.data.exports.feature import Exports
+from valhalla.features.data.exports.wire import ConditionIn
 
-__all__ = ["Draft", "Export", "Exports"]
+__all__ = ["ConditionIn", "Draft", "Export", "Exports"]

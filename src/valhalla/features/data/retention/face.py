@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from valhalla.features.data.exports.wire import ConditionIn
+from valhalla.features.data.exports import ConditionIn
 from valhalla.features.data.retention.contracts import Hold, Policy
 from valhalla.features.data.retention.errors import HoldNotFound, PolicyNotFound
 from valhalla.features.data.retention.wire import HoldModel, PolicyModel

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, Field
 
-from valhalla.features.data.exports.wire import ConditionIn
+from valhalla.features.data.exports import ConditionIn
 from valhalla.features.data.retention.contracts import Preview, Purge, Status
 from valhalla.features.data.retention.service import Standing
 from valhalla.kit.http import WireModel

@@ -14,7 +14,7 @@ from valhalla.features.operations.admin.contracts import AdminAction, Executor
 from valhalla.features.operations.admin.overview import Overview, Sources
 from valhalla.features.operations.admin.service import AdminService
 from valhalla.features.operations.admin.workers import workers
-from valhalla.features.operations.deployments.smoke import REMEDY
+from valhalla.features.operations.deployments import REMEDY
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem, Unavailable
 from valhalla.kit.log import get_logger

@@ -12,8 +12,7 @@ import msgspec
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.operations.admin.contracts import AdminAction, Order, Run
 from valhalla.features.operations.clients import Clients
-from valhalla.features.operations.deployments import Deployments
-from valhalla.features.operations.deployments.smoke import REMEDY
+from valhalla.features.operations.deployments import REMEDY, Deployments
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
 from valhalla.features.operations.maintenance import Maintenance

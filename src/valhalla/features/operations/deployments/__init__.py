@@ -3,5 +3,6 @@
 from valhalla.features.operations.deployments.contracts import Deployment, Draft
 from valhalla.features.operations.deployments.feature import Deployments
 from valhalla.features.operations.deployments.service import DeploymentService
+from valhalla.features.operations.deployments.smoke import REMEDY
 
-__all__ = ["Deployment", "DeploymentService", "Deployments", "Draft"]
+__all__ = ["REMEDY", "Deployment", "DeploymentService", "Deployments", "Draft"]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from valhalla.features.operations.flags.feature import Flags
+    from valhalla.features.operations.flags.reading import flags_of
 
-__all__ = ["Flags"]
+__all__ = ["Flags", "flags_of"]
 
 
 def __getattr__(name: str) -> object:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> object:
         from valhalla.features.operations.flags.feature import Flags
 
         return Flags
+    if name == "flags_of":
+        from valhalla.features.operations.flags.reading import flags_of
+
+        return flags_of
     raise AttributeError(name)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
-from valhalla.features.operations.flags.reading import flags_of
+from valhalla.features.operations.flags import flags_of
 from valhalla.features.operations.routes.contracts import Kind, Route
 from valhalla.kit.http import scope_of
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
+from valhalla.features.operations.admin import AdminService
 from valhalla.features.operations.admin.contracts import AdminAction
-from valhalla.features.operations.admin.service import AdminService
 from valhalla.features.security.actions import rules
 from valhalla.features.security.actions.contracts import Chain, Desk, Terms, declared
 from valhalla.features.security.actions.errors import BadChain

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from sqlalchemy.engine import Connection
 
+from valhalla.features.operations.admin import AdminService
 from valhalla.features.operations.admin.contracts import AdminAction, Done
-from valhalla.features.operations.admin.service import AdminService
 from valhalla.features.security.actions import rules, store
 from valhalla.features.security.actions.contracts import APPROVE, ESCALATES, WRITE, Asked, Desk, Note
 from valhalla.features.security.actions.errors import EvidenceNotFound, NotTheRequester, TooManyNotes

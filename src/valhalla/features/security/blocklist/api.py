@@ -11,16 +11,16 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from valhalla.features.security.blocklist import store
+from valhalla.features.security.blocklist.contracts import BlockRule, Facts
 from valhalla.features.security.blocklist.doorman import asking
 from valhalla.features.security.blocklist.face import PREFIX
 from valhalla.features.security.blocklist.hits import Hits
 from valhalla.features.security.blocklist.importing import Given
 from valhalla.features.security.blocklist.intake import Intake
 from valhalla.features.security.blocklist.keeping import Keeper
-from valhalla.features.security.blocklist.making import made
 from valhalla.features.security.blocklist.recent import Impact, Recent
+from valhalla.features.security.blocklist.rules import made
 from valhalla.features.security.blocklist.service import BlockService
-from valhalla.features.security.blocklist.values import BlockRule, Facts
 from valhalla.features.security.blocklist.wire import (
     BlockModel,
     BlockOut,

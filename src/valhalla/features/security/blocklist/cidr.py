@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from valhalla.features.security.blocklist.values import FOREVER
+from valhalla.features.security.blocklist.contracts import FOREVER
 
 # under this key a slot keeps the shifts of the lengths that it has, the longest prefix first; nodes begin at 1
 _SHIFTS: Final = 0

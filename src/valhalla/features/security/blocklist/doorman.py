@@ -7,12 +7,12 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Final
 
+from valhalla.features.security.blocklist.contracts import Facts
 from valhalla.features.security.blocklist.errors import Blocked
 from valhalla.features.security.blocklist.hits import Hits
 from valhalla.features.security.blocklist.keeping import Keeper
 from valhalla.features.security.blocklist.matching import decide
 from valhalla.features.security.blocklist.recent import Recent
-from valhalla.features.security.blocklist.values import Facts
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem
 

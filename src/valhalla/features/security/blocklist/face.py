@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from valhalla.features.security.blocklist import rules
+from valhalla.features.security.blocklist.contracts import BlockRule
 from valhalla.features.security.blocklist.errors import BadRule, RuleNotFound
-from valhalla.features.security.blocklist.making import made
+from valhalla.features.security.blocklist.rules import made
 from valhalla.features.security.blocklist.service import BlockService
 from valhalla.features.security.blocklist.store import Hit
-from valhalla.features.security.blocklist.values import BlockRule
 from valhalla.features.security.blocklist.wire import BlockModel, BlockMore
 from valhalla.kernel.principal import Principal
 from valhalla.kit.registry import Record

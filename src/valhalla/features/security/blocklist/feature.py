@@ -8,15 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, ReadinessCheck, Run
+from valhalla.features.security.blocklist.contracts import REGISTRY, Compile
 from valhalla.features.security.blocklist.doorman import Doorman, asking
+from valhalla.features.security.blocklist.feeding import Feeding
 from valhalla.features.security.blocklist.hits import Hits
 from valhalla.features.security.blocklist.intake import Intake
 from valhalla.features.security.blocklist.keeping import Keeper
 from valhalla.features.security.blocklist.recent import Recent
-from valhalla.features.security.blocklist.service import REGISTRY, BlockService, block_registry
+from valhalla.features.security.blocklist.service import BlockService, block_registry
 from valhalla.features.security.blocklist.summing import Summing
 from valhalla.features.security.blocklist.sweeping import PRUNE, Sweeper
-from valhalla.features.security.blocklist.values import Compile
 from valhalla.kit.checks import Verdict
 from valhalla.work.loops import Loop, loop
 
@@ -33,7 +34,7 @@ _HELP: Final = "The rules that were read keep holding; look at the database and 
 
 
 class Blocklist(Feature):
-    """Who is not let in: ``doorman`` is asked by the gate, ``service`` by other features (``contracts.Blocking``)."""
+    """Who is not let in: ``doorman`` is asked by the gate, ``service`` by other features (``Blocking``)."""
 
     name: ClassVar[str] = "blocklist"
 
@@ -49,6 +50,7 @@ class Blocklist(Feature):
         self.recent = Recent()
         many = block_registry(Summing(platform.ledger))
         self.service = BlockService(registry, many, self.keeper, asking, platform.clock)
+        self.feeding = Feeding(many, self.keeper, asking, platform.clock.now)
         self.intake = Intake(platform.db, many, platform.ledger, self.keeper, self.recent)
         self.doorman = Doorman(
             self.keeper,

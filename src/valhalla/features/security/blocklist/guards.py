@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Callable, Iterable
 
 from valhalla.features.security.blocklist import rules
+from valhalla.features.security.blocklist.contracts import BlockRule, Facts
 from valhalla.features.security.blocklist.errors import BadRule, LocksYouOut, TooBroad
 from valhalla.features.security.blocklist.matching import Index
 from valhalla.features.security.blocklist.recent import impact
-from valhalla.features.security.blocklist.values import BlockRule, Facts
 
 
 def check_put(rule: BlockRule, facts: Facts | None, present: Index, now: float, *, confirm: bool = False) -> None:

@@ -12,10 +12,9 @@ from typing import Any, Final, Literal, cast
 import msgspec
 
 from valhalla.features.security.blocklist import rules
-from valhalla.features.security.blocklist.durations import parse_duration
+from valhalla.features.security.blocklist.contracts import TYPES, Action, BlockRule, RuleType
 from valhalla.features.security.blocklist.errors import BadRule
-from valhalla.features.security.blocklist.making import made
-from valhalla.features.security.blocklist.values import TYPES, Action, BlockRule, RuleType
+from valhalla.features.security.blocklist.rules import made, parse_duration
 from valhalla.kernel.alerting import SEVERITIES, Severity
 from valhalla.kernel.problems import Invalid
 

@@ -10,11 +10,11 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from valhalla.features.security.blocklist import guards, importing, store
+from valhalla.features.security.blocklist.contracts import BlockRule, Facts
 from valhalla.features.security.blocklist.importing import Format, Given
 from valhalla.features.security.blocklist.keeping import Keeper
-from valhalla.features.security.blocklist.making import stronger
 from valhalla.features.security.blocklist.recent import Impact, Recent
-from valhalla.features.security.blocklist.values import BlockRule, Facts
+from valhalla.features.security.blocklist.rules import stronger
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.outbox import emit

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from valhalla.features.security.blocklist import store
+from valhalla.features.security.blocklist.contracts import Compile
 from valhalla.features.security.blocklist.matching import Index
-from valhalla.features.security.blocklist.values import Compile
 from valhalla.kernel.problems import Invalid, Unavailable
 from valhalla.kit.db import Database
 from valhalla.kit.log import get_logger

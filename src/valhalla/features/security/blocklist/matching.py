@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from valhalla.features.security.blocklist.addresses import key_at, network_number, number_of
 from valhalla.features.security.blocklist.cidr import Networks
-from valhalla.features.security.blocklist.rules import key_of
-from valhalla.features.security.blocklist.values import (
+from valhalla.features.security.blocklist.contracts import (
     FOREVER,
     Action,
     Condition,
@@ -16,6 +14,7 @@ from valhalla.features.security.blocklist.values import (
     RuleType,
     Verdict,
 )
+from valhalla.features.security.blocklist.rules import key_at, key_of, network_number, number_of
 
 _KNOWN_AGENTS: Final = 4096
 

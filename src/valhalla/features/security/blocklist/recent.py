@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from valhalla.features.security.blocklist.contracts import BlockRule, Facts
 from valhalla.features.security.blocklist.matching import Index, decide
-from valhalla.features.security.blocklist.values import BlockRule, Facts
 
 _MOST: Final = 10_000
 _SHOWN: Final = 5

@@ -9,10 +9,10 @@ from typing import Final
 from sqlalchemy.engine import Connection
 
 from valhalla.features.security.blocklist import guards, rules, store
+from valhalla.features.security.blocklist.contracts import REGISTRY, Action, BlockRule, Facts, RuleType
 from valhalla.features.security.blocklist.errors import RuleNotFound, TooBroad
 from valhalla.features.security.blocklist.keeping import Keeper
-from valhalla.features.security.blocklist.making import made, stronger
-from valhalla.features.security.blocklist.values import Action, BlockRule, Facts, RuleType
+from valhalla.features.security.blocklist.rules import made, stronger
 from valhalla.kernel.alerting import Severity
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import SYSTEM, Principal
@@ -20,7 +20,6 @@ from valhalla.kit.ledger import Ledger
 from valhalla.kit.outbox import emit
 from valhalla.kit.registry import Change, Delete, Registry
 
-REGISTRY: Final = store.REGISTRY
 _SWEEP: Final = 250
 
 
@@ -30,7 +29,7 @@ def block_registry(ledger: Ledger) -> Registry[BlockRule]:
 
 
 class BlockService:
-    """Blocks and unblocks, in transactions of whoever asks (``contracts.Blocking``)."""
+    """Blocks and unblocks, in transactions of whoever asks (``Blocking``)."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class BlockService:
         expires_at: datetime | None = None,
         remediation: str = "ban",
     ) -> Change:
-        """Block, or go on blocking; see ``contracts.Blocking``.
+        """Block, or go on blocking; see ``Blocking``.
 
         Raises:
             BadRule, TooBroad: the value is none of its type, or would block (nearly) everybody.

@@ -10,11 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.engine import Connection
 
+from valhalla.features.security.blocklist.contracts import FOREVER, REGISTRY, Action, RuleType
 from valhalla.features.security.blocklist.tables import blocklist_hits
-from valhalla.features.security.blocklist.values import FOREVER, Action, RuleType
 from valhalla.kit.registry.tables import changes, heads, records
-
-REGISTRY = "blocklist"
 
 
 class Line(NamedTuple):

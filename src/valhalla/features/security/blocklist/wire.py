@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from valhalla.features.security.blocklist.values import Action, RuleType
+from valhalla.features.security.blocklist.contracts import Action, RuleType
 from valhalla.kernel.alerting import Severity
 from valhalla.kit.http import WireModel
 from valhalla.kit.registry_routes.wire import ChangeOut, WriteQuery

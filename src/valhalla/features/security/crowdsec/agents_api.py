@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, cast
 
 import msgspec
@@ -14,6 +14,8 @@ from valhalla.features.security.blocklist import asking
 from valhalla.features.security.crowdsec import reports, rules, store
 from valhalla.features.security.crowdsec.access import Access
 from valhalla.features.security.crowdsec.agents import Agents
+from valhalla.features.security.crowdsec.alerts import store as kept
+from valhalla.features.security.crowdsec.alerts.rules import selected
 from valhalla.features.security.crowdsec.errors import AccessForbidden, BadLogin, CannotFilter, NoSuchThing
 from valhalla.features.security.crowdsec.lapi import either, json, open_query, writes
 from valhalla.kernel.clock import isoformat
@@ -116,15 +118,16 @@ def add_agents(
     agents: Agents,
     settle: Callable[[], Awaitable[None]],
     now: Callable[[], datetime],
+    ban: timedelta,
 ) -> None:
-    """Add what agents do with a token."""
+    """Add what agents do with a token; ``ban`` is how long one is blocked of whom they only tell."""
 
     @routes.post("/alerts", response_model=None, status_code=201, openapi_extra=_BODY)
     @open_query
     @while_closed("write")
     async def report(request: Request, principal: Writer) -> Response:
         """Keep alerts, and block what their decisions name."""
-        found = reports.reports_of(await request.body(), now())
+        found = reports.reports_of(await request.body(), now(), ban)
         machine = access.machine_of(request.headers.get("authorization"), principal)
         numbers = await db.run(agents.report, principal, machine, found)
         await settle()
@@ -138,29 +141,34 @@ def add_agents(
     ) -> Response:  # fmt: skip
         """List alerts, newest first."""
         most = int(limit) if limit is not None and limit.isdecimal() and len(limit) < 8 else _PAGE
-        rows = await db.read(store.alerts, _filters(request), limit=min(most, _MOST) or _MOST)
-        return json([await _alert(db, row, now()) for row in rows])
+        at = now()
+        rows = await db.read(kept.alerts, selected(request.query_params, at), at, limit=min(most, _MOST) or _MOST)
+        return json([await _alert(db, row, at) for row in rows])
 
     @routes.get("/alerts/{number}", response_model=None)
     @open_query
     async def one(number: Number, principal: Writer) -> Response:
         """Return one alert."""
-        rows = await db.read(store.alerts, {}, limit=1, only=_integer(number))
-        if not rows:
+        row = await db.read(kept.find_alert, _integer(number))
+        if row is None:
             raise NoSuchThing
-        return json(await _alert(db, rows[0], now()))
+        return json(await _alert(db, row, now()))
 
     @routes.delete("/alerts", response_model=None)
     @open_query
     async def drop(request: Request, principal: Writer, scope: Text = None, value: Text = None) -> Response:
         """Remove alerts; what they blocked stays blocked."""
-        return json({"nbDeleted": str(await db.run(store.drop_alerts, _filters(request)))})
+        at = now()
+        count = await db.run(kept.drop_alerts, selected(request.query_params, at), at)
+        return json({"nbDeleted": str(count)})
 
     @routes.delete("/alerts/{number}", response_model=None)
     @open_query
     async def drop_one(number: Number, principal: Writer) -> Response:
         """Remove one alert."""
-        return json({"nbDeleted": str(await db.run(store.drop_alerts, {}, only=_integer(number)))})
+        if not (count := await db.run(kept.drop_alert, _integer(number))):
+            raise NoSuchThing
+        return json({"nbDeleted": str(count)})
 
     @routes.get("/heartbeat", response_class=Response, responses=_ALIVE)
     @open_query
@@ -211,13 +219,6 @@ def _granted(until: int, text: str) -> dict[str, Any]:
     return {"code": 200, "expire": isoformat(datetime.fromtimestamp(until, UTC)), "token": text}
 
 
-def _filters(request: Request) -> dict[str, str]:
-    query = request.query_params
-    given = {"scope": query.get("scope"), "scenario": query.get("scenario"), "value": query.get("value")}
-    given["value"] = given["value"] or query.get("ip") or query.get("range")
-    return {name: value for name, value in given.items() if value and "\x00" not in value}
-
-
 def _integer(text: str) -> int:
     if not text.isdecimal() or len(text) > 18:
         raise CannotFilter("alert_id must be valid integer")
@@ -233,5 +234,5 @@ async def _alert(db: Database, row: RowMapping, now: datetime) -> dict[str, Any]
         "machine_id": row["machine_id"],
         "created_at": row["created_at"],
         "scenario": row["scenario"],
-        "decisions": [rules.decision(one, now.timestamp()) for one in standing],
+        "decisions": [{**rules.decision(one, now.timestamp()), "simulated": False} for one in standing],
     }

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Request, Response
 
-from valhalla.features.security.blocklist.addresses import number_of
-from valhalla.features.security.blocklist.keeping import Keeper
+from valhalla.features.security.blocklist import Keeper
+from valhalla.features.security.blocklist.rules import number_of
 from valhalla.features.security.crowdsec import store
 from valhalla.features.security.crowdsec.access import Access
 from valhalla.features.security.crowdsec.agents import Agents
@@ -47,13 +47,14 @@ def lapi_router(
     cursors: Cursors,
     agents: Agents,
     now: Callable[[], datetime],
+    ban: timedelta,
 ) -> APIRouter:
     """Return the routes of CrowdSec's API."""
     routes = APIRouter(prefix="/v1", tags=["crowdsec"], responses={**PROBLEMS, **REFUSALS}, route_class=LapiRoute)
     settle = _settling(keeper.refresh)
     add_decisions(routes, db, reading, cursors, agents, settle, now)
     add_login(routes, db, access, now)
-    add_agents(routes, db, access, agents, settle, now)
+    add_agents(routes, db, access, agents, settle, now, ban)
     _add_allowlists(routes, db, keeper, now)
     return routes
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
-from valhalla.features.security.blocklist import Blocklist, asking
+from valhalla.features.security.blocklist import Blocklist
 from valhalla.features.security.crowdsec import store
 from valhalla.features.security.crowdsec.access import Access, Keys
 from valhalla.features.security.crowdsec.cursors import Cursors
@@ -42,6 +42,7 @@ class CrowdSec(Feature):
         """Register the job."""
         self._db, self._now = platform.db, platform.clock.now
         self._blocklist = blocklist
+        self._ban = platform.settings.agent_ban
         self.access = Access(keys, platform.cell, platform.clock.now)
         self.cursors = Cursors(platform.db, platform.clock.now)
         self.cursors.beat = partial(platform.beat, _LOOP.name)
@@ -59,10 +60,10 @@ class CrowdSec(Feature):
         from valhalla.features.security.crowdsec.pulling import Pulls
 
         keeper = self._blocklist.keeper
-        agents = Agents(self._blocklist.service.many, keeper, asking, self._now)
+        agents = Agents(self._blocklist.feeding, self._now)
         reading = Pulls(self._db, keeper, self._now)
         return (
-            lapi_router(self._db, keeper, self.access, reading, self.cursors, agents, self._now),
+            lapi_router(self._db, keeper, self.access, reading, self.cursors, agents, self._now, self._ban),
             operator_router(self._db, keeper),
         )
 

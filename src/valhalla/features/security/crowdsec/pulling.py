@@ -12,10 +12,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from valhalla.features.security.blocklist.addresses import number_of
+from valhalla.features.security.blocklist import Keeper
 from valhalla.features.security.blocklist.errors import BadRule
-from valhalla.features.security.blocklist.keeping import Keeper
-from valhalla.features.security.blocklist.rules import networks_of
+from valhalla.features.security.blocklist.rules import network_of
 from valhalla.features.security.crowdsec import rules, store
 from valhalla.features.security.crowdsec.errors import CannotFilter
 from valhalla.features.security.crowdsec.rules import Row, Wanted
@@ -95,16 +94,13 @@ class Pulls:
         """
         wanted = rules.wanted(query, tuple(rules.SCOPES))
         at = self._now().timestamp()
-        if (address := query.get("ip")) and number_of(address) is None:
-            raise CannotFilter(f"unable to convert {address[:64]!a} to int: invalid address")
-        if text := address or query.get("range"):
+        inside = rules.boolean(query, "contains") is False
+        if text := query.get("ip") or query.get("range"):
             try:
-                (network,) = networks_of(text, lenient=True)
-            except (BadRule, ValueError) as error:
-                raise CannotFilter(f"unable to convert {text[:64]!a} to int: invalid range") from error
+                plain = str(network_of(text, lenient=True))
+            except BadRule as error:
+                raise CannotFilter(f"unable to convert {text[:64]!a} to int: invalid address or range") from error
             index = self._keeper.index.blocked
-            inside = address is None and query.get("contains", "true").lower() == "false"
-            plain = str(network)
             keys = await asyncio.to_thread(index.keys_within, plain) if inside else index.keys_around(plain, at)
             async for rows in self._at(keys):
                 yield self._held(rows, wanted)

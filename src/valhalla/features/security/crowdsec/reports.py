@@ -10,10 +10,9 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from valhalla.features.security.blocklist.durations import parse_duration
-from valhalla.features.security.blocklist.making import made
-from valhalla.features.security.blocklist.rules import networks_of
-from valhalla.features.security.blocklist.values import BlockRule
+from valhalla.features.security.blocklist.contracts import BlockRule
+from valhalla.features.security.blocklist.errors import BadRule
+from valhalla.features.security.blocklist.rules import made, network_of, networks_of, parse_duration
 from valhalla.features.security.crowdsec.errors import CannotFilter
 from valhalla.features.security.crowdsec.rules import TYPES
 from valhalla.kernel.problems import Invalid
@@ -40,8 +39,11 @@ class Report:
     ignored: int
 
 
-def reports_of(body: bytes, now: datetime) -> list[Report]:
+def reports_of(body: bytes, now: datetime, ban: timedelta) -> list[Report]:
     """Read the body of ``POST /v1/alerts``.
+
+    Agents decide nothing: an alert that asks for a remediation blocks its source for ``ban`` (nobody when zero), as
+    the stock profiles of CrowdSec have it. Decisions in an alert are somebody's own, and stand as they are.
 
     Raises:
         CannotFilter: it is no list of alerts, or one lacks what every alert has.
@@ -52,10 +54,10 @@ def reports_of(body: bytes, now: datetime) -> list[Report]:
         raise CannotFilter("the body is not JSON") from error
     if not isinstance(document, list) or len(cast("list[Any]", document)) > _MOST_ALERTS:
         raise CannotFilter(f"the body is a list of up to {_MOST_ALERTS} alerts")
-    return [_report(item, now) for item in cast("list[Any]", document)]
+    return [_report(item, now, ban) for item in cast("list[Any]", document)]
 
 
-def _report(item: Any, now: datetime) -> Report:
+def _report(item: Any, now: datetime, ban: timedelta) -> Report:
     if not isinstance(item, dict):
         raise CannotFilter("an alert is an object")
     alert = cast("dict[str, Any]", item)
@@ -68,7 +70,7 @@ def _report(item: Any, now: datetime) -> Report:
     scenario = str(alert["scenario"])[:300]
     wanted: dict[str, BlockRule] = {}
     ignored = 0
-    for decision in _decisions(alert):
+    for decision in _decisions(alert, source, ban):
         try:
             wanted.update(_rules(decision, scenario, now))
         except (Invalid, ValueError, OverflowError):
@@ -81,11 +83,14 @@ def _report(item: Any, now: datetime) -> Report:
     if len(dumps(kept)) > _MOST_BODY:
         kept = {"scenario": scenario}
     scope, value = str(source.get("scope") or "")[:64], str(source.get("value") or source.get("ip") or "")[:128]
-    return Report(_clean(scenario), _clean(scope), _clean(value), _storable(kept), wanted, ignored)
+    return Report(_clean(scenario), _clean(scope), _clean(_plain(value)), _storable(kept), wanted, ignored)
 
 
-def _decisions(alert: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _decisions(alert: Mapping[str, Any], source: Mapping[str, Any], ban: timedelta) -> Iterator[Mapping[str, Any]]:
     found: Any = alert.get("decisions")
+    if not found and ban and alert.get("remediation") is True and str(source.get("scope")).lower() in ("ip", "range"):
+        value = source.get("value") or source.get("range") or source.get("ip")
+        found = [{"scope": source["scope"], "value": value, "duration": f"{int(ban.total_seconds())}s"}]
     if isinstance(found, list) and not alert.get("simulated"):
         for each in cast("list[Any]", found):
             if isinstance(each, dict) and not cast("dict[str, Any]", each).get("simulated"):
@@ -112,6 +117,15 @@ def _rules(decision: Mapping[str, Any], scenario: str, now: datetime) -> Iterato
             yield made("cidr", str(network), **common)
     else:
         yield made(kind, value, **common)
+
+
+def _plain(value: str) -> str:
+    """Return an address or network in its one form, and what is none as it is."""
+    try:
+        network = network_of(value, lenient=True)
+    except BadRule:
+        return value
+    return str(network.network_address if network.num_addresses == 1 else network)
 
 
 def _clean(text: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from valhalla.features.security.blocklist.durations import go_duration
-from valhalla.features.security.blocklist.values import FOREVER, RuleType
+from valhalla.features.security.blocklist.contracts import FOREVER, RuleType
+from valhalla.features.security.blocklist.rules import go_duration
+from valhalla.features.security.crowdsec.errors import CannotFilter
 
 SCOPES: Final[dict[RuleType, str]] = {"ip": "Ip", "cidr": "Range", "country": "Country", "asn": "AS"}
 TYPES: Final[Mapping[str, RuleType]] = {SCOPES[kind].lower(): kind for kind in SCOPES}
@@ -92,6 +93,18 @@ def decision(row: Row, now: float) -> dict[str, Any]:
 def ended(row: Row) -> dict[str, Any]:
     """Return a decision that does not hold any more."""
     return {**decision(row, 0.0), "duration": "-1s"}
+
+
+def boolean(query: Mapping[str, str], name: str) -> bool | None:
+    """Return what a parameter says, as Go reads it; None without it.
+
+    Raises:
+        CannotFilter: it is neither yes nor no.
+    """
+    text = query.get(name, "").lower()
+    if text in ("", "true", "t", "1", "false", "f", "0"):
+        return text in ("true", "t", "1") if text else None
+    raise CannotFilter(f"invalid {name} value: {text[:32]!a} is not a boolean")
 
 
 def _words(text: str | None) -> list[str]:

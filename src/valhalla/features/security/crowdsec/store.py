@@ -1,4 +1,4 @@
-"""Every SQL statement of CrowdSec's API: decisions out of the blocklist's registry, bouncers, agents, alerts."""
+"""The SQL statements of CrowdSec's API: decisions out of the blocklist's registry, bouncers and agents."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.engine import Connection, RowMapping
 
-from valhalla.features.security.blocklist.store import REGISTRY
-from valhalla.features.security.blocklist.values import FOREVER, RuleType
+from valhalla.features.security.blocklist.contracts import FOREVER, REGISTRY, RuleType
 from valhalla.features.security.crowdsec.rules import Row
 from valhalla.features.security.crowdsec.tables import bouncers, crowdsec_alerts, watchers
 from valhalla.kit.registry.tables import changes, records
@@ -189,30 +188,6 @@ def note_usage(conn: Connection, client_id: str, machine_id: str | None, address
         return
     mine = (bouncers.c.client_id == client_id, bouncers.c.address == address)
     conn.execute(sa.update(bouncers).where(*mine).values(usage=usage))
-
-
-def add_alerts(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Keep alerts; return their numbers in the order of the rows."""
-    insert = sa.insert(crowdsec_alerts).returning(crowdsec_alerts.c.id, sort_by_parameter_order=True)
-    return list(conn.scalars(insert, list(rows)))
-
-
-def alerts(conn: Connection, where: Mapping[str, str], *, limit: int, only: int | None = None) -> Sequence[RowMapping]:
-    """Return alerts, newest first, whose columns are as ``where`` says."""
-    query = sa.select(crowdsec_alerts).order_by(crowdsec_alerts.c.id.desc()).limit(limit)
-    for name, value in where.items():
-        query = query.where(sa.func.lower(crowdsec_alerts.c[name]) == value.lower())
-    if only is not None:
-        query = query.where(crowdsec_alerts.c.id == only)
-    return conn.execute(query).mappings().all()
-
-
-def drop_alerts(conn: Connection, where: Mapping[str, str], *, only: int | None = None) -> int:
-    """Remove alerts; return how many."""
-    query = sa.delete(crowdsec_alerts)
-    for name, value in where.items():
-        query = query.where(sa.func.lower(crowdsec_alerts.c[name]) == value.lower())
-    return conn.execute(query if only is None else query.where(crowdsec_alerts.c.id == only)).rowcount
 
 
 def prune(conn: Connection, before: datetime) -> int:

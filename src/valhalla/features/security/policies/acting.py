@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
-from valhalla.features.security.blocklist.contracts import Blocking, RuleType
+from valhalla.features.security.blocklist import Blocking
+from valhalla.features.security.blocklist.contracts import RuleType
 from valhalla.features.security.policies.contracts import Deed, Hold
 from valhalla.features.security.policies.counting import is_shared
 from valhalla.features.security.policies.modes import Modes

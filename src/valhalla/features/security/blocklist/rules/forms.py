@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from valhalla.features.security.blocklist.contracts import TYPES, Action, BlockRule, RuleType
 from valhalla.features.security.blocklist.errors import BadRule
-from valhalla.features.security.blocklist.values import TYPES, Action, BlockRule, RuleType
 
 # it may hold slashes; which rule a key names is checked where one is written
 KEY: Final = r"[a-z][A-Za-z0-9_.:@/=-]{1,220}"

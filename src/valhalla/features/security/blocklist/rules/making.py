@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from valhalla.features.security.blocklist import rules
-from valhalla.features.security.blocklist.values import Action, BlockRule, RuleType, until_of
+from valhalla.features.security.blocklist.contracts import Action, BlockRule, RuleType, until_of
+from valhalla.features.security.blocklist.rules import forms
 from valhalla.kernel.alerting import Severity, worse
 
 
@@ -28,10 +28,10 @@ def made(
     Raises:
         BadRule: the value is none of the type.
     """
-    kind, text = rules.canonical(type, value)
+    kind, text = forms.canonical(type, value)
     until = None if expires_at is None else datetime.fromtimestamp(math.ceil(expires_at.timestamp()), UTC)
     rule = BlockRule(kind, text, action, reason, severity, source, until, remediation)
-    return rules.key_of(action, kind, text), rule
+    return forms.key_of(action, kind, text), rule
 
 
 def stronger(old: BlockRule, new: BlockRule) -> BlockRule:

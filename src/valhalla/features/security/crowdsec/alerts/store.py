@@ -1,0 +1,81 @@
+"""Every SQL statement about what agents reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy.engine import Connection, RowMapping
+
+from valhalla.features.security.blocklist.contracts import REGISTRY
+from valhalla.features.security.crowdsec.alerts.rules import Selected
+from valhalla.features.security.crowdsec.tables import crowdsec_alerts
+from valhalla.kit.registry.tables import records
+
+_alerts = crowdsec_alerts.c
+
+
+def add_alerts(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Keep alerts; return their numbers in the order of the rows."""
+    insert = sa.insert(crowdsec_alerts).returning(_alerts.id, sort_by_parameter_order=True)
+    return list(conn.scalars(insert, list(rows)))
+
+
+def alerts(conn: Connection, wanted: Selected, now: datetime, *, limit: int) -> Sequence[RowMapping]:
+    """Return alerts, newest first."""
+    query = sa.select(crowdsec_alerts).where(*_those(wanted, now)).order_by(_alerts.id.desc()).limit(limit)
+    return conn.execute(query).mappings().all()
+
+
+def find_alert(conn: Connection, number: int) -> RowMapping | None:
+    """Return one alert."""
+    return conn.execute(sa.select(crowdsec_alerts).where(_alerts.id == number)).mappings().one_or_none()
+
+
+def drop_alerts(conn: Connection, wanted: Selected, now: datetime) -> int:
+    """Remove alerts; return how many."""
+    return conn.execute(sa.delete(crowdsec_alerts).where(*_those(wanted, now))).rowcount
+
+
+def drop_alert(conn: Connection, number: int) -> int:
+    """Remove one alert; return how many there were."""
+    return conn.execute(sa.delete(crowdsec_alerts).where(_alerts.id == number)).rowcount
+
+
+def _those(wanted: Selected, now: datetime) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = [
+        sa.func.lower(column) == text
+        for column, text in (
+            (_alerts.scope, wanted.scope),
+            (_alerts.value, wanted.value),
+            (_alerts.scenario, wanted.scenario),
+        )
+        if text is not None
+    ]
+    if wanted.network is not None:
+        # what agents call a source is text, and need not be an address
+        source = sa.case((sa.func.pg_input_is_valid(_alerts.value, "inet"), sa.cast(_alerts.value, INET)))
+        found.append(source.op("<<=" if wanted.inside else ">>=")(sa.cast(wanted.network, INET)))
+    if wanted.since is not None:
+        found.append(_alerts.created_at >= wanted.since)
+    if wanted.until is not None:
+        found.append(_alerts.created_at <= wanted.until)
+    if wanted.simulated is False:
+        found.append(sa.func.coalesce(_alerts.body["simulated"].astext, "false") != "true")
+    if wanted.active is not None:
+        found.append(_standing(now) if wanted.active else ~_standing(now))
+    for member, text in (("remediation", wanted.remediation), ("source", wanted.origin)):
+        if text is not None:
+            found.append(_standing(None, sa.func.lower(records.c.body[member].astext) == text))
+    return found
+
+
+def _standing(now: datetime | None, *more: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Say that a rule which the alert made is there; with ``now`` that it holds."""
+    keys = sa.select(sa.func.jsonb_array_elements_text(_alerts.keys)).correlate(crowdsec_alerts)
+    expiry = sa.cast(records.c.body["expires_at"].astext, sa.DateTime(timezone=True))
+    holds = () if now is None else (sa.or_(expiry.is_(None), expiry > now),)
+    return sa.exists().where(records.c.registry == REGISTRY, records.c.key.in_(keys), *holds, *more)
