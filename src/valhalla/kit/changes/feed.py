@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy.engine import Connection
@@ -43,7 +43,7 @@ class Feed:
         self._views: dict[str, list[View[Any]]] = {}
         self._listeners: dict[str, list[Listener]] = {}
         self._attended: dict[str, Callable[[int], None]] = {}
-        self._told: set[str] = set()
+        self._told: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -113,6 +113,10 @@ class Feed:
     def snapshot(self, registry: str) -> Snapshot[Any]:
         """Return a registry's newest snapshot; revision 0 without records before ``start``."""
         return self._snapshots[registry]
+
+    def revision(self, registry: str) -> int:
+        """Return the revision of a registry's newest snapshot."""
+        return self._snapshots[registry].revision
 
     def view(self, registry: str, build: Callable[[Snapshot[Any]], V]) -> View[V]:
         """Return a value derived from a registry that is rebuilt on every change. ``build`` must be pure and quick."""
@@ -186,8 +190,10 @@ class Feed:
                 if link.lost.is_set():
                     raise Unavailable("postgres", "the listening connection to Postgres is lost")
                 self._wake.clear()
-                told, self._told = self._told, set[str]()
-                await self._catch_up(told)
+                told, self._told = self._told, dict[str, int]()
+                async with self._lock:
+                    # somebody may have read it since it was heard
+                    await self._move({name: head for name, head in told.items() if head > self.revision(name)})
             else:
                 await link.check()
                 await self._catch_up(self._registries)
@@ -207,9 +213,9 @@ class Feed:
         if (told := self._attended.get(name)) is not None and revision.isdigit():
             told(int(revision))
         snapshot = self._snapshots.get(name)
-        if snapshot is None or (revision.isdigit() and int(revision) <= snapshot.revision):
+        if snapshot is None or not revision.isdigit() or int(revision) <= snapshot.revision:
             return
-        self._told.add(name)
+        self._told[name] = int(revision)
         self._wake.set()
 
     async def _catch_up(self, names: Collection[str]) -> None:
@@ -217,17 +223,20 @@ class Feed:
             heads = await self._read(revisions, [*names, *self._attended])
             for name, told in self._attended.items():
                 told(heads.get(name, 0))
-            for name in names:
-                try:
-                    await self._advance(name, heads.get(name, 0))
-                except Misconfigured as problem:
-                    # one record of a newer release must not stop the other registries
-                    if self._faults.get(name) != problem.detail:
-                        log.error("a registry keeps its old snapshot", registry=name, error=problem.detail)
-                    self._faults[name] = problem.detail
-                else:
-                    self._faults.pop(name, None)
-            self._fresh_at = time.monotonic()
+            await self._move({name: heads.get(name, 0) for name in names})
+
+    async def _move(self, heads: Mapping[str, int]) -> None:
+        for name, head in heads.items():
+            try:
+                await self._advance(name, head)
+            except Misconfigured as problem:
+                # one record of a newer release must not stop the other registries
+                if self._faults.get(name) != problem.detail:
+                    log.error("a registry keeps its old snapshot", registry=name, error=problem.detail)
+                self._faults[name] = problem.detail
+            else:
+                self._faults.pop(name, None)
+        self._fresh_at = time.monotonic()
 
     async def _advance(self, name: str, head: int) -> None:
         registry = self._registries[name]
@@ -244,7 +253,7 @@ class Feed:
 
     async def _load(self, name: str) -> None:
         revision, records = await self._read(self._registries[name].load)
-        self._swap(Snapshot(name, revision, {record.key: record for record in records}))
+        self._swap(Snapshot[Any].owning(name, revision, {record.key: record for record in records}))
 
     async def _read(self, f: Callable[Concatenate[Connection, P], V], *args: P.args, **kwargs: P.kwargs) -> V:
         try:

@@ -20,12 +20,19 @@ class Snapshot(Generic[T]):
 
     registry: str
     revision: int
-    records: Mapping[str, Record[T]]
+    records: MappingProxyType[str, Record[T]]
 
     def __init__(self, registry: str, revision: int = 0, records: Mapping[str, Record[T]] = _NOTHING) -> None:
         object.__setattr__(self, "registry", registry)
         object.__setattr__(self, "revision", revision)
         object.__setattr__(self, "records", MappingProxyType(dict(records)))
+
+    @classmethod
+    def owning(cls, registry: str, revision: int, records: dict[str, Record[T]]) -> Snapshot[T]:
+        """Make one of a dictionary that nobody else will change: copying ten thousand records costs every change."""
+        made: Snapshot[T] = cls(registry, revision)
+        object.__setattr__(made, "records", MappingProxyType(records))
+        return made
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a snapshot cannot be changed")
@@ -40,7 +47,8 @@ def successor(snapshot: Snapshot[Any], registry: Registry[Any], changes: Iterabl
     Raises:
         Misconfigured: a body does not fit the registry's type.
     """
-    records = dict(snapshot.records)
+    # the view's own copy is the dictionary's; dict() of a view asks it for one key after another
+    records = snapshot.records.copy()
     revision = snapshot.revision
     last: dict[str, Change] = {}
     created: dict[str, datetime] = {}
@@ -56,4 +64,4 @@ def successor(snapshot: Snapshot[Any], registry: Registry[Any], changes: Iterabl
             continue
         born = created.get(key) or (records[key].created_at if key in records else change.at)
         records[key] = Record(key, registry.decode(key, change.after), change.revision, born, change.at)
-    return Snapshot(snapshot.registry, revision, records)
+    return Snapshot[Any].owning(snapshot.registry, revision, records)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from valhalla.features.contracts import Feature, Platform
 from valhalla.features.operations.config import rules
 from valhalla.features.operations.config.contracts import Entry
 from valhalla.features.operations.config.values import Values
-from valhalla.kit.changes import Snapshot, View
+from valhalla.kit.changes import Snapshot
 from valhalla.kit.changes.followers import Followers
 from valhalla.kit.registry import Registry
 
@@ -20,7 +20,7 @@ REGISTRY = "config"
 
 
 class Configuration(Feature):
-    """Configuration; ``view.value`` are the values of the control plane's own environment."""
+    """Configuration: entries of every environment, read over HTTP, as a stream or as a document."""
 
     name: ClassVar[str] = "config"
 
@@ -31,12 +31,8 @@ class Configuration(Feature):
         self._feed = platform.feed
         self._db = platform.db
         self._environment = platform.settings.environment
-        self.view: View[Mapping[str, Any]] = platform.feed.view(REGISTRY, self._values)
         self.values = Values(platform.feed, REGISTRY)
         self.followers = Followers(platform.feed, REGISTRY)
-
-    def _values(self, snapshot: Snapshot[Entry]) -> Mapping[str, Any]:
-        return {key: rules.value_in(record.value, self._environment) for key, record in snapshot.records.items()}
 
     def routers(self) -> Sequence[APIRouter]:
         """Return ``/system/config`` and ``/v1/kv``."""
