@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from valhalla.sandbox.routing import envelope, subjects
 from valhalla.sandbox.routing.acks import Refusal, read_ack
@@ -30,12 +30,28 @@ class Stored(NamedTuple):
     sandbox: str | None
 
 
+class Answer(Protocol):
+    """Who is told what became of an event: a future, or something lighter."""
+
+    def done(self) -> bool:
+        """Say whether nobody waits for it any more."""
+        ...
+
+    def set_result(self, result: Stored, /) -> None:
+        """It is stored."""
+        ...
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """It is not, and will not be."""
+        ...
+
+
 class _Item:
     """One message. ``copy`` is the sandbox that it is a mirror's copy for."""
 
     __slots__ = ("copy", "data", "future", "key", "msg_id", "sandbox", "source", "standing", "tail")
 
-    def __init__(self, event: Event, tail: str, future: asyncio.Future[Stored] | None) -> None:
+    def __init__(self, event: Event, tail: str, future: Answer | None) -> None:
         self.source = event.source
         self.key = event.key
         self.tail = tail
@@ -101,7 +117,7 @@ class Outgoing:
         """Whether something was sent and nothing is answered."""
         return bool(self._pending) and self._loop.time() - self._answered_at > _UNANSWERED
 
-    def post(self, event: Event, future: asyncio.Future[Stored] | None = None) -> None:
+    def post(self, event: Event, future: Answer | None = None) -> None:
         """Queue one event; ``future`` gets where it was stored.
 
         Raises:
