@@ -63,19 +63,18 @@ class Networks:
         place = number >> self._low
         slot = self._slot(place)
         if slot is None:
-            slot = dict[int, Any]({_SHIFTS: ()})
-            if self._array is None:
-                self._sparse[place] = slot
-            else:
-                self._array[place] = slot
+            slot = self._open(place)
         node = (number & self._mask | self._mark) >> shift
         if node not in slot:
             self.count += 1
-            shifts: tuple[int, ...] = slot[_SHIFTS]
-            if shift not in shifts:
-                wider = tuple(sorted((*shifts, shift)))
+            if shift not in slot[_SHIFTS]:
+                wider = tuple(sorted((*slot[_SHIFTS], shift)))
                 slot[_SHIFTS] = self._shapes.setdefault(wider, wider)
-            node = _shared(self._nodes, node)
+            # in line: a million calls of a function are a fifth of a build
+            known = self._nodes
+            if len(known) > 2 * _SHARED:
+                known.clear()
+            node = known.setdefault(node, node)
         slot[node] = until
 
     def remove(self, number: int, length: int) -> bool:
@@ -157,6 +156,14 @@ class Networks:
             if number % slots == 0:
                 yield
         self.count = 0
+
+    def _open(self, place: int) -> dict[int, Any]:
+        slot: dict[int, Any] = {_SHIFTS: ()}
+        if self._array is None:
+            self._sparse[place] = slot
+        else:
+            self._array[place] = slot
+        return slot
 
     def _drop(self, place: int) -> None:
         if self._array is None:
