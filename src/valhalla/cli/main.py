@@ -28,6 +28,7 @@ TABLE: Final = {
     "doctor": (_AT + "doctor", "Check every part and say what to do."),
     "demo": (_AT + "demo", "Watch one sandbox live, work and end."),
     "key": (_AT + "key", "Make, list, change, rotate and revoke API keys."),
+    "person": (_AT + "person", "See who signed in with an issuer, and who may no more."),
     "hold": (_AT + "hold", "Approve or deny guarded actions that wait."),
     "alert": (_AT + "alert", "Look at alerts, acknowledge, resolve and silence them."),
     "notify": (_AT + "notify", "Tell people and programs; see what arrived, replay it."),

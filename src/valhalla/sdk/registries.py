@@ -17,6 +17,7 @@ Document = dict[str, Any]
 
 REGISTRIES: Final[Mapping[str, str]] = {
     "keys": "/system/api-clients",
+    "people": "/system/people",
     "limits": "/system/rate-limits",
     "flags": "/system/flags",
     "flag-rules": "/system/flag-rules",

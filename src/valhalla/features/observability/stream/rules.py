@@ -43,6 +43,7 @@ SCOPES: Final[Mapping[str, str]] = MappingProxyType(
 REGISTRIES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "api_clients": "keys:read",
+        "people": "keys:read",
         "rate_limits": "limits:read",
         "alert_rules": "alerts:read",
         "alert_silences": "alerts:read",
