@@ -20,6 +20,7 @@ CREDS = "-----BEGIN NATS USER JWT-----\nabc\n------END NATS USER JWT------\n"
 
 _LIMIT = {"name": "per-key", "rate": "9/min", "scope": "key", "costs": {"/x": 2}, "enabled": True, "version": 4}
 _POLICY = {"name": "p", "when": "true", "action": "log", "on": "request", "priority": 0, "shadow": True}
+_PERSON = {"id": "person:a@example.com", "role": "viewer", "owner": "a-1", "active": True, "version": 1}
 _POLICY_USAGE = {"name": "p", "matched": 0, "shadowed": 2, "failed": 0, "last_at": None}
 _THOUGHT = {
     "outcome": "block",
@@ -292,6 +293,7 @@ class FakePlane:
             ("POST", "/system/alerts/(.+)/(.+)", self._attend),
             ("GET", "/system/security/policies/usage", lambda **_: (200, {"items": [_POLICY_USAGE]})),
             ("POST", "/system/security/policies/test", lambda **_: (200, _THOUGHT)),
+            ("GET", "/system/people", lambda **_: (200, {"items": [_PERSON], "next": None, "total": 1})),
             ("GET", "/system/security/policies", lambda **_: (200, {"items": [_POLICY], "next": None, "total": 1})),
             ("GET", "/system/security/mode", lambda **_: (200, _MODE)),
             ("POST", "/system/security/mode", lambda **_: (200, _MODE)),

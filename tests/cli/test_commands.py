@@ -53,6 +53,7 @@ DOCUMENTS = [
     ["maintenance", "set", "read_only", "--reason", "x", "--for", "30m"],
     ["maintenance", "preview", "--start", "2026-12-06T02:00", "--end", "2026-12-06T04:00"],
     ["maintenance", "window", "ls"],
+    ["person", "ls"],
     ["policy", "ls"],
     ["policy", "usage"],
     ["policy", "test", "/x", "--count", "failed_auth=3", "--scope", "sandbox:read", "--when", "true"],

@@ -140,6 +140,16 @@ def _base_url(value: str) -> str:
     return value
 
 
+def _issuer(value: str) -> str:
+    from valhalla.kit.outgoing_guard.rules import Base, is_loopback
+
+    base = Base.parse(_base_url(value))
+    # what it answers decides who gets in: nobody on the way may change it
+    if base.scheme != "https" and not is_loopback(base.host):
+        raise ValueError("an issuer is asked over https; http is for one on this machine")
+    return value
+
+
 _AnyDuration = Annotated[timedelta, BeforeValidator(_read_duration), Field(le=timedelta(days=3650))]
 Duration = Annotated[_AnyDuration, AfterValidator(_positive)]
 DurationOrZero = Annotated[_AnyDuration, AfterValidator(_not_negative)]
@@ -154,4 +164,5 @@ Origin = Annotated[str, AfterValidator(_origin)]
 BucketUrl = Annotated[str, AfterValidator(_bucket)]
 ExportView = Annotated[str, AfterValidator(_view)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+IssuerUrl = Annotated[str, AfterValidator(_issuer)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]

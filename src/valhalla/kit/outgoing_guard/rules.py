@@ -101,6 +101,12 @@ def literal_of(host: str) -> Address | None:
         return None
 
 
+def is_loopback(host: str) -> bool:
+    """Say whether a host of a URL is this machine by its very name or address."""
+    literal = literal_of(host)
+    return host == "localhost" if literal is None else effective(literal).is_loopback
+
+
 def effective(address: Address) -> Address:
     """Return the address that packets reach: IPv6 forms that only carry an IPv4 address are that address."""
     if isinstance(address, IPv4Address):

@@ -10,6 +10,7 @@ from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.features.operations.clients import networks, rules
 from valhalla.features.operations.clients.contracts import ApiClient
 from valhalla.features.operations.clients.errors import AddressRefused
+from valhalla.features.operations.clients.people import PREFIX, People
 from valhalla.features.operations.clients.rules import Leases
 from valhalla.features.operations.clients.service import ClientService, client_registry
 from valhalla.features.operations.clients.usage import LastUsed
@@ -41,6 +42,7 @@ class Clients(Feature):
         self.service = ClientService(platform.db, registry, environment=self._environment, clock=platform.clock)
         self.last_used = LastUsed(platform.db)
         self.last_used.beat = partial(platform.beat, _LOOP.name)
+        self.people = People(platform, self.last_used.of)
         self.unknown: Callable[[str, str | None], None] | None = None
         """Told the SHA-256 (hex) of every well-formed key that is nobody's, and the address: decoys are among them."""
 
@@ -55,7 +57,9 @@ class Clients(Feature):
         return None if record is None else record.value
 
     def find_principal(self, client_id: str) -> Principal | None:
-        """Return who a client is, None for one that does not exist or may not ask now."""
+        """Return who a client or a person is, None for one that does not exist or may not ask now."""
+        if client_id.startswith(PREFIX):
+            return self.people.find_principal(client_id)
         client = self.find(client_id)
         if client is None or not client.active or (client.expires_at is not None and client.expires_at <= self._now()):
             return None
@@ -65,7 +69,7 @@ class Clients(Feature):
 
     def owner_of(self, name: str) -> str:
         """Return whose key one with this id is, also of one that may not ask any more; else the name itself."""
-        client = self.find(name)
+        client = self.people.find(name) if name.startswith(PREFIX) else self.find(name)
         return name if client is None else client.owner
 
     def authenticate(self, key: str, address: str | None = None) -> Principal | None:
@@ -90,7 +94,10 @@ class Clients(Feature):
         from valhalla.features.operations.clients.api import router
         from valhalla.features.operations.clients.face import face_of
 
-        return (router(self.service, face_of(self.service, self.last_used.of), self._db, self._feed.refresh),)
+        return (
+            router(self.service, face_of(self.service, self.last_used.of), self._db, self._feed.refresh),
+            *self.people.routers(),
+        )
 
     def background(self) -> Mapping[str, Run]:
         """Return what writes the last uses."""
