@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
@@ -39,6 +39,19 @@ def duration(value: str) -> timedelta:
         return timedelta(seconds=sum(int(number) * _SECONDS[unit] for number, unit in parts))
     except OverflowError:
         raise click.BadParameter(f"{value!r} is too long.") from None
+
+
+def instant(value: str) -> datetime:
+    """Read an instant, in local time unless it says otherwise, or how long ago it was, like ``90m``.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return datetime.now(UTC) - duration(value)
+    return found if found.tzinfo is not None else found.astimezone()
 
 
 def route(value: str) -> tuple[str, str]:

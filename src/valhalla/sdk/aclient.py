@@ -40,6 +40,7 @@ from valhalla.sdk.registries import AsyncRegistry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
 from valhalla.sdk.retention import AsyncRetention
 from valhalla.sdk.smoke import AsyncSmoke
+from valhalla.sdk.sources import AsyncSources
 from valhalla.sdk.system import AsyncSystem
 from valhalla.sdk.traces import AsyncTraces
 from valhalla.sdk.wire import Request
@@ -91,6 +92,7 @@ class AsyncClient:
         self.notifications = AsyncNotifications(self)
         self.policies = AsyncPolicies(self)
         self.retention = AsyncRetention(self)
+        self.sources = AsyncSources(self)
         self.system = AsyncSystem(self)
         self.traces = AsyncTraces(self)
 
@@ -198,9 +200,11 @@ class AsyncClient:
         """Return how to enter a running sandbox."""
         return await self.send(calls.connection(ref))
 
-    async def link(self, ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0) -> None:
+    async def link(
+        self, ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0, replay: bool = False
+    ) -> None:
         """Route events of (kind, key) to the sandbox."""
-        await self.send(calls.link(ref, kind, key, mirror=mirror, sample=sample))
+        await self.send(calls.link(ref, kind, key, mirror=mirror, sample=sample, replay=replay))
 
     async def unlink(self, ref: str, kind: str, key: str, *, unread: str | None = None) -> None:
         """End a route."""

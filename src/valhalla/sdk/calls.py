@@ -100,9 +100,15 @@ def connection(ref: str) -> Request[Connection]:
     return Request("GET", _at(ref, "connection"), Connection)
 
 
-def link(ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0) -> Request[None]:
-    """Route events of (kind, key) to the sandbox; with ``mirror`` copies of the part that ``sample`` says."""
-    terms = {"mode": "mirror", "sample": sample} if mirror else {}
+def link(
+    ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0, replay: bool = False
+) -> Request[None]:
+    """Route events of (kind, key) to the sandbox; with ``mirror`` copies of the part that ``sample`` says.
+
+    With ``replay`` nothing of them comes live; ``lanes.replay_past`` brings those that production has had.
+    """
+    terms: dict[str, object] = {"mode": "mirror", "sample": sample} if mirror else {}
+    terms |= {"mode": "replay"} if replay else {}
     return Request("POST", _at(ref, "routes"), type(None), body={"kind": kind, "key": key, **terms})
 
 

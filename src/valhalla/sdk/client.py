@@ -39,6 +39,7 @@ from valhalla.sdk.registries import Registry
 from valhalla.sdk.reports import AuditEntry, LedgerReport, Readiness, ReapReport, Snapshot, Template
 from valhalla.sdk.retention import Retention
 from valhalla.sdk.smoke import Smoke
+from valhalla.sdk.sources import Sources
 from valhalla.sdk.system import System
 from valhalla.sdk.traces import Traces
 from valhalla.sdk.wire import Request
@@ -91,6 +92,7 @@ class Client:
         self.notifications = Notifications(self)
         self.policies = Policies(self)
         self.retention = Retention(self)
+        self.sources = Sources(self)
         self.system = System(self)
         self.traces = Traces(self)
 
@@ -198,9 +200,11 @@ class Client:
         """Return how to enter a running sandbox."""
         return self.send(calls.connection(ref))
 
-    def link(self, ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0) -> None:
+    def link(
+        self, ref: str, kind: str, key: str, *, mirror: bool = False, sample: float = 1.0, replay: bool = False
+    ) -> None:
         """Route events of (kind, key) to the sandbox."""
-        self.send(calls.link(ref, kind, key, mirror=mirror, sample=sample))
+        self.send(calls.link(ref, kind, key, mirror=mirror, sample=sample, replay=replay))
 
     def unlink(self, ref: str, kind: str, key: str, *, unread: str | None = None) -> None:
         """End a route."""

@@ -21,6 +21,8 @@ TABLE: Final = {
     "unlink": (_AT + "unlink", "End a route."),
     "routes": (_AT + "routes", "List which live events it gets."),
     "events": (_AT + "events", "Show its live events."),
+    "record": (_AT + "record", "Write its live events into a file."),
+    "replay": (_AT + "replay", "Give it recorded or past events."),
     "dead": (_AT + "dead", "Show events that it could not work on."),
     "extend": (_AT + "extend", "Give it more time."),
     "snapshot": (_AT + "snapshot", "Make a template of what it holds."),

@@ -14,10 +14,13 @@ from valhalla.cli.text import printable
 @click.argument("name")
 @click.argument("route", type=arguments.route, metavar="KIND:KEY")
 @click.option("--mirror", is_flag=True, help="Copies: production keeps the events.")
+@click.option("--replay", is_flag=True, help="Nothing live: 'sandbox replay --route' brings past events.")
 @click.option("--sample", type=click.FloatRange(0, 1), default=1.0, help="With --mirror: which part of them.")
 @shared_options
 @pass_invocation
-def command(invocation: Invocation, name: str, route: tuple[str, str], mirror: bool, sample: float) -> None:
+def command(
+    invocation: Invocation, name: str, route: tuple[str, str], mirror: bool, replay: bool, sample: float
+) -> None:
     """Route events to a sandbox, from this moment on.
 
     \b
@@ -27,11 +30,13 @@ def command(invocation: Invocation, name: str, route: tuple[str, str], mirror: b
     """
     if sample != 1 and not mirror:
         raise click.UsageError("--sample goes with --mirror.")
+    if mirror and replay:
+        raise click.UsageError("A route is --mirror or --replay.")
     kind, key = route
     with invocation.client() as client:
         from valhalla.sdk import calls
 
-        client.send(calls.link(name, kind, key, mirror=mirror, sample=sample))
+        client.send(calls.link(name, kind, key, mirror=mirror, sample=sample, replay=replay))
     if invocation.json:
         emit({"sandbox": name, "kind": kind, "key": key, "linked": True})
     else:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime
 
 from valhalla.kernel.principal import Principal
 from valhalla.kit.http import PROBLEMS, StrictRoute, requires
@@ -104,25 +106,32 @@ def _lanes(routes: APIRouter, sandboxes: SandboxService, routing: EventRouting) 
         after: After | None = None,
         follow: Annotated[bool, Query(description="true: a line of JSON for each event, as they come")] = False,
         limit: Limit = 100,
+        since: Annotated[AwareDatetime | None, Query(description="without after: only what was stored then")] = None,
+        until: Annotated[AwareDatetime | None, Query(description="without follow: what was stored before")] = None,
     ) -> LaneOut | Response:
-        """Read a sandbox's lane: CloudEvents, oldest first. Following begins with what comes, or behind ``after``."""
+        """Read a sandbox's lane: CloudEvents, oldest first. Following begins with what comes, or behind ``after``.
+
+        Nothing is acknowledged: whoever works on the lane gets everything all the same.
+        """
         sandbox = await sandboxes.get(principal, reference)
         if follow:
-            position = await reader.newest(sandbox.id) if after is None else after
-            return StreamingResponse(_lines(sandbox.id, position), media_type=NDJSON)
-        found = await reader.page(sandbox.id, after=after or 0, limit=limit)
+            position = after
+            if position is None:
+                position = await reader.newest(sandbox.id) if since is None else 0
+            return StreamingResponse(_lines(sandbox.id, position, since), media_type=NDJSON)
+        found = await reader.page(sandbox.id, after=after or 0, limit=limit, since=since, until=until)
         return LaneOut(
             items=[received.document() for received in found],
             next=found[-1].sequence if found else after or 0,
             lag=await reader.lag(sandbox.id),
         )
 
-    async def _lines(sandbox: str, after: int) -> AsyncIterator[bytes]:
+    async def _lines(sandbox: str, after: int, since: datetime | None) -> AsyncIterator[bytes]:
         # the headers go out before the first event
         yield b"\n"
         try:
             async with asyncio.timeout(_LONGEST):
-                async for received in reader.follow(sandbox, after=after, until=routing.draining):
+                async for received in reader.follow(sandbox, after=after, since=since, until=routing.draining):
                     yield b"\n" if received is None else msgspec.json.encode(received.document()) + b"\n"
         except TimeoutError:
             return

@@ -15,6 +15,7 @@ from valhalla.sandbox.routing.contracts import Sizes
 from valhalla.sandbox.routing.dead import Undertaker
 from valhalla.sandbox.routing.effects import Routing
 from valhalla.sandbox.routing.ingress import Ingress
+from valhalla.sandbox.routing.injecting import Injector
 from valhalla.sandbox.routing.keeper import Keeper
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.routing.reading import Reader
@@ -55,6 +56,7 @@ class EventRouting(Feature):
         self.undertaker = Undertaker(self.claims)
         self.undertaker.beat = partial(platform.beat, _BURYING.name)
         self.reader = Reader(self.claims)
+        self.injector = Injector(self.claims, self.reader, self.effects)
         self.draining = asyncio.Event()
         self._ingress: Ingress | None = None
         self._joining = asyncio.Lock()
@@ -86,10 +88,10 @@ class EventRouting(Feature):
 
     def routers(self) -> Sequence[APIRouter]:
         """Return the routes of events."""
-        from valhalla.sandbox.routing.api import router
+        from valhalla.sandbox.routing import api, replay_api
 
         assert self._sandboxes is not None
-        return (router(self._sandboxes, self),)
+        return (api.router(self._sandboxes, self), replay_api.router(self._sandboxes, self))
 
     def background(self) -> Mapping[str, Run]:
         """Keep routes as the registry has them, and what lanes gave up."""

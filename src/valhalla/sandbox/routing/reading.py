@@ -108,11 +108,13 @@ class Reader:
                 break
         return Past(found, position, False)
 
-    async def follow(self, sandbox: str, *, after: int, until: asyncio.Event) -> AsyncIterator[Received | None]:
+    async def follow(
+        self, sandbox: str, *, after: int, until: asyncio.Event, since: datetime | None = None
+    ) -> AsyncIterator[Received | None]:
         """Yield events of a lane behind a sequence as they come, and None about every 10 s without one."""
         quiet = 0.0
         while not until.is_set():
-            found = await self.page(sandbox, after=after, limit=200)
+            found = await self.page(sandbox, after=after, limit=200, since=since)
             for received in found:
                 after = received.sequence
                 yield received

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from valhalla.kit.http import WireModel
 from valhalla.sandbox import rules
@@ -84,6 +84,7 @@ class EventIn(WireModel):
     datacontenttype: str | None = Field(None, max_length=200)
     traceparent: str | None = Field(None, max_length=512)
     baggage: str | None = Field(None, max_length=8192)
+    extensions: dict[str, str] = Field(default_factory=dict[str, str], max_length=20)
 
     def event(self) -> Event:
         """Return the event.
@@ -112,6 +113,7 @@ class EventIn(WireModel):
             content_type=media,
             traceparent=self.traceparent,
             baggage=self.baggage,
+            extensions=self.extensions,
         )
 
 
@@ -139,6 +141,55 @@ class LaneOut(WireModel):
     items: list[dict[str, Any]]
     next: int
     lag: dict[str, int]
+
+
+class PastOut(WireModel):
+    """A page of what production has of a key, oldest first; ``done``: nothing follows now."""
+
+    items: list[dict[str, Any]]
+    next: int
+    done: bool
+
+
+Run = Annotated[str, Field(pattern="^[a-z0-9]{8,32}$", description="names this replay: repeated, it is stored once")]
+
+
+class ReplayIn(WireModel):
+    """Which of production's events of a key come onto the lane again; go on with the ``next`` of the answer."""
+
+    kind: str = Field(max_length=63, examples=["tenant"])
+    key: str = Field(max_length=128, examples=["acme"])
+    run: Run = Field(examples=["k3v9x0q2m1n8b7c6"])
+    since: AwareDatetime | None = Field(None, description="the oldest that there is when absent")
+    until: AwareDatetime | None = None
+    after: int = Field(0, ge=0, lt=2**53, description="the ``next`` of the answer before")
+    limit: int = Field(200, ge=1, le=500)
+
+
+class CopiedOut(WireModel):
+    """How many came onto the lane; ``done``: nothing follows now."""
+
+    copied: int
+    next: int
+    done: bool
+
+
+class PlayIn(WireModel):
+    """Recorded events for one sandbox's lane, in this order; each gets a new id."""
+
+    run: Run = Field(examples=["k3v9x0q2m1n8b7c6"])
+    first: int = Field(0, ge=0, lt=2**53, description="the number of the first of them in its session")
+    events: list[EventIn] = Field(
+        min_length=1,
+        max_length=500,
+        examples=[[{"source": "tenant", "key": "acme", "type": "invoice.paid", "id": "evt_1", "data": {"n": 1}}]],
+    )
+
+
+class PlayedOut(WireModel):
+    """The sequences of the events on the lane."""
+
+    sequences: list[int]
 
 
 class DeadOut(WireModel):
