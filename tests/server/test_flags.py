@@ -82,6 +82,34 @@ async def test_what_is_refused_points_at_the_member(admin: httpx.AsyncClient) ->
     refused(await admin.post(FLAGS, json={"key": "stale", **SWITCH}), 422, "invalid-request")
 
 
+async def test_a_definition_is_thought_through_before_it_is_stored(admin: httpx.AsyncClient) -> None:
+    def split(on: int) -> dict[str, Any]:
+        shares = [{"var": "account.id"}, ["on", on], ["off", 100 - on]]
+        return {"if": [{"==": [{"var": "plan"}, "pro"]}, "on", {"fractional": shares}]}
+
+    async def think(key: str, on: int, **more: Any) -> Any:
+        body = {"key": key, "definition": {**SWITCH, "targeting": split(on)}, "samples": 500, **more}
+        answer = await admin.post(f"{FLAGS}/preview", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    fresh = await think("thought", 0)
+    assert (fresh["before"], fresh["after"], fresh["varied"]) == (None, {"off": 500}, ["account.id", "targetingKey"])
+    await make(admin, "thought", targeting=split(10))
+    more = await think("thought", 50)
+    assert sum(more["before"].values()) == sum(more["after"].values()) == 500
+    # whoever has it keeps it when its share grows
+    assert [(one["before"], one["after"]) for one in more["moved"]] == [("off", "on")]
+    assert more["moved"][0]["keys"] == more["after"]["on"] - more["before"]["on"] > 0
+    pro = await think("thought", 0, context={"plan": "pro"})
+    assert (pro["after"], pro["moved"], pro["context_after"]["variant"]) == ({"on": 500}, [], "on")
+    body = {"key": "thought", "definition": {**SWITCH, "targeting": {"fractional": []}}}
+    refused(await admin.post(f"{FLAGS}/preview", json=body), 422, "flag-bad-definition")
+    assert (await admin.get(f"{FLAGS}/exposures")).json()["items"] == [
+        each for each in (await admin.get(f"{FLAGS}/exposures")).json()["items"] if each["key"] != "thought"
+    ]
+
+
 async def test_shared_rules(admin: httpx.AsyncClient) -> None:
     rule = {"ends_with": [{"var": "email"}, "@valhalla.test"]}
     made = await admin.post("/system/flag-rules", json={"key": "staff", "rule": rule})

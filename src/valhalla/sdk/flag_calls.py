@@ -43,6 +43,11 @@ def snapshot(
     )
 
 
+def preview(body: Mapping[str, Any]) -> Request[Document]:
+    """Say who would be served what by a definition, and what now. Nothing is stored or counted."""
+    return Request("POST", "/system/flags/preview", Document, body=body)
+
+
 def kill(key: str, body: Mapping[str, Any]) -> Request[Document]:
     """Serve one variant, or the caller's default, to everybody until the flag is revived."""
     return Request("POST", f"/system/flags/{segment(key)}/kill", Document, body=body)
@@ -60,6 +65,7 @@ class _FlagOperations:
     exposures = Call(exposures)
     expose = Call(expose)
     snapshot = Call(snapshot)
+    preview = Call(preview)
     kill = Call(kill)
     revive = Call(revive)
 

@@ -14,6 +14,7 @@ from valhalla.server.console.api_index import fill
 from valhalla.server.console.calling import Answer, Refused
 from valhalla.server.console.contracts import Action, Page
 from valhalla.server.console.errors import NoSuchPage
+from valhalla.server.console.flag_editor import Editor
 from valhalla.server.console.layout import Layout
 from valhalla.server.console.rendering import HEADERS
 from valhalla.server.console.sessions import Sessions
@@ -27,6 +28,7 @@ class Acting:
         self._abilities = abilities
         self._layout = layout
         self._sessions = sessions
+        self._editor = Editor(abilities, layout, sessions)
 
     async def action(self, visit: Visit, page: Page, name: str) -> Response:
         """Show an action's form, preview it, or do it.
@@ -42,6 +44,9 @@ class Acting:
         record: Mapping[str, Any] = {}
         if key and page.one and visit.caller.allows(self._abilities.index.scope("GET", page.one)):
             record = await visit.caller.get(fill(page.one, key))
+        if action.editor:
+            first = self._definition(page, action, record)
+            return await self._editor.answer(visit, page, action, key, record, first)
         if visit.request.method == "GET":
             typed = {"_definition": self._definition(page, action, record)} if action.whole else {}
             return self._form(visit, page, action, key, record, typed)

@@ -26,6 +26,7 @@ from valhalla.server.console.home import Home
 from valhalla.server.console.layout import Layout
 from valhalla.server.console.lists import Lists
 from valhalla.server.console.live import Live
+from valhalla.server.console.oidc.views import SigningInElsewhere
 from valhalla.server.console.records import Records
 from valhalla.server.console.rendering import HEADERS, Assets, Pages
 from valhalla.server.console.sessions import Sessions
@@ -40,8 +41,15 @@ _log = get_logger("console")
 class Console:
     """Pages over the API, mounted beside it: nothing of the API's own path is longer for it."""
 
-    def __init__(self, sessions: Sessions, pages: Sequence[Page], trusted: Sequence[Network]) -> None:
-        """``trusted`` are the proxies whose word about addresses is believed."""
+    def __init__(
+        self,
+        sessions: Sessions,
+        pages: Sequence[Page],
+        trusted: Sequence[Network],
+        elsewhere: SigningInElsewhere | None = None,
+    ) -> None:
+        """``trusted`` are the proxies whose word about addresses is believed; ``elsewhere`` signs in with an issuer."""
+        self._elsewhere = elsewhere
         self._sessions = sessions
         self._declared = pages
         self._trusted = trusted
@@ -68,12 +76,15 @@ class Console:
         self._lists = Lists(abilities, layout)
         self._records = Records(abilities, layout)
         self._acting = Acting(abilities, layout, self._sessions)
-        home, signing = Home(layout), SigningIn(self._sessions, self._pages)
+        elsewhere = self._elsewhere
+        home = Home(layout)
+        signing = SigningIn(self._sessions, self._pages, elsewhere=elsewhere is not None)
         both = ["GET", "POST"]
         self._router = Router(
             [
                 Route("/static/{mark}/{name}", self._static),
                 Route("/login", self._view(signing.login), methods=both),
+                *([] if elsewhere is None else self._ways(elsewhere)),
                 Route("/link", self._view(signing.link), methods=both),
                 Route("/session", self._plain(signing.make_link), methods=["POST"]),
                 Route("/logout", self._view(signing.logout), methods=["POST"]),
@@ -87,6 +98,15 @@ class Console:
             ],
             redirect_slashes=False,
         )
+
+    def _ways(self, elsewhere: SigningInElsewhere) -> list[Route]:
+        async def come_back(visit: Visit) -> Response:
+            return await elsewhere.come_back(visit, self._pages)
+
+        return [
+            Route("/oidc", self._view(elsewhere.depart)),
+            Route("/oidc/callback", self._view(come_back)),
+        ]
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._router is not None, "the console is not open yet"

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from valhalla.kernel.principal import Principal
 
-Kind = Literal["session", "link"]
+Kind = Literal["session", "link", "state"]
 Shape = Literal["auto", "time", "status", "code", "seconds", "count", "link"]
 Input = Literal["text", "area", "json", "list", "select", "check", "number", "time", "secret"]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -99,6 +99,8 @@ class Action:
     """The key that does it in a table."""
     whole: bool = False
     """Whether the form is the record's definition as JSON."""
+    editor: bool = False
+    """Whether that has an editor of its own (flags)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,15 @@ from valhalla.kit.writing import upkeep
 from valhalla.runtime import Runtime
 from valhalla.server.console.calling import without_key
 from valhalla.server.console.console import PREFIX, Console
+from valhalla.server.console.oidc.opening import elsewhere
 from valhalla.server.console.pages import PAGES
 from valhalla.server.console.sessions import Sessions
 
 
 def console(runtime: Runtime) -> Console:
     """Return the console, to be mounted; it answers once ``connect`` has told it whom to ask."""
-    return Console(_sessions(runtime), PAGES, networks(runtime.settings.trusted_proxies))
+    sessions = _sessions(runtime)
+    return Console(sessions, PAGES, networks(runtime.settings.trusted_proxies), elsewhere(runtime, sessions))
 
 
 def _sessions(runtime: Runtime) -> Sessions:
@@ -33,6 +35,7 @@ def _sessions(runtime: Runtime) -> Sessions:
         runtime.cell,
         clock=runtime.clock,
         life=runtime.settings.console_session,
+        person_life=runtime.settings.oidc_session,
     )
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from starlette.responses import HTMLResponse, Response
 
 from valhalla.server.console import drawing, showing
+from valhalla.server.console.flag_editor.words import in_words
 from valhalla.version import VERSION
 
 _HERE: Final = Path(__file__).parent
@@ -78,6 +79,7 @@ class Pages:
             form_of=showing.form_of,
             waterfall=drawing.waterfall,
             snippets=drawing.snippets,
+            in_words=in_words,
         )
         environment.filters.update(pretty=showing.pretty, tone=showing.tone, duration=showing.duration)
         self._environment = environment

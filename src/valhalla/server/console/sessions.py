@@ -1,7 +1,7 @@
 """Who is signed in: random tokens in cookies, their hashes in the database, and the key that stands behind each.
 
 A session is no more than the key that it was opened with: it ends when the key is revoked, deactivated, expires or is
-rotated away, and has the rights that the key has now.
+rotated away, and has the rights that the key has now. One that an issuer opened is its person in the same way.
 """
 
 from __future__ import annotations
@@ -33,12 +33,21 @@ class Sessions:
     """Opens, finds and ends sessions."""
 
     def __init__(
-        self, db: Database, clients: Clients, ledger: Ledger, cell: CellKey, *, clock: Clock, life: timedelta
+        self,
+        db: Database,
+        clients: Clients,
+        ledger: Ledger,
+        cell: CellKey,
+        *,
+        clock: Clock,
+        life: timedelta,
+        person_life: timedelta | None = None,
     ) -> None:
-        """``life`` is how long a session lasts, used or not."""
+        """``life`` is how long a session lasts, used or not; ``person_life`` one that an issuer has opened."""
         self._db, self._clients, self._ledger, self._cell = db, clients, ledger, cell
         self._now = clock.now
         self.life = life
+        self._person_life = min(life, person_life or life)
         self.cookie = f"valhalla_{cell.cell}"
         """Its name: cookies are not kept apart by port, and one machine may have several control planes."""
 
@@ -53,6 +62,11 @@ class Sessions:
         if principal is None:
             raise NotSignedIn("this is no valid API key")
         return await self._issue("session", principal.id, sha256(key.encode()).hexdigest(), self.life, "signed-in")
+
+    async def open_for(self, person: Principal, account: str) -> tuple[str, timedelta]:
+        """Open a session for somebody whom an issuer has sent; return its token, and how long it lasts."""
+        life = self._person_life
+        return await self._issue("session", person.id, account, life, "signed-in"), life
 
     async def link(self, principal: Principal) -> tuple[str, datetime]:
         """Return the code of a link that opens one session for the principal's key, and until when."""
@@ -113,6 +127,8 @@ class Sessions:
     def _principal(
         self, client_id: str, key_digest: str, address: str | None, *, anywhere: bool = False
     ) -> Principal | None:
+        if (person := self._clients.people.find(client_id)) is not None:
+            return self._clients.find_principal(client_id) if person.digest == key_digest else None
         client = self._clients.find(client_id)
         if client is None or not self._taken(client, key_digest):
             return None

@@ -24,8 +24,10 @@ _PATIENCE: Final = 1800
 class SigningIn:
     """The views that need no session."""
 
-    def __init__(self, sessions: Sessions, pages: Pages) -> None:
+    def __init__(self, sessions: Sessions, pages: Pages, *, elsewhere: bool = False) -> None:
+        """``elsewhere``: an issuer signs people in, too."""
         self._sessions = sessions
+        self._elsewhere = elsewhere
         self._pages = pages
 
     async def login(self, visit: Visit) -> Response:
@@ -73,7 +75,7 @@ class SigningIn:
     def _form(self, visit: Visit, template: str, status: int = 200, **values: Any) -> Response:
         name = self._sessions.cookie + _NONCE
         nonce = visits.cookie(visit.request, name) or secrets.token_urlsafe(16)
-        given = {"problem": None, **values}
+        given = {"problem": None, "elsewhere": self._elsewhere, **values}
         token = self._sessions.form_token(nonce)
         response = self._pages.answer(template, status, base=visit.base, form_token=token, **given)
         visits.keep(response, visit.request, name, nonce, _PATIENCE, visit.base)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from valhalla.server.console.contracts import Kind, Ticket
@@ -19,6 +20,14 @@ def add(conn: Connection, digest: str, row: Mapping[str, Any], now: datetime) ->
     """Keep one, and forget those that have expired."""
     conn.execute(sa.delete(console_sessions).where(_t.expires_at <= now))
     conn.execute(sa.insert(console_sessions), {"digest": digest, "created_at": now, **row})
+
+
+def add_once(conn: Connection, kind: Kind, digest: str, until: datetime, now: datetime) -> bool:
+    """Keep one that may come once; say whether it is the first time."""
+    conn.execute(sa.delete(console_sessions).where(_t.expires_at <= now))
+    row = {"digest": digest, "kind": kind, "client_id": "", "key_digest": "", "created_at": now, "expires_at": until}
+    added = insert(console_sessions).values(row).on_conflict_do_nothing().returning(_t.digest)
+    return conn.execute(added).one_or_none() is not None
 
 
 def find(conn: Connection, kind: Kind, digest: str, now: datetime) -> Ticket | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Annotated, Any
@@ -9,9 +10,9 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Path, Query, Response
 
-from valhalla.features.operations.flags import rules, stale
-from valhalla.features.operations.flags.contracts import Flag
-from valhalla.features.operations.flags.face import PREFIX, flag_face, rule_face
+from valhalla.features.operations.flags import previewing, rules, stale
+from valhalla.features.operations.flags.contracts import Flag, Resolution
+from valhalla.features.operations.flags.face import PREFIX, flag_face, made, rule_face
 from valhalla.features.operations.flags.service import FlagService
 from valhalla.features.operations.flags.sets import FlagSets
 from valhalla.features.operations.flags.wire import (
@@ -21,13 +22,17 @@ from valhalla.features.operations.flags.wire import (
     ExposuresOut,
     KilledOut,
     KillIn,
+    MovedOut,
+    PreviewIn,
+    PreviewOut,
+    ResolvedOut,
     StaleFlag,
     StaleOut,
 )
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kit.changes.followers import MAX_WAIT, Followers
-from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.registry import Record
 from valhalla.kit.registry_routes import registry_router
 
@@ -49,6 +54,28 @@ def routers(
     _add_reports(routes, sets, service, clock, environment)
     _add_snapshot(routes, sets, followers, environment)
 
+    @routes.post("/preview")
+    @while_closed("read")
+    async def preview(body: PreviewIn, principal: Reader) -> PreviewOut:
+        """Say who would be served what by a definition, and what now. Nothing is stored or counted."""
+        named = body.environment or environment
+        now = sets.of(named)
+        found = now.find(body.key)
+        draft = made(body.key, body.definition, None if found is None else found[0], principal)
+        rules.check(draft)
+        then = sets.drafted(named, draft)
+        # tens of milliseconds of pure work, which nobody else should wait for
+        outlook = await asyncio.to_thread(previewing.compare, now, then, body.key, body.context, body.samples)
+        return PreviewOut(
+            samples=body.samples,
+            varied=outlook.varied,
+            before=None if found is None else dict(outlook.before),
+            after=dict(outlook.after),
+            moved=[MovedOut(**each._asdict()) for each in outlook.moved],
+            context_before=None if outlook.one_before is None else _resolved(outlook.one_before),
+            context_after=_resolved(outlook.one_after),
+        )
+
     @routes.post("/{key}/kill")
     async def kill(key: Key, body: KillIn, principal: Writer) -> KilledOut:
         """Serve one variant, or the caller's default, to everybody until the flag is revived."""
@@ -61,6 +88,12 @@ def routers(
 
     flags = registry_router(flag_face(service), service.db, service.settle, routes)
     return flags, registry_router(rule_face(service), service.db, service.settle)
+
+
+def _resolved(found: Resolution) -> ResolvedOut:
+    return ResolvedOut(
+        variant=found.variant, reason=found.failure or found.reason, value=found.value, details=found.details
+    )
 
 
 def _killed(record: Record[Flag]) -> KilledOut:

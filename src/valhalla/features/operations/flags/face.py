@@ -44,14 +44,14 @@ def flag_face(service: FlagService) -> Face[Flag]:
         example=_EXAMPLE,
         key_form=KEY,
         key_example="new-checkout",
-        make=_made,
+        make=made,
         more=FlagMore,
         state=state,
         filters=("state", "owner"),
         search=("description", "owner"),
         check=lambda conn, _principal, changes: service.check_flags(conn, changes),
         missing=FlagNotFound,
-        reserved=frozenset({"exposures", "stale", "snapshot"}),
+        reserved=frozenset({"exposures", "stale", "snapshot", "preview"}),
     )
 
 
@@ -74,7 +74,12 @@ def rule_face(service: FlagService) -> Face[SharedRule]:
     )
 
 
-def _made(key: str, model: Any, before: Flag | None, _principal: Principal) -> Flag:
+def made(key: str, model: Any, before: Flag | None, _principal: Principal) -> Flag:
+    """Return the flag that a definition stands for.
+
+    Raises:
+        Invalid: it does not fit.
+    """
     members: dict[str, Any] = model.model_dump()
     # what a definition does not say must not change who is served what: the bucketing and the kill switch stay
     members["buckets"] = members["buckets"] or ("v3" if before is None else before.buckets)

@@ -48,6 +48,17 @@ class FlagSets:
         self._made[environment] = (flags, shared, made)
         return made
 
+    def drafted(self, environment: str, draft: Flag) -> FlagSet:
+        """Return a set of its own that has ``draft`` in the place of the flag of its key."""
+        shared = self._shared()
+        flags = {key: (record.value, record.version) for key, record in self._flags().records.items()}
+        return FlagSet(
+            {**flags, draft.key: (draft, 0)},
+            environment=environment,
+            shared={key: record.value.rule for key, record in shared.records.items()},
+            now=self._now,
+        )
+
     def made(self) -> list[FlagSet]:
         """Return the sets that were asked for."""
         return [held[2] for held in self._made.values()]

@@ -91,6 +91,46 @@ class KilledOut(WireModel):
     version: int
 
 
+class PreviewIn(WireModel):
+    """A definition to think through."""
+
+    key: str = Field(pattern=f"^{KEY}$", examples=["new-checkout"])
+    definition: FlagModel = Field(examples=[{"variants": {"on": True, "off": False}, "defaultVariant": "off"}])
+    environment: str | None = Field(None, pattern=f"^{ENVIRONMENT}$")
+    context: dict[str, Any] = Field({}, examples=[{"targetingKey": "user-1"}], description="of every sample, too")
+    samples: int = Field(1000, ge=1, le=2000, description="how many keys are tried")
+
+
+class MovedOut(WireModel):
+    """Sample keys that would get another variant; the empty name is the caller's default."""
+
+    before: str
+    after: str
+    keys: int
+    examples: list[str]
+
+
+class ResolvedOut(WireModel):
+    """What the context itself gets."""
+
+    variant: str
+    reason: str
+    value: Any
+    details: str
+
+
+class PreviewOut(WireModel):
+    """Who would be served what; nothing was stored or counted."""
+
+    samples: int
+    varied: list[str] = Field(description="the members of the context that held the sample key")
+    before: dict[str, int] | None = Field(description="null: there is no such flag yet")
+    after: dict[str, int]
+    moved: list[MovedOut]
+    context_before: ResolvedOut | None
+    context_after: ResolvedOut
+
+
 class StaleFlag(WireModel):
     """A flag that may have outlived its use."""
 

@@ -5,13 +5,25 @@ from __future__ import annotations
 from typing import Final
 
 from valhalla.server.console.contracts import Page
-from valhalla.server.console.pages import data, guard, observability, operations, sandboxes, security, work
+from valhalla.server.console.pages import (
+    clients,
+    data,
+    deploying,
+    governing,
+    guard,
+    observability,
+    sandboxes,
+    security,
+    work,
+)
 
 PAGES: Final[tuple[Page, ...]] = (
     *sandboxes.PAGES,
     *guard.PAGES,
     *work.PAGES,
-    *operations.PAGES,
+    *governing.PAGES,
+    *clients.PAGES,
+    *deploying.PAGES,
     *observability.PAGES,
     *security.PAGES,
     *data.PAGES,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from valhalla.server.console.contracts import Action, Column, Field, Page
-
-_UPDATED: Final = Column("updated_at", "changed")
+from valhalla.server.console.pages.shapes import UPDATED
 
 PAGES: Final = (
     Page(
@@ -25,7 +24,7 @@ PAGES: Final = (
             Column("ordered"),
             Column("fallback"),
             Column("description"),
-            _UPDATED,
+            UPDATED,
         ),
         actions=(
             Action(
@@ -53,7 +52,7 @@ PAGES: Final = (
             Column("channels"),
             Column("rate"),
             Column("enabled"),
-            _UPDATED,
+            UPDATED,
         ),
         cli="valhalla notify rule ls",
     ),
@@ -66,7 +65,7 @@ PAGES: Final = (
         key="name",
         noun="template",
         teach="There are none; every event has words of its own without one.",
-        columns=(Column("name"), Column("subject"), Column("body"), Column("description"), _UPDATED),
+        columns=(Column("name"), Column("subject"), Column("body"), Column("description"), UPDATED),
     ),
     Page(
         slug="deliveries",
@@ -216,7 +215,7 @@ PAGES: Final = (
             Column("keep_last", "newest kept"),
             Column("export_first", "exported first"),
             Column("enabled"),
-            _UPDATED,
+            UPDATED,
         ),
     ),
     Page(
@@ -228,7 +227,7 @@ PAGES: Final = (
         key="name",
         noun="hold",
         teach="There are none. What a hold names is not purged while it lasts.",
-        columns=(Column("name"), Column("category"), Column("reason"), Column("since"), Column("until"), _UPDATED),
+        columns=(Column("name"), Column("category"), Column("reason"), Column("since"), Column("until"), UPDATED),
     ),
     Page(
         slug="purges",

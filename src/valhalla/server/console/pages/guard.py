@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from valhalla.server.console.contracts import Action, Column, Field, Page
-
-_REASON: Final = Field(name="reason", label="comment", help="kept in the ledger")
-_OPEN: Final = {"state": ("held",)}
+from valhalla.server.console.pages.shapes import decisions
 
 PAGES: Final = (
     Page(
@@ -31,34 +29,7 @@ PAGES: Final = (
             Column("expires_at", "expires"),
         ),
         actions=(
-            Action(
-                name="approve",
-                label="Approve",
-                path="{one}/approve",
-                tone="good",
-                key="a",
-                when=_OPEN,
-                fields=(_REASON,),
-                # what was looked at is what is approved: changed arguments have another fingerprint
-                copy={"fingerprint": "fingerprint"},
-            ),
-            Action(
-                name="deny",
-                label="Deny",
-                path="{one}/deny",
-                tone="danger",
-                key="d",
-                when=_OPEN,
-                fields=(_REASON,),
-                copy={"fingerprint": "fingerprint"},
-            ),
-            Action(
-                name="cancel",
-                label="Take back",
-                path="{one}/cancel",
-                when={"state": ("held", "approved")},
-                fields=(_REASON,),
-            ),
+            *decisions(),
             Action(
                 name="settle",
                 label="Settle",

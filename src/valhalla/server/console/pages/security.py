@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from valhalla.server.console.contracts import Action, Column, Field, Page, Section
-
-_REASON: Final = Field(name="reason", label="comment")
-_UPDATED: Final = Column("updated_at", "changed")
+from valhalla.server.console.pages.shapes import GRACE, UPDATED, decisions, switches
 
 PAGES: Final = (
     Page(
@@ -49,7 +47,7 @@ PAGES: Final = (
             Column("priority"),
             Column("shadow"),
             Column("enabled"),
-            _UPDATED,
+            UPDATED,
         ),
         before="above_report.html /system/security/policies/usage",
         topics=("policy",),
@@ -88,27 +86,16 @@ PAGES: Final = (
         key="name",
         noun="honeypot",
         teach="There are none. A honeypot tells of who touches it; nobody has a reason to.",
-        columns=(Column("name"), Column("type"), Column("active"), Column("location"), _UPDATED),
+        columns=(Column("name"), Column("type"), Column("active"), Column("location"), UPDATED),
         actions=(
             Action(
                 name="rotate",
                 label="Rotate its key",
                 path="/system/security/honeypots/{name}/rotate",
                 shows=True,
-                fields=(Field(name="grace_seconds", label="grace in seconds", input="number", default="3600"),),
+                fields=(GRACE,),
             ),
-            Action(
-                name="deactivate",
-                label="Deactivate",
-                path="/system/security/honeypots/{name}/deactivate",
-                when={"active": (True,)},
-            ),
-            Action(
-                name="activate",
-                label="Activate",
-                path="/system/security/honeypots/{name}/activate",
-                when={"active": (False,)},
-            ),
+            *switches("/system/security/honeypots/{name}"),
         ),
         tools=(
             Action(
@@ -159,7 +146,7 @@ PAGES: Final = (
             Column("face"),
             Column("score"),
             Column("enabled"),
-            _UPDATED,
+            UPDATED,
         ),
         tools=(
             Action(
@@ -192,33 +179,7 @@ PAGES: Final = (
             Column("expires_at", "expires"),
         ),
         actions=(
-            Action(
-                name="approve",
-                label="Approve",
-                path="{one}/approve",
-                tone="good",
-                key="a",
-                when={"state": ("held",)},
-                fields=(_REASON,),
-                copy={"fingerprint": "fingerprint"},
-            ),
-            Action(
-                name="deny",
-                label="Deny",
-                path="{one}/deny",
-                tone="danger",
-                key="d",
-                when={"state": ("held",)},
-                fields=(_REASON,),
-                copy={"fingerprint": "fingerprint"},
-            ),
-            Action(
-                name="cancel",
-                label="Take back",
-                path="{one}/cancel",
-                when={"state": ("held", "approved")},
-                fields=(_REASON,),
-            ),
+            *decisions(),
             Action(
                 name="comment",
                 label="Comment",

@@ -43,7 +43,9 @@
 
   // ── the dialog ──────────────────────────────────────────────────────────
   const dialog = document.getElementById("dialog");
+  let opened = null; // the row that the dialog is about
   async function openDialog(link) {
+    opened = link.closest("tr");
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
     if (!answer.ok) { location.assign(link.href); return; }
     dialog.innerHTML = await answer.text(); // the server's own page, everything in it escaped; scripts in it do not run
@@ -90,6 +92,17 @@
   });
   const rows = () => all("table[data-rows] tbody tr");
   const current = () => document.activeElement?.closest?.("table[data-rows] tbody tr");
+  // who decides one thing after the other goes on at the row below
+  const spot = `valhalla.row.${location.pathname}`;
+  document.addEventListener("submit", (event) => {
+    const at = rows().indexOf(opened);
+    if (dialog?.contains(event.target) && at >= 0) try { sessionStorage.setItem(spot, String(at)); } catch { /* closed */ }
+  });
+  try {
+    const kept = sessionStorage.getItem(spot), list = rows();
+    sessionStorage.removeItem(spot);
+    if (kept !== null && list.length) list[Math.min(Number(kept), list.length - 1)].focus();
+  } catch { /* closed */ }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog?.open) return;
     if (/^(input|textarea|select)$/i.test(event.target.tagName)) return;

@@ -1,80 +1,18 @@
-"""The console in a real browser on a real server; skipped where there is no Chromium."""
+"""Every page of the console in a real browser: by mouse, by keys, on a phone, live."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-from collections.abc import AsyncGenerator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from tests.server.conftest import Issue
+from tests.server.console.desk import HOSTILE, Desk
 from tests.server.plane import Plane
-from tests.server.serving import serving
 
 from valhalla.server.console import PAGES
 
-playwright = pytest.importorskip("playwright.async_api")
-axe = pytest.importorskip("axe_playwright_python.async_playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-# where pictures go if they are wanted
-PICTURES = os.environ.get("VALHALLA_PICTURES")
-HOSTILE = "<script>window.hurt=1</script><img src=x onerror=window.hurt=1>"
-
-
-class Desk:
-    """One page of a browser, and what went wrong in it."""
-
-    def __init__(self, page: Any, base: str) -> None:
-        self.page = page
-        self.base = base
-        self.faults: list[str] = []
-        page.on("console", self._told)
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("request", self._asked)
-
-    async def open(self, path: str = "") -> Any:
-        return await self.page.goto(f"{self.base}/console/{path}")
-
-    async def sign_in(self, key: str) -> None:
-        await self.open("login")
-        await self.page.fill("#key", key)
-        await self.page.keyboard.press("Enter")
-        await self.page.wait_for_url("**/console/")
-
-    def _told(self, message: Any) -> None:
-        if message.type == "error":
-            self.faults.append(message.text)
-
-    def _asked(self, request: Any) -> None:
-        if not request.url.startswith((self.base, "data:")):
-            self.faults.append(f"asked {request.url}")
-
-
-@pytest.fixture(scope="module")
-async def site(plane: Plane) -> AsyncGenerator[str]:
-    async with serving(plane.app) as address:
-        yield f"http://{address}"
-
-
-@pytest.fixture
-async def desk(site: str, plane: Plane, request: pytest.FixtureRequest) -> AsyncGenerator[Desk]:
-    """An operator's browser, signed in."""
-    async with playwright.async_playwright() as started:
-        browser = await started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = await browser.new_context(**getattr(request, "param", {}))
-        desk = Desk(await context.new_page(), site)
-        await desk.sign_in(await plane.admin_key())
-        yield desk
-        await browser.close()
-    assert desk.faults == []
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
@@ -88,12 +26,11 @@ async def desk(site: str, plane: Plane, request: pytest.FixtureRequest) -> Async
     indirect=True,
 )
 @pytest.mark.timeout(400)
-async def test_every_page_fits_and_has_names_for_everything(desk: Desk, request: pytest.FixtureRequest) -> None:
+async def test_every_page_fits_and_has_names_for_everything(desk: Desk) -> None:
     for path in ("", *(page.slug for page in PAGES)):
         answer = await desk.open(path)
         assert answer.status == 200, path
-        wide = await desk.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, f"{path} scrolls sideways"
+        assert await desk.too_wide() <= 0, f"{path} scrolls sideways"
         nameless = await desk.page.evaluate(
             """() => [...document.querySelectorAll('button, a[href], input:not([type=hidden]), select, textarea')]
             .filter(each => !(each.textContent || '').trim() && !each.labels?.length && !each.ariaLabel && !each.title)
@@ -101,16 +38,10 @@ async def test_every_page_fits_and_has_names_for_everything(desk: Desk, request:
         )
         assert nameless == [], path
         assert await desk.page.evaluate("document.querySelectorAll('h1').length") == 1, path
-        if PICTURES and path in ("", "sandboxes", "flags", "alerts"):
-            name = f"console-{path or 'home'}-{request.node.callspec.id}.png"
-            await desk.page.screenshot(path=Path(PICTURES) / name)
         if desk.page.viewport_size["width"] > 2000:
             # what a screen reader meets does not depend on the size
             continue
-        found = await axe.Axe().run(desk.page)
-        grave = [each for each in found.response["violations"] if each["impact"] in ("serious", "critical")]
-        told = [(each["id"], node["html"], node.get("failureSummary")) for each in grave for node in each["nodes"][:2]]
-        assert told == [], path
+        assert await desk.grave() == [], path
 
 
 async def test_what_others_do_appears_by_itself(desk: Desk, admin: httpx.AsyncClient) -> None:
@@ -158,7 +89,7 @@ async def test_a_sandbox_is_made_opened_and_destroyed(desk: Desk) -> None:
     await page.click("dialog button:has-text('Destroy')")
     await page.wait_for_selector("text=Done.")
     # a refused form is told by the browser's console, too
-    desk.faults = [fault for fault in desk.faults if "422" not in fault]
+    desk.forgive("422")
 
 
 async def test_approvals_are_decided_by_keys_alone(desk: Desk, plane: Plane, issue: Issue) -> None:
@@ -186,7 +117,7 @@ async def test_a_lost_connection_is_shown_and_opened_again(desk: Desk) -> None:
     await desk.page.unroute("**/console/events*")
     await desk.page.wait_for_selector("#live:text-is('live')")
     # the browser tells of the connections that we cut
-    desk.faults = [fault for fault in desk.faults if "ERR_FAILED" not in fault]
+    desk.forgive("ERR_FAILED")
 
 
 async def test_a_hidden_page_takes_up_again_behind_the_last_event(desk: Desk, admin: httpx.AsyncClient) -> None:

@@ -1,0 +1,152 @@
+"""What governs behaviour: maintenance, flags, configuration, limits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from valhalla.server.console.contracts import Action, Column, Field, Page
+from valhalla.server.console.pages.shapes import UPDATED
+
+PAGES: Final = (
+    Page(
+        slug="maintenance",
+        title="Maintenance",
+        group="Operations",
+        path="/system/maintenance/windows",
+        one="/system/maintenance/windows/{key}",
+        key="name",
+        noun="window",
+        teach="No window is planned. One closes writes at its times by itself, and is announced beforehand.",
+        columns=(
+            Column("name"),
+            Column("mode", shape="status"),
+            Column("reason"),
+            Column("next_start", "next"),
+            Column("next_end", "until"),
+            Column("rrule", "repeats", "code"),
+            Column("enabled"),
+        ),
+        tools=(
+            Action(
+                name="mode",
+                label="Switch the mode",
+                path="/system/maintenance/state",
+                tone="danger",
+                warning="In every mode but 'normal' writes are refused, in every process at once; reads go on.",
+                fields=(
+                    Field(name="mode", input="select", options=("normal", "read_only", "maintenance"), required=True),
+                    Field(name="reason", required=True, help="everybody who is refused reads it"),
+                    Field(name="until", input="time", help="UTC; empty: until somebody says otherwise"),
+                ),
+            ),
+        ),
+        topics=("maintenance", "registry.maintenance_windows", "registry.maintenance_state"),
+        before="above_mode.html /system/maintenance",
+        cli="valhalla maintenance window ls",
+        cli_one="valhalla maintenance window get",
+    ),
+    Page(
+        slug="flags",
+        title="Flags",
+        group="Operations",
+        path="/system/flags",
+        one="/system/flags/{key}",
+        noun="flag",
+        teach="There are no flags. One has variants, a default and rules for whom which of them holds.",
+        columns=(
+            Column("key"),
+            Column("state", shape="status"),
+            Column("killed"),
+            Column("defaultVariant", "default"),
+            Column("owner"),
+            Column("expires"),
+            UPDATED,
+        ),
+        tools=(
+            Action(
+                name="new",
+                label="New flag",
+                path="/system/flags",
+                tone="good",
+                whole=True,
+                editor=True,
+            ),
+        ),
+        actions=(
+            Action(name="edit", label="Edit", method="PUT", path="{one}", tone="good", whole=True, editor=True),
+            Action(
+                name="test",
+                label="Test a context",
+                path="/ofrep/v1/evaluate/flags/{key}",
+                shows=True,
+                fields=(
+                    Field(
+                        name="context",
+                        input="json",
+                        required=True,
+                        default='{"targetingKey": "user-1"}',
+                        help="who would ask, as your program describes them",
+                    ),
+                ),
+            ),
+            Action(
+                name="kill",
+                label="Kill",
+                path="{one}/kill",
+                tone="danger",
+                when={"killed": (False,)},
+                warning="Everybody gets this variant at once, whatever the rules say.",
+                fields=(Field(name="variant", help="empty: the one that is named as safe"), Field(name="reason")),
+            ),
+            Action(name="revive", label="Revive", method="DELETE", path="{one}/kill", when={"killed": (True,)}),
+        ),
+        template="flag.html",
+        topics=("flag", "registry.flags"),
+        cli="valhalla flag ls",
+        cli_one="valhalla flag get",
+    ),
+    Page(
+        slug="config",
+        title="Configuration",
+        group="Operations",
+        path="/system/config",
+        one="/system/config/{key}",
+        noun="entry",
+        teach="There is no configuration. Entries reach every process that follows them within milliseconds.",
+        columns=(
+            Column("key"),
+            Column("value", shape="code"),
+            Column("type"),
+            Column("mutable"),
+            Column("owner"),
+            UPDATED,
+        ),
+        topics=("config", "registry.config"),
+        cli="valhalla config ls",
+        cli_one="valhalla config get",
+    ),
+    Page(
+        slug="limits",
+        title="Limits",
+        group="Operations",
+        path="/system/rate-limits",
+        one="/system/rate-limits/{key}",
+        key="name",
+        noun="limit",
+        teach="Nothing is limited. A limit promises that no window of its length sees more than its rate.",
+        columns=(
+            Column("name"),
+            Column("rate"),
+            Column("scope"),
+            Column("count"),
+            Column("enabled"),
+            Column("shadow"),
+            Column("description"),
+            UPDATED,
+        ),
+        topics=("registry.rate_limits",),
+        before="above_usage.html /system/rate-limits/usage",
+        cli="valhalla limit ls",
+        cli_one="valhalla limit get",
+    ),
+)
