@@ -24,6 +24,7 @@ ALL = (
     "blocklist",
     "policies",
     "changes",
+    "reaction",
     "logs",
     "exports",
     "purge",

@@ -150,7 +150,7 @@ async def _loading(rules: list[tuple[int, int]]) -> list[Figure]:
     pauses.sort()
     return [
         figure("reload beside requests", "s", [taken]),
-        figure("longest pauses of the event loop", "ms", pauses[-20:], 5),
+        figure("longest pauses of the event loop", "ms", pauses[-20:], 5, tail=True),
     ]
 
 

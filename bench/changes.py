@@ -68,8 +68,8 @@ def _kind(data_dir: Path, kind: str) -> list[Any]:
         # what two quick changes make one of is seen once
         assert len(times) > 0.9 * PROCESSES * CHANGES, (kind, what, len(times))
     return [
-        figure(f"config, {ENTRIES:,} entries, {how}", "ms", seen["config"], 50),
-        figure(f"flags, {how}", "ms", seen["flags"], 50),
+        figure(f"config, {ENTRIES:,} entries, {how}", "ms", seen["config"], 50, tail=True),
+        figure(f"flags, {how}", "ms", seen["flags"], 50, tail=True),
     ]
 
 

@@ -16,7 +16,10 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured quantity; ``goal`` is an upper bound in the same unit, ``floor`` a lower one."""
+    """One measured quantity; ``goal`` is an upper bound in the same unit, ``floor`` a lower one.
+
+    What is promised of the tail (``tail``) is judged by the p99, anything else by the median.
+    """
 
     name: str
     unit: str
@@ -26,22 +29,30 @@ class Figure:
     p99: float
     goal: float | None = None
     floor: float | None = None
+    tail: bool = False
 
     @property
     def verdict(self) -> str:
         if self.goal is None and self.floor is None:
             return ""
-        above = self.floor is not None and self.p50 < self.floor
-        return "MISSED" if above or (self.goal is not None and self.p50 > self.goal) else "ok"
+        judged = self.p99 if self.tail else self.p50
+        below = self.floor is not None and judged < self.floor
+        return "MISSED" if below or (self.goal is not None and judged > self.goal) else "ok"
 
 
 def figure(
-    name: str, unit: str, samples: Sequence[float], goal: float | None = None, *, floor: float | None = None
+    name: str,
+    unit: str,
+    samples: Sequence[float],
+    goal: float | None = None,
+    *,
+    floor: float | None = None,
+    tail: bool = False,
 ) -> Figure:
     """Summarise samples."""
     ordered = sorted(samples)
     last = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    return Figure(name, unit, len(ordered), ordered[0], statistics.median(ordered), last, goal, floor)
+    return Figure(name, unit, len(ordered), ordered[0], statistics.median(ordered), last, goal, floor, tail)
 
 
 def publish(title: str, figures: Sequence[Figure]) -> None:
@@ -50,7 +61,8 @@ def publish(title: str, figures: Sequence[Figure]) -> None:
     print(f"{'':46} {'n':>4} {'min':>9} {'p50':>9} {'p99':>9}  {'goal':>7}")
     for item in figures:
         bound = item.goal if item.floor is None else item.floor
-        goal = "" if bound is None else f"{'' if item.floor is None else '>'}{bound:g}"
+        mark = ("" if item.floor is None else ">") + ("p99 " if item.tail else "")
+        goal = "" if bound is None else f"{mark}{bound:g}"
         print(
             f"{item.name + ' [' + item.unit + ']':46} {item.n:4} {item.minimum:9.2f} {item.p50:9.2f} {item.p99:9.2f}"
             f"  {goal:>7} {item.verdict}"
