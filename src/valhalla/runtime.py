@@ -35,6 +35,7 @@ from valhalla.sandbox.pool import PoolSettings
 from valhalla.sandbox.quota import QuotaLimits, Watchdog
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.routing.feature import EventRouting
+from valhalla.sandbox.routing.http.feature import HttpTraffic
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.snapshots import SnapshotService
 from valhalla.sandbox.snapshots.dumping import Dumper
@@ -68,7 +69,8 @@ class Runtime:
         self.guard = GuardedActions(platform)
         self.backends = backing.backends(settings, cell, endpoints)
         self.routing = EventRouting(platform, backing.nats_url(settings, endpoints), self.backends.nats)
-        self.features = Catalogue.build(platform, self.guard, self.routing)
+        self.traffic = HttpTraffic(platform, self.routing)
+        self.features = Catalogue.build(platform, self.guard, self.routing, self.traffic)
         clients, smoke = self.features.clients, self.features.deployments.smoke
         who: Callable[[str], Principal | None] = lambda name: (  # noqa: E731
             smoke.undoing.find_principal(name) or clients.find_principal(name)
@@ -110,6 +112,7 @@ class Runtime:
                 load=self.load,
             )
         )
+        self.traffic.compose(self.sandboxes)
         snapshots = self.sandboxes.templates.snapshots
         assert snapshots is not None
         keeper = self.features.maintenance.keeper

@@ -86,7 +86,7 @@ def _scopeless(routes: list[Any]) -> list[str]:
 
 
 # protocols of others, whose stock clients the tests of these routes use; and what a browser opens
-_FOREIGN = ("/api/v2/", "/ofrep/", "/v1/", "/downloads/")
+_FOREIGN = ("/api/v2/", "/ofrep/", "/v1/", "/downloads/", "/ingress/")
 
 
 async def test_the_clients_have_a_method_for_each_operation(description: dict[str, Any]) -> None:

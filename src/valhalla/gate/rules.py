@@ -21,6 +21,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PUBLIC: Final = frozenset(
     {"/", "/live", "/livez", "/ready", "/readyz", "/health", "/metrics", "/docs", "/openapi.json", "/console"}
 )
+_PUBLIC_BELOW: Final = ("/problems/", "/readyz/", "/downloads/", "/console/", "/ingress/")
 # where CrowdSec's agents show their key
 _LOGINS: Final = frozenset({"/v1/watchers", "/v1/watchers/login"})
 _CHALLENGE: Final = 'Bearer realm="valhalla"'
@@ -71,10 +72,10 @@ def too_large(limit: int) -> PayloadTooLarge:
 def is_public(path: str) -> bool:
     """Say whether a path is answered without a key. Any other is refused first, whether it exists or not.
 
-    Addresses of downloads are keys themselves: they are signed, and end.
+    Addresses of downloads are keys themselves: they are signed, and end. Webhooks are signed by who sends them.
     """
     # the console signs people in by itself, and asks the rest of the API in their name
-    return path in _PUBLIC or path in _LOGINS or path.startswith(("/problems/", "/readyz/", "/downloads/", "/console/"))
+    return path in _PUBLIC or path in _LOGINS or path.startswith(_PUBLIC_BELOW)
 
 
 def correlation(header: bytes | None, span_id: str | None = None) -> str:

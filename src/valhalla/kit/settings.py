@@ -129,6 +129,11 @@ class Settings(Places):
         [],
         description="private networks that smoke tests, notifications and sign-in may reach, such as 10.0.0.0/8",
     )
+    upstream_networks: list[Network] | None = Field(
+        None,
+        description="private networks that sandboxes' upstreams may be in, such as 10.0.0.0/8; when absent loopback if"
+        " the control plane itself listens there alone, else none",
+    )
     smoke_targets: list[BaseUrl] = Field(
         [], description="base URLs that smoke tests may ask, such as https://api.example; what lies under them, too"
     )

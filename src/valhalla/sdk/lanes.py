@@ -27,6 +27,7 @@ from valhalla.sdk.lane_calls import (
     routes,
 )
 from valhalla.sdk.sessions import Playback, Recorder, open_session
+from valhalla.sdk.upstreams import drop_upstream, set_upstream, upstream
 from valhalla.sdk.wire import params
 
 Document = dict[str, Any]
@@ -98,6 +99,9 @@ class Lanes(Group):
     dead = Call(dead)
     replay = Call(replay)
     publish = Call(publish)
+    set_upstream = Call(set_upstream)
+    upstream = Call(upstream)
+    drop_upstream = Call(drop_upstream)
 
     def follow(self, ref: str, *, after: int | None = None, since: datetime | None = None) -> Iterator[Document]:
         """Yield events of a sandbox's lane as they come, each once, over lost connections too.
@@ -178,6 +182,9 @@ class AsyncLanes(AsyncGroup):
     dead = Call(dead)
     replay = Call(replay)
     publish = Call(publish)
+    set_upstream = Call(set_upstream)
+    upstream = Call(upstream)
+    drop_upstream = Call(drop_upstream)
 
     async def follow(
         self, ref: str, *, after: int | None = None, since: datetime | None = None

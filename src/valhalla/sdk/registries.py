@@ -34,6 +34,8 @@ REGISTRIES: Final[Mapping[str, str]] = {
     "honeypots": "/system/security/honeypots",
     "decoys": "/system/security/decoys",
     "approval-chains": "/system/security/approval-chains",
+    "receivers": "/system/ingress/receivers",
+    "sources": "/system/event-sources",
     "retention": "/system/retention/policies",
     "retention-holds": "/system/retention/holds",
 }

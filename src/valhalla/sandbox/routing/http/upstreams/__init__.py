@@ -1,0 +1,1 @@
+"""Where the requests of sandboxes go."""

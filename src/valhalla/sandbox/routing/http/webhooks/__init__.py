@@ -1,0 +1,1 @@
+"""Webhooks of third parties, each on the lane of its key."""
