@@ -28,6 +28,8 @@ SCOPES: Final = MappingProxyType(
         "sandbox:read": Scope("see one's sandboxes", "viewer"),
         "sandbox:write": Scope("make, enter and destroy one's sandboxes", "developer"),
         "ingress": Scope("publish live events, into whichever lane they belong", "operator"),
+        "ingress:read": Scope("see what receives webhooks", "operator"),
+        "ingress:write": Scope("set up what receives webhooks", "operator"),
         "jobs:read": Scope("see jobs and queues", "viewer"),
         "jobs:write": Scope("enqueue, retry and cancel jobs", "operator"),
         "schedules:read": Scope("see the timetable", "viewer"),
