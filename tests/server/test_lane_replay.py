@@ -134,4 +134,4 @@ async def test_only_a_running_sandbox_of_one_s_own_is_played_to(
     refused(await team_a.post(at, json=wrong), 422, "event-invalid")
     assert (await team_a.get(f"/api/sandboxes/{box['id']}/events")).json()["items"] == []
     await team_a.delete(f"/api/sandboxes/{box['id']}?wait=5")
-    refused(await team_a.post(at, json=body), 409, "not-running")
+    refused(await team_a.post(at, json=body), 409, "sandbox-not-running")

@@ -119,9 +119,6 @@ class Settings(Places):
     agent_ban: Duration = Field(
         timedelta(hours=4), description="how long whom a CrowdSec agent tells of is blocked; 0 for nobody"
     )
-    agent_ban: Duration = Field(
-        timedelta(hours=4), description="how long whom a CrowdSec agent tells of is blocked; 0 for nobody"
-    )
     cors_origins: list[Origin] = Field(
         [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
     )
@@ -206,6 +203,15 @@ class Settings(Places):
     events_laggards: Literal["fence", "refuse"] = Field(
         "fence", description="a late ingress is cut off (fence), or the claim is withdrawn (refuse)"
     )
+    route_proofs: dict[str, str] = Field(
+        {},
+        description="who may claim keys, by kind of route ('*': the rest): anyone, admin, nobody, a URL that is asked,"
+        " or module:function; whoever comes first when absent",
+    )
+    route_proof_timeout: Duration = Field(
+        timedelta(seconds=3), description="how long the answer may take; a claim without one is refused"
+    )
+    route_proof_secret: SecretStr | None = Field(None, description="signs these questions, as Standard Webhooks do")
     trace_sample: float = Field(
         0.05, ge=0, le=1, description="the share of traces that are kept although nothing failed or was slow in them"
     )

@@ -43,10 +43,26 @@ class NoEffects:
         """Do nothing."""
 
 
+class Proof(Protocol):
+    """Says who may claim which keys."""
+
+    async def check(self, principal: Principal, sandbox: str | None, owner: str, routes: Sequence[Route]) -> None:
+        """Let claims be made, or raise; ``sandbox`` is None for one that is being made."""
+        ...
+
+
+class FirstCome:
+    """A key is whoever's claims it first."""
+
+    async def check(self, principal: Principal, sandbox: str | None, owner: str, routes: Sequence[Route]) -> None:
+        """Let everything be claimed."""
+
+
 class Linking(Register):
     """The use cases of routes."""
 
     routing: Effects = NoEffects()
+    proof: Proof = FirstCome()
 
     async def link(
         self, principal: Principal, reference: str, kind: str, key: str, *, mode: str = "steal", sample: float = 1.0
@@ -60,6 +76,7 @@ class Linking(Register):
             Invalid: kind, key or terms have a wrong form.
             RouteTaken, RouteOverlaps: another sandbox holds it, or a pattern that covers some of the same.
             NotRunning: the sandbox is not running.
+            ClaimDenied, ClaimUnproven: whoever knows whose the key is says no, or nothing.
             ClaimRefused: an ingress did not follow in time; the route is not linked.
             Unavailable: NATS does not answer; the route is not linked.
         """
@@ -73,6 +90,8 @@ class Linking(Register):
         """
         sandbox = await self.get(principal, reference)
         self.must_run(sandbox)
+        new_terms = [route for route in routes if not _is_held(sandbox, route)]
+        await self.proof.check(principal, sandbox.id, sandbox.owner, new_terms)
         linked = await self._db.run(self._link, principal, sandbox, routes)
         try:
             await self.routing.linked(sandbox, linked)
@@ -95,7 +114,7 @@ class Linking(Register):
         linked: list[Route] = []
         for route in sorted(routes, key=str):
             held = _held(sandbox, route)
-            if held is not None and (held.mode, held.sample) == (route.mode, route.sample):
+            if held is not None and _is_held(sandbox, route):
                 linked.append(held)
                 continue
             if route.kind == kinds.PATTERNS:
@@ -151,6 +170,12 @@ class Linking(Register):
         self._ledger.append(
             conn, actor=principal.id, action=action, kind="sandbox", subject=sandbox.id, details=details
         )
+
+
+def _is_held(sandbox: Sandbox, route: Route) -> bool:
+    """Say whether the sandbox has a route already, under the same terms."""
+    held = _held(sandbox, route)
+    return held is not None and (held.mode, held.sample) == (route.mode, route.sample)
 
 
 def _held(sandbox: Sandbox, route: Route) -> Route | None:

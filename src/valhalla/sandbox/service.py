@@ -92,11 +92,14 @@ class SandboxService(Linking):
         Raises:
             Forbidden: the owner is somebody else.
             NameTaken, OwnerLimit, RouteTaken, TemplateUnknown, TemplateFailed: the rules refuse it.
+            ClaimDenied, ClaimUnproven: a route may not be claimed, or nobody says so.
             KeyReuse, InProgress: the idempotency key was used for something else, or its first use still runs.
             Unavailable, CreateFailed: a backend failed; nothing is left.
         """
         self._may_own(principal, spec.owner)
         self._db.require_writable()
+        if spec.routes:
+            await self.proof.check(principal, None, spec.owner, spec.routes)
         task = self._spawn(self._create(principal, spec, key))
         # a client that hangs up must not leave a half-made sandbox: the creation ends on its own terms
         with self._load.caller():

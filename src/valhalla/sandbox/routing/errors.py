@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from valhalla.kernel.problems import Conflict, Invalid, Problem, Unavailable
+from valhalla.kernel.problems import Conflict, Forbidden, Invalid, Problem, Unavailable
 
 
 class EventInvalid(Invalid):
@@ -57,6 +57,23 @@ class ClaimRefused(Problem):
     help = (
         "Nothing has moved. See which ingress is named, then try again; 'events_laggards = fence' cuts it off instead."
     )
+
+
+class ClaimDenied(Forbidden):
+    """Whoever knows whose the key is says that it is not this caller's."""
+
+    code = "claim-denied"
+    title = "The key may not be claimed"
+    help = "The reason is named. Claim a key of your own, or ask the operator (setting 'route_proofs')."
+
+
+class ClaimUnproven(Problem):
+    """Whoever knows whose the key is did not answer; without an answer nothing is claimed."""
+
+    code = "claim-unproven"
+    status = 503
+    title = "Nobody could say whether the key may be claimed"
+    help = "Nothing was claimed. Try again; if it stays so, the operator looks at what 'route_proofs' names."
 
 
 class RouteOverlaps(Conflict):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.kit import natsauth
+from valhalla.kit.outgoing_guard import Reach
 from valhalla.sandbox.routing import streams
 from valhalla.sandbox.routing.claims import Claims
 from valhalla.sandbox.routing.contracts import Sizes
@@ -18,6 +19,7 @@ from valhalla.sandbox.routing.ingress import Ingress
 from valhalla.sandbox.routing.injecting import Injector
 from valhalla.sandbox.routing.keeper import Keeper
 from valhalla.sandbox.routing.link import Link
+from valhalla.sandbox.routing.proofs import Proofs
 from valhalla.sandbox.routing.reading import Reader
 from valhalla.sandbox.slices.nats import NatsSlice
 from valhalla.work.loops import Loop, loop
@@ -57,6 +59,12 @@ class EventRouting(Feature):
         self.undertaker.beat = partial(platform.beat, _BURYING.name)
         self.reader = Reader(self.claims)
         self.injector = Injector(self.claims, self.reader, self.effects)
+        self.proofs = Proofs(
+            settings.route_proofs,
+            reach=Reach.of(settings.outgoing_networks),
+            seconds=settings.route_proof_timeout.total_seconds(),
+            secret=None if settings.route_proof_secret is None else settings.route_proof_secret.get_secret_value(),
+        )
         self.draining = asyncio.Event()
         self._ingress: Ingress | None = None
         self._joining = asyncio.Lock()
@@ -66,6 +74,7 @@ class EventRouting(Feature):
         """Let the use cases of sandboxes take effect here."""
         self._sandboxes = sandboxes
         sandboxes.routing = self.effects
+        sandboxes.proof = self.proofs
         sandboxes.teardown.release_routes = self.effects.ended
         return sandboxes
 
@@ -136,4 +145,5 @@ class EventRouting(Feature):
         """Say goodbye: no claim waits for this ingress."""
         if self._ingress is not None:
             await self._ingress.stop()
+        self.proofs.close()
         await self.claims.close()
