@@ -94,8 +94,16 @@ class KilledOut(WireModel):
 class PreviewIn(WireModel):
     """A definition to think through."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"key": "new-checkout", "definition": {"variants": {"on": True, "off": False}}, "samples": 500}
+            ]
+        }
+    )
+
     key: str = Field(pattern=f"^{KEY}$", examples=["new-checkout"])
-    definition: FlagModel = Field(examples=[{"variants": {"on": True, "off": False}, "defaultVariant": "off"}])
+    definition: FlagModel
     environment: str | None = Field(None, pattern=f"^{ENVIRONMENT}$")
     context: dict[str, Any] = Field({}, examples=[{"targetingKey": "user-1"}], description="of every sample, too")
     samples: int = Field(1000, ge=1, le=2000, description="how many keys are tried")
