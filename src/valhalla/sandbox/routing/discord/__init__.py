@@ -1,0 +1,1 @@
+"""Discord: its gateway's events into lanes, and what bots in sandboxes may say to it."""
