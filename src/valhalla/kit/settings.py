@@ -197,6 +197,9 @@ class Settings(Places):
     events_per_sandbox: int = Field(
         100_000, ge=1, description="events that one sandbox's lane keeps; the oldest go first"
     )
+    events_lag: Duration = Field(
+        timedelta(minutes=5), description="from which age of its oldest unread event a lane that is read lags"
+    )
     events_barrier: Duration = Field(
         timedelta(milliseconds=500), description="how long ingresses have to follow a claim before they are late"
     )

@@ -102,13 +102,29 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneHealth:
+    """How a sandbox's lane is. Of one that nobody has read yet (``is_read``) nothing is late."""
+
+    events: int
+    quota: int
+    waiting: int
+    unacknowledged: int
+    redelivered: int
+    dead_letters: int
+    oldest_unread_seconds: float | None
+    is_read: bool
+    is_lagging: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HealthReport:
-    """What was found when a sandbox was checked."""
+    """What was found when a sandbox was checked; ``lane`` is None where no events are routed to it."""
 
     sandbox: Sandbox
     health: Health
     reasons: tuple[str, ...]
     checks: Mapping[str, Probe]
+    lane: LaneHealth | None = None
 
 
 @dataclass(frozen=True, slots=True)

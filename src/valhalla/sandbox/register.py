@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
+from valhalla.kernel.problems import Problem
 from valhalla.kit import paging
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.writing import upkeep
 from valhalla.sandbox import access, rules, store
 from valhalla.sandbox.backends import Backends
-from valhalla.sandbox.contracts import LIVE, HealthReport, Sandbox, TableStats
+from valhalla.sandbox.contracts import LIVE, HealthReport, LaneHealth, Sandbox, TableStats
 from valhalla.sandbox.errors import NotRunning, SandboxNotFound, SliceMissing
 from valhalla.sandbox.health import judge
 from valhalla.sandbox.slices.contracts import Probe
@@ -29,8 +30,18 @@ class Page:
     total: int
 
 
+class Lanes(Protocol):
+    """Knows how lanes of live events are."""
+
+    async def health(self, sandbox: str) -> LaneHealth:
+        """Say how one is, or raise a problem."""
+        ...
+
+
 class Register:
     """The questions that change nothing."""
+
+    lanes: Lanes | None = None
 
     def __init__(self, db: Database, backends: Backends, ledger: Ledger, clock: Clock) -> None:
         self.backends = backends
@@ -104,7 +115,13 @@ class Register:
         probes: Mapping[str, Probe] = {}
         if sandbox.status == "running":
             probes = await self.backends.probe(sandbox.names)
-        return judge(sandbox, probes, now=self._clock.now())
+        lane: LaneHealth | Problem | None = None
+        if sandbox.status == "running" and self.lanes is not None:
+            try:
+                lane = await self.lanes.health(sandbox.id)
+            except Problem as problem:
+                lane = problem
+        return judge(sandbox, probes, now=self._clock.now(), lane=lane)
 
     async def stats(self, principal: Principal, reference: str) -> list[TableStats]:
         """Return the tables of a running sandbox's schema with their row counts.

@@ -98,6 +98,8 @@ class Health(Model, frozen=True, kw_only=True):
     database: str | None = None
     schema: str | None = None
     expires_at: datetime | None = None
+    lane: dict[str, Any] | None = None
+    """Its live events: ``events`` of ``quota``, ``waiting``, ``dead_letters``, ``oldest_unread_seconds`` and more."""
 
 
 class Page(Model, Generic[T], frozen=True, kw_only=True):

@@ -63,11 +63,22 @@ def _print(invocation: Invocation, health: dict[str, Any], *, watch: bool) -> No
     expires = relative(instant_of(health.get("expires_at")))
     reasons = "; ".join(str(reason) for reason in sequence(health, "reasons"))
     members = [("status", health.get("status")), ("expires", expires), ("database", place_of(health))]
-    fields(invocation, [*members, ("reasons", reasons)])
+    fields(invocation, [*members, ("events", lane_of(health)), ("reasons", reasons)])
     rows = [check_row(part, check) for part, check in mapping(health, "checks").items()]
     if rows:
         say("")
         table(invocation, ["check", "state", "latency", "reason"], rows)
+
+
+def lane_of(health: Mapping[str, Any]) -> str | None:
+    """Return how the lane of live events is, if there is one."""
+    lane = mapping(health, "lane")
+    if not lane or not (lane["events"] or lane["dead_letters"] or sequence(health, "routes")):
+        return None
+    unread = f"{lane['waiting'] + lane['unacknowledged']} unread"
+    if lane["oldest_unread_seconds"] is not None:
+        unread += f" (the oldest for {lane['oldest_unread_seconds']:.0f} s)"
+    return f"{lane['events']} of {lane['quota']} kept, {unread}, {lane['dead_letters']} dead letters"
 
 
 def place_of(health: Mapping[str, Any]) -> str | None:

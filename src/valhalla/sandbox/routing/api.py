@@ -14,6 +14,7 @@ from pydantic import AwareDatetime
 
 from valhalla.kernel.principal import Principal
 from valhalla.kit.http import PROBLEMS, StrictRoute, requires
+from valhalla.kit.spans import span
 from valhalla.sandbox import rules
 from valhalla.sandbox.routing import envelope
 from valhalla.sandbox.routing.errors import Fenced
@@ -58,15 +59,20 @@ def router(sandboxes: SandboxService, routing: EventRouting) -> APIRouter:
         events = [envelope.check(each.event()) for each in body.events]
         ingress = await routing.ingress()
         waiting: list[asyncio.Future[Stored]] = []
-        for event in events:
-            future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
-            ingress.outgoing.post(ingress.traced(event), future)
-            waiting.append(future)
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                stored = await asyncio.gather(*waiting)
-        except TimeoutError as error:
-            raise Fenced("the events are not stored yet; repeating the request stores each once") from error
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        # an event without a trace of its own goes on in this span's
+        with span("events.publish", kind="producer", events=len(events)):
+            for event in events:
+                future: asyncio.Future[Stored] = loop.create_future()
+                ingress.outgoing.post(ingress.traced(event), future)
+                waiting.append(future)
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    stored = await asyncio.gather(*waiting)
+            except TimeoutError as error:
+                raise Fenced("the events are not stored yet; repeating the request stores each once") from error
+        routing.publish_seconds.observe(loop.time() - started)
         return [PublishedOut(sequence=one.sequence, duplicate=one.duplicate, sandbox=one.sandbox) for one in stored]
 
     return routes

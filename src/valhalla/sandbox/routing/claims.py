@@ -6,6 +6,7 @@ import asyncio
 import base64
 import math
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -28,6 +29,7 @@ _NOT_THE_LAST: Final = 10071
 _ATTEMPTS: Final = 20
 # a release need not be remembered for ever: without a record a key is production's as well
 _RELEASED: Final = 3600
+_LATE: Final = 1000
 
 
 class Claims:
@@ -43,6 +45,8 @@ class Claims:
         self._opening = asyncio.Lock()
         self.fenced = 0
         self.refused = 0
+        self.late: deque[tuple[str, Laggards]] = deque(maxlen=_LATE)
+        """Ingresses that did not follow in time and what came of it, until somebody has told of them."""
 
     async def connected(self) -> tuple[Link, Roll]:
         """Return a connection and a roll that has missed nothing.
@@ -152,6 +156,7 @@ class Claims:
         if not late:
             return
         self.refused += 1
+        self.late.extend((ingress, "refuse") for ingress in late)
 
         async def undo(present: Record | None) -> Record | None:
             return (former or Record(kind)) if present is not None and present.held else None
@@ -164,6 +169,7 @@ class Claims:
         late = await roll.follow(epoch, within=self._barrier)
         if late:
             self.fenced += len(late)
+            self.late.extend((ingress, "fence") for ingress in late)
             left = await roll.cut_off(epoch, late)
             if left:
                 raise Unavailable("nats", f"cannot tell whether these ingresses still publish: {', '.join(left)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from valhalla.kernel.problems import Unavailable
@@ -32,6 +32,8 @@ class Undertaker:
         self._claims = claims
         self._interval = interval
         self.buried = 0
+        self.tell: Callable[[str, int, str], Awaitable[None]] | None = None
+        """Called with a sandbox, how many of its events were given up, and the last one's reason."""
         self.beat: Callable[[], None] = lambda: None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -53,22 +55,29 @@ class Undertaker:
             Unavailable, ApiError: NATS does not take them; the next time goes on.
         """
         link, _ = await self._claims.connected()
-        done = 0
+        done, letters = 0, dict[str, tuple[int, str]]()
         while (sign := await next_message(link, ADVISORIES_STREAM, 1, "$JS.EVENT.ADVISORY.CONSUMER.>")) is not None:
             _, number, _, body = sign
-            done += await self._bury(link, body)
+            if (buried := await self._bury(link, body)) is not None:
+                done += 1
+                sandbox, reason = buried
+                letters[sandbox] = letters.get(sandbox, (0, ""))[0] + 1, reason
             await link.api(f"STREAM.MSG.DELETE.{ADVISORIES_STREAM}", {"seq": number, "no_erase": True})
         self.buried += done
+        for sandbox, (count, reason) in letters.items():
+            if self.tell is not None:
+                await self.tell(sandbox, count, reason)
         return done
 
-    async def _bury(self, link: Link, body: bytes) -> bool:
+    async def _bury(self, link: Link, body: bytes) -> tuple[str, str] | None:
+        """Copy what an advisory is about; returns whose it was and why, None if there is nothing to copy."""
         try:
             advisory = cast("dict[str, Any]", json.loads(body))
             sequence, consumer = int(advisory["stream_seq"]), str(advisory["consumer"])
             answer = await link.api(f"STREAM.MSG.GET.{STREAM}", {"seq": sequence})
         except (ValueError, KeyError, ApiError):
             # what is gone already can be buried no more
-            return False
+            return None
         message = answer["message"]
         headers = envelope.read_block(base64.b64decode(message.get("hdrs", "")))
         headers.pop("nats-msg-id", None)
@@ -82,4 +91,6 @@ class Undertaker:
         target = subjects.DEAD + str(message["subject"]).removeprefix(subjects.LANES)
         await link.store(target, base64.b64decode(message.get("data", "")), headers=headers)
         _log.warning("an event was given up", subject=target, reason=reason)
-        return True
+        # ev.s.{sandbox}.…, or production's
+        tokens = str(message["subject"]).split(".")
+        return tokens[2] if tokens[1] == "s" else "", reason

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.kit import natsauth
+from valhalla.kit.histogram import Histogram
 from valhalla.kit.outgoing_guard import Reach
 from valhalla.sandbox.routing import streams
 from valhalla.sandbox.routing.claims import Claims
@@ -21,6 +22,7 @@ from valhalla.sandbox.routing.keeper import Keeper
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.routing.proofs import Proofs
 from valhalla.sandbox.routing.reading import Reader
+from valhalla.sandbox.routing.watching import Watch
 from valhalla.sandbox.slices.nats import NatsSlice
 from valhalla.work.loops import Loop, loop
 
@@ -53,9 +55,17 @@ class EventRouting(Feature):
         )
         self.claims = Claims(url, self._creds, nats.close_connection, barrier=settings.events_barrier.total_seconds())
         self.effects = Routing(platform.db, self.claims, laggards=settings.events_laggards)
-        self.keeper = Keeper(platform.db, self.claims, self.effects, self._sizes)
+        self.watch = Watch(
+            platform.db,
+            self.claims,
+            platform.clock,
+            patience=settings.events_lag,
+            quota=settings.events_per_sandbox,
+        )
+        self.keeper = Keeper(platform.db, self.claims, self.effects, self._sizes, self.watch)
         self.keeper.beat = partial(platform.beat, _KEEPING.name)
         self.undertaker = Undertaker(self.claims)
+        self.undertaker.tell = self.watch.dead
         self.undertaker.beat = partial(platform.beat, _BURYING.name)
         self.reader = Reader(self.claims)
         self.injector = Injector(self.claims, self.reader, self.effects)
@@ -64,6 +74,9 @@ class EventRouting(Feature):
             reach=Reach.of(settings.outgoing_networks),
             seconds=settings.route_proof_timeout.total_seconds(),
             secret=None if settings.route_proof_secret is None else settings.route_proof_secret.get_secret_value(),
+        )
+        self.publish_seconds = Histogram(
+            "valhalla_events_publish_seconds", "From a request's events until all of them are stored"
         )
         self.draining = asyncio.Event()
         self._ingress: Ingress | None = None
@@ -75,6 +88,7 @@ class EventRouting(Feature):
         self._sandboxes = sandboxes
         sandboxes.routing = self.effects
         sandboxes.proof = self.proofs
+        sandboxes.lanes = self.watch
         sandboxes.teardown.release_routes = self.effects.ended
         return sandboxes
 

@@ -22,6 +22,7 @@ from valhalla.sandbox.routing.frames import ApiError
 from valhalla.sandbox.routing.lanes import close_lane, trim_lane
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.routing.table import RouteTable
+from valhalla.sandbox.routing.watching import Watch, count, lane_lags
 
 _log = get_logger("sandbox.routing.keeper")
 # a claim that is under way writes in the meantime; what is found twice is nobody's work
@@ -31,11 +32,21 @@ _TWICE: Final = 2
 class Keeper:
     """Looks every ``interval`` seconds; several processes may run one each, for every write is compared and set."""
 
-    def __init__(self, db: Database, claims: Claims, routing: Routing, sizes: Sizes, *, interval: float = 10.0) -> None:
+    def __init__(
+        self,
+        db: Database,
+        claims: Claims,
+        routing: Routing,
+        sizes: Sizes,
+        watch: Watch,
+        *,
+        interval: float = 10.0,
+    ) -> None:
         self._db = db
         self._claims = claims
         self._routing = routing
         self._sizes = sizes
+        self._watch = watch
         self._interval = interval
         self._suspects: dict[tuple[str, str], int] = {}
         self.lanes: Mapping[str, int] = {}
@@ -103,7 +114,8 @@ class Keeper:
 
     async def _lanes(self, link: Link) -> None:
         """Close the lanes of ended sandboxes, and keep those of others within their quota."""
-        names = await lane_names(link)
+        lags = await lane_lags(link)
+        names = list(lags)
         running: set[str] = await self._db.read(store.running_of, names) if names else set()
         lanes: dict[str, int] = {}
         for sandbox in names:
@@ -111,24 +123,23 @@ class Keeper:
                 self._routing.forget(sandbox)
                 await close_lane(link, sandbox)
                 continue
-            lanes[sandbox] = await lane_size(link, sandbox)
+            lanes[sandbox] = await count(link, STREAM, f"{subjects.lane(sandbox)}.>")
             if lanes[sandbox] > self._sizes.per_sandbox:
                 removed = await trim_lane(link, sandbox, self._sizes.per_sandbox)
                 self.trimmed += removed
                 _log.warning("a lane was over its quota", sandbox_id=sandbox, removed=removed)
         self.lanes = lanes
+        await self._watch.look(link, {sandbox: lags[sandbox] for sandbox in lanes})
 
 
-async def read_table(link: Link) -> RouteTable:
-    """Read all routes once.
+async def read_table(link: Link, wanted: str = f"{subjects.ROUTES}.>") -> RouteTable:
+    """Read all routes once, or those whose records a filter finds.
 
     Raises:
         Unavailable: they do not come.
     """
     table = RouteTable()
-    following = Following(
-        link, ROUTES_STREAM, f"{subjects.ROUTES}.>", lambda subject, _b, body, at: _apply(table, subject, body, at)
-    )
+    following = Following(link, ROUTES_STREAM, wanted, lambda subject, _b, body, at: _apply(table, subject, body, at))
     try:
         await following.start()
         async with asyncio.timeout(5):
@@ -138,38 +149,6 @@ async def read_table(link: Link) -> RouteTable:
     finally:
         following.stop()
     return table
-
-
-async def lane_names(link: Link) -> list[str]:
-    """Return the sandboxes that have a lane.
-
-    Raises:
-        Unavailable: JetStream does not say.
-    """
-    found: list[str] = []
-    while True:
-        try:
-            answer = await link.api(f"CONSUMER.NAMES.{STREAM}", {"offset": len(found)})
-        except ApiError as error:
-            raise Unavailable("nats", f"the lanes cannot be listed: {error}") from error
-        names: list[str] = answer.get("consumers") or []
-        found += names
-        if not names or len(found) >= int(answer.get("total", 0)):
-            return [name[2:] for name in found if name.startswith("s-")]
-
-
-async def lane_size(link: Link, sandbox: str) -> int:
-    """Return how many events a lane holds.
-
-    Raises:
-        Unavailable: JetStream does not say.
-    """
-    try:
-        answer = await link.api(f"STREAM.INFO.{STREAM}", {"subjects_filter": f"{subjects.lane(sandbox)}.>"})
-    except ApiError as error:
-        raise Unavailable("nats", f"the lanes cannot be read: {error}") from error
-    counts: dict[str, int] = answer["state"].get("subjects") or {}
-    return sum(counts.values())
 
 
 def _apply(table: RouteTable, subject: str, body: bytes, at: int) -> None:

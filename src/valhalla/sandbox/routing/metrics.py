@@ -22,12 +22,16 @@ class RoutingMetrics(Collector):
         """Render for Prometheus."""
         routing = self._routing
         yield routing.effects.claim_seconds.family()
+        yield routing.publish_seconds.family()
         counters = {
             "valhalla_route_ingresses_fenced": ("Ingresses cut off at a claim", routing.claims.fenced),
             "valhalla_route_claims_refused": ("Claims withdrawn at the barrier", routing.claims.refused),
             "valhalla_routes_repaired": ("Routes that the keeper brought right", routing.keeper.repaired),
             "valhalla_lane_events_trimmed": ("Events over a lane's quota", routing.keeper.trimmed),
             "valhalla_dead_letters": ("Events that lanes gave up", routing.undertaker.buried),
+            "valhalla_events_replayed": ("Past and recorded events put onto lanes", routing.injector.injected),
+            "valhalla_route_claims_denied": ("Claims that 'route_proofs' denied", routing.proofs.denied),
+            "valhalla_route_claims_unproven": ("Claims that nobody answered for", routing.proofs.unanswered),
         }
         ingress = routing.own_ingress
         if ingress is not None:
@@ -37,6 +41,7 @@ class RoutingMetrics(Collector):
                 "valhalla_events_duplicate": ("Events that were stored before", outgoing.duplicates),
                 "valhalla_events_resent": ("Events sent again", outgoing.resent),
                 "valhalla_events_mirrored": ("Copies for mirrors", outgoing.copies),
+                "valhalla_events_refused": ("Events that the stream does not take", outgoing.refused),
             }
             yield GaugeMetricFamily("valhalla_ingress_live", "Whether the ingress may publish", value=ingress.is_live)
             yield GaugeMetricFamily("valhalla_ingress_waiting", "Events not stored yet", value=len(outgoing))
@@ -45,3 +50,9 @@ class RoutingMetrics(Collector):
         yield GaugeMetricFamily("valhalla_lanes", "Lanes that are open", value=len(routing.keeper.lanes))
         events = sum(routing.keeper.lanes.values())
         yield GaugeMetricFamily("valhalla_lane_events", "Events in all lanes, as last seen", value=events)
+        watch = routing.watch
+        yield GaugeMetricFamily("valhalla_lane_unread", "Unacknowledged events in all lanes", value=watch.unread)
+        yield GaugeMetricFamily(
+            "valhalla_lane_oldest_unread_seconds", "Age of the oldest in lanes that are read", value=watch.oldest
+        )
+        yield GaugeMetricFamily("valhalla_lanes_lagging", "Lanes that are read and lag", value=watch.lagging)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
@@ -19,6 +20,20 @@ class ProbeOut(WireModel):
     ok: bool
     latency_ms: float
     reason: str | None
+
+
+class LaneStatusOut(WireModel):
+    """How the lane of live events is."""
+
+    events: int
+    quota: int = Field(description="of more events the oldest go")
+    waiting: int
+    unacknowledged: int
+    redelivered: int
+    dead_letters: int
+    oldest_unread_seconds: float | None
+    is_read: bool = Field(description="false: nothing has been taken by its consumer, so nothing is late")
+    is_lagging: bool
 
 
 class StatusOut(WireModel):
@@ -40,6 +55,7 @@ class StatusOut(WireModel):
     last_activity_at: datetime | None
     last_error: str | None
     routes: list[RouteOut]
+    lane: LaneStatusOut | None
 
 
 class TableOut(WireModel):
@@ -89,6 +105,7 @@ def status_out(report: HealthReport) -> StatusOut:
         last_activity_at=sandbox.last_activity_at,
         last_error=sandbox.last_error,
         routes=[RouteOut(kind=r.kind, key=r.key, linked_at=r.linked_at) for r in sandbox.routes],
+        lane=None if report.lane is None else LaneStatusOut(**asdict(report.lane)),
     )
 
 

@@ -29,7 +29,7 @@ LIFECYCLE: Final = Lifecycle(
 # what domain events and the intake raise: nobody may raise or resolve these by the API in their name
 OWN_SOURCES: Final = frozenset(
     {"job", "heartbeat", "sandbox", "readiness", "action", "error", "delivery", "alertmanager", "maintenance", "smoke"}
-    | {"security", "policy", "honeypot", "decoy", "export", "retention"}
+    | {"security", "policy", "honeypot", "decoy", "export", "retention", "lane", "claim"}
 )
 
 

@@ -1,0 +1,197 @@
+"""How lanes are, and who is told: those that are read and lag, what was given up, ingresses that were late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy.engine import Connection
+
+from valhalla.kernel.clock import Clock
+from valhalla.kernel.problems import Unavailable
+from valhalla.kit import outbox
+from valhalla.kit.db import Database
+from valhalla.kit.log import get_logger
+from valhalla.sandbox import store
+from valhalla.sandbox.contracts import LaneHealth
+from valhalla.sandbox.routing import subjects
+from valhalla.sandbox.routing.claims import Claims
+from valhalla.sandbox.routing.contracts import DEAD_STREAM, STREAM
+from valhalla.sandbox.routing.frames import ApiError
+from valhalla.sandbox.routing.lanes import find_message, lane_info
+from valhalla.sandbox.routing.link import Link
+from valhalla.sandbox.teardown import emit
+
+_log = get_logger("sandbox.routing.watching")
+_PAGE: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What one lane's consumer has not had acknowledged. ``is_read``: somebody has ever taken something from it."""
+
+    waiting: int = 0
+    unacknowledged: int = 0
+    redelivered: int = 0
+    floor: int = 0
+    is_read: bool = False
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Lag:
+        """Read what JetStream says of a consumer; it may have none."""
+        return cls(
+            int(info.get("num_pending", 0)),
+            int(info.get("num_ack_pending", 0)),
+            int(info.get("num_redelivered", 0)),
+            int(info.get("ack_floor", {}).get("stream_seq", 0)),
+            int(info.get("delivered", {}).get("consumer_seq", 0)) > 0,
+        )
+
+    @property
+    def unread(self) -> int:
+        """How many events that is."""
+        return self.waiting + self.unacknowledged
+
+
+async def lane_lags(link: Link) -> dict[str, Lag]:
+    """Return how every lane's consumer is, by sandbox.
+
+    Raises:
+        Unavailable: JetStream does not say.
+    """
+    found: dict[str, Lag] = {}
+    offset = 0
+    while True:
+        try:
+            answer = await link.api(f"CONSUMER.LIST.{STREAM}", {"offset": offset})
+        except ApiError as error:
+            raise Unavailable("nats", f"the lanes cannot be listed: {error}") from error
+        infos: list[dict[str, Any]] = answer.get("consumers") or []
+        found |= {info["name"][2:]: Lag.of(info) for info in infos if info["name"].startswith("s-")}
+        offset += len(infos)
+        if not infos or offset >= int(answer.get("total", 0)):
+            return found
+
+
+async def oldest_unread(link: Link, sandbox: str, lag: Lag) -> datetime | None:
+    """Return when the oldest event was stored that a lane's consumer has not had acknowledged.
+
+    Raises:
+        Unavailable: JetStream does not say.
+    """
+    if not lag.unread:
+        return None
+    message = await find_message(link, STREAM, f"{subjects.lane(sandbox)}.>", sequence=lag.floor + 1)
+    return None if message is None else message.stored_at
+
+
+async def count(link: Link, stream: str, wanted: str) -> int:
+    """Return how many messages a stream has under a filter.
+
+    Raises:
+        Unavailable: JetStream does not say.
+    """
+    try:
+        answer = await link.api(f"STREAM.INFO.{stream}", {"subjects_filter": wanted})
+    except ApiError as error:
+        raise Unavailable("nats", f"the lanes cannot be read: {error}") from error
+    counts: dict[str, int] = answer["state"].get("subjects") or {}
+    return sum(counts.values())
+
+
+class Watch:
+    """Remembers what was told in this process. ``patience`` is the age from which an unread event is a lag."""
+
+    def __init__(self, db: Database, claims: Claims, clock: Clock, *, patience: timedelta, quota: int) -> None:
+        self._db = db
+        self._claims = claims
+        self._clock = clock
+        self._patience = patience
+        self._quota = quota
+        self._lagging: set[str] = set()
+        self.unread = 0
+        self.oldest = 0.0
+        """Seconds that the oldest unread event of a lane that is read has waited, as last seen."""
+
+    @property
+    def lagging(self) -> int:
+        """How many lanes are read and lag, as last seen."""
+        return len(self._lagging)
+
+    async def health(self, sandbox: str) -> LaneHealth:
+        """Say how one lane is.
+
+        Raises:
+            Unavailable: NATS does not answer.
+        """
+        link, _ = await self._claims.connected()
+        lag = Lag.of(await lane_info(link, sandbox))
+        oldest = await oldest_unread(link, sandbox, lag)
+        age = None if oldest is None else max(0.0, (self._clock.now() - oldest).total_seconds())
+        return LaneHealth(
+            events=await count(link, STREAM, f"{subjects.lane(sandbox)}.>"),
+            quota=self._quota,
+            waiting=lag.waiting,
+            unacknowledged=lag.unacknowledged,
+            redelivered=lag.redelivered,
+            dead_letters=await count(link, DEAD_STREAM, f"{subjects.DEAD}.s.{sandbox}.>"),
+            oldest_unread_seconds=age,
+            is_read=lag.is_read,
+            is_lagging=lag.is_read and age is not None and age >= self._patience.total_seconds(),
+        )
+
+    async def look(self, link: Link, lags: Mapping[str, Lag]) -> None:
+        """Look at all lanes, and tell of those that lag now or do no more.
+
+        Raises:
+            Unavailable: a backend does not answer.
+        """
+        now, oldest, lagging = self._clock.now(), 0.0, dict[str, float]()
+        for sandbox, lag in lags.items():
+            # a sandbox that only listens acknowledges nothing, and is not late
+            if not lag.is_read or not lag.unread:
+                continue
+            at = await oldest_unread(link, sandbox, lag)
+            age = 0.0 if at is None else (now - at).total_seconds()
+            oldest = max(oldest, age)
+            if age >= self._patience.total_seconds():
+                lagging[sandbox] = age
+        self.unread, self.oldest = sum(lag.unread for lag in lags.values()), oldest
+        for sandbox in lagging.keys() - self._lagging:
+            data = {"seconds": round(lagging[sandbox]), "unread": lags[sandbox].unread}
+            _log.warning("a lane lags", sandbox_id=sandbox, **data)
+            await self._db.run(_of_sandbox, sandbox, "lane.lagging", data)
+        for sandbox in self._lagging - lagging.keys():
+            await self._db.run(_of_sandbox, sandbox, "lane.recovered", {})
+        self._lagging = set(lagging)
+        await self._late()
+
+    async def dead(self, sandbox: str, letters: int, reason: str) -> None:
+        """Tell that a sandbox could not work on events.
+
+        Raises:
+            Unavailable: Postgres does not answer.
+        """
+        await self._db.run(_of_sandbox, sandbox, "lane.dead_letters", {"letters": letters, "reason": reason})
+
+    async def _late(self) -> None:
+        late = self._claims.late
+        while late:
+            ingress, outcome = late[0]
+            await self._db.run(_of_ingress, ingress, outcome)
+            late.popleft()
+
+
+def _of_sandbox(conn: Connection, sandbox_id: str, event: str, data: Mapping[str, Any]) -> None:
+    sandbox = store.find(conn, sandbox_id)
+    if sandbox is not None:
+        emit(conn, sandbox, event, **data)
+
+
+def _of_ingress(conn: Connection, ingress: str, outcome: str) -> None:
+    # the last part of an ingress's id is drawn anew at each start
+    name = ingress.rpartition("-")[0] or ingress
+    data = {"ingress": name, "id": ingress, "outcome": outcome}
+    outbox.emit(conn, subject=f"ingress.{name}", type="claim.late", data=data)
