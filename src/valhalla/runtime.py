@@ -35,6 +35,7 @@ from valhalla.sandbox.pool import PoolSettings
 from valhalla.sandbox.quota import QuotaLimits, Watchdog
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.routing.feature import EventRouting
+from valhalla.sandbox.routing.foreign.feature import EventSources
 from valhalla.sandbox.routing.http.feature import HttpTraffic
 from valhalla.sandbox.service import SandboxService
 from valhalla.sandbox.snapshots import SnapshotService
@@ -70,7 +71,8 @@ class Runtime:
         self.backends = backing.backends(settings, cell, endpoints)
         self.routing = EventRouting(platform, backing.nats_url(settings, endpoints), self.backends.nats)
         self.traffic = HttpTraffic(platform, self.routing)
-        self.features = Catalogue.build(platform, self.guard, self.routing, self.traffic)
+        self.sources = EventSources(platform, backing.nats_url(settings, endpoints), self.routing, self.backends.nats)
+        self.features = Catalogue.build(platform, self.guard, self.routing, self.sources, self.traffic)
         clients, smoke = self.features.clients, self.features.deployments.smoke
         who: Callable[[str], Principal | None] = lambda name: (  # noqa: E731
             smoke.undoing.find_principal(name) or clients.find_principal(name)

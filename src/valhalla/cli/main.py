@@ -44,6 +44,8 @@ TABLE: Final = {
     "traces": (_AT + "traces", "See what failed or was slow, and what happened inside."),
     "flag": (_AT + "flag", "Define, evaluate and kill feature flags."),
     "config": (_AT + "config", "Read and change configuration, as documents too."),
+    "source": (_AT + "source", "Declare who publishes straight to NATS; give credentials."),
+    "router": (_AT + "router", "Move events of such publishers onto their lanes."),
     "events": (_AT + "events", "Show what happens, as it does."),
     "routes": (_AT + "routes", "See every route, and what would stop a request."),
     "admin": (_AT + "admin", "See how things stand; execute admin actions."),

@@ -30,6 +30,8 @@ SCOPES: Final = MappingProxyType(
         "ingress": Scope("publish live events, into whichever lane they belong", "operator"),
         "ingress:read": Scope("see what receives webhooks", "operator"),
         "ingress:write": Scope("set up what receives webhooks", "operator"),
+        "sources:read": Scope("see who publishes events under subjects of their own", "viewer"),
+        "sources:write": Scope("declare such publishers, issue their NATS credentials", "operator"),
         "jobs:read": Scope("see jobs and queues", "viewer"),
         "jobs:write": Scope("enqueue, retry and cancel jobs", "operator"),
         "schedules:read": Scope("see the timetable", "viewer"),

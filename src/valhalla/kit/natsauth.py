@@ -29,8 +29,8 @@ _PREFIXES: Final[dict[Kind, int]] = {"operator": 14 << 3, "account": 0, "user": 
 _SEED: Final = 18 << 3
 _HEADER: Final = base64.urlsafe_b64encode(b'{"typ":"JWT","alg":"ed25519-nkey"}').decode().rstrip("=")
 
-ISSUED: Final = 1_767_312_000
-"""``iat`` of what is signed once per cell (2026-01-02Z); raise it when the content changes."""
+ISSUED: Final = 1_767_398_400
+"""``iat`` of what is signed once per cell (2026-01-03Z); raise it when the content changes."""
 
 UNLIMITED: Final[Mapping[str, int | bool]] = {
     "subs": -1, "data": -1, "payload": -1, "conn": -1, "leaf": -1,
@@ -44,6 +44,9 @@ JETSTREAM_UNLIMITED: Final[Mapping[str, int]] = {
 # what sandboxes read of the stream of events: each needs VALHALLA's own leave, which names its sandbox alone
 _LANES: Final[Sequence[Mapping[str, Any]]] = (
     {"name": "lanes", "subject": "ev.s.*.>", "type": "stream", "token_req": True},
+    # for programs that publish subjects of their own: claimed events go in by the one, production's come out by the other
+    {"name": "claimed", "subject": "ev.s.*.*.*.*", "type": "service", "response_type": "Singleton", "token_req": True},
+    {"name": "production", "subject": "ev.p.*.*.*", "type": "stream", "token_req": True},
     *(
         {"name": subject, "subject": subject, "type": "service", "response_type": response, "token_req": True}
         for subject, response in (
@@ -166,6 +169,7 @@ def account_jwt(
     revocations: Mapping[str, int] | None = None,
     imports: Sequence[Mapping[str, Any]] = (),
     exports: Sequence[Mapping[str, Any]] = (),
+    mappings: Mapping[str, Any] | None = None,
     issued_at: int | None = None,
 ) -> str:
     """Return an account's JWT.
@@ -174,7 +178,8 @@ def account_jwt(
     maps a user's public key, or ``*``, to a unix second: users issued until then are refused and cut off.
     """
     body: Claims = {"limits": dict(limits), "default_permissions": {}, "type": "account", "version": 2}
-    optional = {"revocations": dict(revocations or {}), "imports": list(imports), "exports": list(exports)}
+    optional: Claims = {"revocations": dict(revocations or {}), "imports": list(imports), "exports": list(exports)}
+    optional["mappings"] = dict(mappings or {})
     body |= {member: value for member, value in optional.items() if value}
     return encode_jwt(operator, account, name, body, issued_at=int(time.time()) if issued_at is None else issued_at)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from valhalla.kit.db import Database
 from valhalla.kit.histogram import Histogram
@@ -17,6 +17,28 @@ from valhalla.sandbox.routing.contracts import Laggards, Terms, Unread
 from valhalla.sandbox.routing.lanes import open_lane
 
 
+class Foreign(Protocol):
+    """What follows for publishers that are not ours."""
+
+    async def check(self, routes: Sequence[Route]) -> None:
+        """Refuse routes that cannot hold for them."""
+        ...
+
+    async def follow(self, routes: Sequence[Route], *, released: bool = False) -> None:
+        """Let these routes hold for them, or hold no more, as they are in the registry and on the ingresses now."""
+        ...
+
+
+class NoForeign:
+    """Where there are no such publishers."""
+
+    async def check(self, routes: Sequence[Route]) -> None:
+        """Accept everything."""
+
+    async def follow(self, routes: Sequence[Route], *, released: bool = False) -> None:
+        """Do nothing."""
+
+
 class Routing:
     """Makes claims hold. Postgres says who owns a key, before every write."""
 
@@ -25,6 +47,7 @@ class Routing:
         self._claims = claims
         self._laggards: Laggards = laggards
         self._open: set[str] = set()
+        self.foreign: Foreign = NoForeign()
         self.claim_seconds = Histogram(
             "valhalla_route_claim_seconds", "From a claim's write until all ingresses follow"
         )
@@ -36,7 +59,9 @@ class Routing:
         Raises:
             NotRunning: it does not hold one of them any more.
             ClaimRefused, Unavailable: not every ingress follows.
+            MappingFull, MirrorNeedsRouter: publishers that are not ours cannot follow.
         """
+        await self.foreign.check(routes)
         await self.open(sandbox.id)
         for route in routes:
             terms = Terms(route.mode, route.sample, self._laggards)
@@ -51,6 +76,7 @@ class Routing:
             if claimed is None:
                 raise NotRunning(f"the sandbox does not hold {route} any more")
             self.claim_seconds.observe(claimed.milliseconds / 1000)
+        await self.foreign.follow(routes)
 
     async def open(self, sandbox_id: str) -> None:
         """Let a sandbox have a lane; repeating it is fine.
@@ -69,6 +95,8 @@ class Routing:
         Raises:
             Unavailable: NATS does not answer.
         """
+        # first: from here on nothing new comes onto the lane behind the back of what is returned from it
+        await self.foreign.follow(routes, released=True)
         for route in routes:
             await self._claims.release(
                 route.kind, route.key, sandbox_id, unread=unread, owns=self._owned(sandbox_id, route)

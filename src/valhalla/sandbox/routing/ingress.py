@@ -51,11 +51,20 @@ class Ingress:
     ``window`` events are sent and unacknowledged at most, ``spool`` wait at most while none can be sent.
     """
 
-    def __init__(self, url: str, creds: str, *, name: str = "ingress", window: int = 2000, spool: int = 20_000) -> None:
+    def __init__(
+        self,
+        url: str,
+        creds: str,
+        *,
+        name: str = "ingress",
+        window: int = 2000,
+        spool: int = 20_000,
+        outgoing: Outgoing | None = None,
+    ) -> None:
         self.id = f"{subjects.check_source(name)}-{secrets.token_hex(6)}"
         self._url = url
         self._creds = creds
-        self.outgoing = Outgoing(window=window, spool=spool)
+        self.outgoing = outgoing or Outgoing(window=window, spool=spool)
         self.outgoing.on_epoch = self._soon
         self._link: Link | None = None
         self._lease_until = 0.0

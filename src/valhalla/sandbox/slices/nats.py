@@ -25,6 +25,7 @@ from valhalla.kit import natsauth
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.natsauth import KeyPair
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
+from valhalla.sandbox.slices.nats_accounts import StandingAccounts
 from valhalla.sandbox.slices.nats_admin import (
     AccountRefused,
     NatsAdmin,
@@ -75,6 +76,7 @@ class NatsSlice:
         self._control = natsauth.control_key(cell)
         creds = system_creds or natsauth.system_creds(cell)
         self._admin = NatsAdmin(url, self._operator, creds, timeout=timeout)
+        self.accounts = StandingAccounts(self._admin, self._operator)
         self._jwt_dir = jwt_dir
         self._limits = limits or NatsLimits()
         self._mark = re.compile(rf"vh_{re.escape(cell.cell)}_([a-z0-9]{{16}})")

@@ -57,6 +57,7 @@ REGISTRIES: Final[Mapping[str, str]] = MappingProxyType(
         "security_policies": "policies:read",
         "security_mode": "policies:read",
         "security_grants": "policies:read",
+        "event_sources": "sources:read",
         "honeypots": "honeypots:read",
         "decoys": "honeypots:read",
         "smoke_suites": "deployments:read",

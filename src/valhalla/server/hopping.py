@@ -1,0 +1,160 @@
+"""The process of ``valhalla router``: one hop for each source that is routed, as the registry has them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from valhalla.kernel.problems import Misconfigured, Unavailable
+from valhalla.kit import liblog, natsauth
+from valhalla.kit.cellkey import CellKey
+from valhalla.kit.db import Database
+from valhalla.kit.ledger import Ledger
+from valhalla.kit.registry import Registry
+from valhalla.kit.settings import Settings, load
+from valhalla.kit.waiting import first_of
+from valhalla.sandbox.routing.contracts import Sizes
+from valhalla.sandbox.routing.foreign import accounts, patterns
+from valhalla.sandbox.routing.foreign.contracts import REGISTRY, EventSource
+from valhalla.sandbox.routing.foreign.hop import Hop
+from valhalla.server import files
+from valhalla.server.database import running_url
+from valhalla.server.options import ServeOptions
+
+_LOOK: Final = 5.0
+
+
+def route(options: ServeOptions, names: Sequence[str], *, creds: Mapping[str, Path]) -> int:
+    """Route the named sources, all routed ones without a name, until SIGINT or SIGTERM; return the exit status.
+
+    ``creds`` are files by the public key of accounts that the control plane does not make.
+
+    Raises:
+        Misconfigured: a named source is not routed, or the credentials of its account are missing.
+        Unavailable: no control plane has ever run here, or its database cannot be reached.
+    """
+    settings = _settings(options)
+    liblog.capture()
+    # the same place as the database, asked first: it says it in words when no control plane runs
+    url = running_url(options)
+    cell = (
+        CellKey.parse(settings.cell_key.get_secret_value())
+        if settings.cell_key is not None
+        else CellKey.load_or_create(files.prepare(settings.data_dir) / "cell.key")
+    )
+    routers = Routers(settings, cell, Database(url, application_name="valhalla-router"), _nats(settings), names, creds)
+    try:
+        import uvloop
+
+        run = uvloop.run
+    except ImportError:
+        run = asyncio.run
+    run(routers.main())
+    return 0
+
+
+class Routers:
+    """The hops of this process; each source of the registry that is enabled and routed has one."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        cell: CellKey,
+        db: Database,
+        url: str,
+        names: Sequence[str],
+        creds: Mapping[str, Path],
+    ) -> None:
+        self._cell = cell
+        self._db = db
+        self._url = url
+        self._names = names
+        self._creds = creds
+        self._sizes = Sizes(max_age=settings.events_kept)
+        self._registry: Registry[EventSource] = Registry(REGISTRY, EventSource, Ledger(cell))
+        self._running: dict[EventSource, tuple[Hop, asyncio.Event, asyncio.Task[None]]] = {}
+
+    async def main(self) -> None:
+        """Run until a signal."""
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        try:
+            wanted = await self._wanted()
+            for name in self._names:
+                if name not in {source.name for source in wanted}:
+                    raise Misconfigured(
+                        f"there is no event source '{name}' that is enabled and has way=router",
+                        help=f"Look with 'valhalla source get {name}'.",
+                        setting="source",
+                    )
+            await self._bring(wanted)
+            listed = ", ".join(sorted(source.name for source in wanted)) or "nothing yet: no source has way=router"
+            print(f"Router moves {listed}", flush=True)  # noqa: T201 - says that it is there
+            while not await first_of(stop, seconds=_LOOK):
+                with contextlib.suppress(Unavailable):
+                    await self._bring(await self._wanted())
+        finally:
+            moved = sum(hop.moved for hop, _, _ in self._running.values())
+            await self._end(list(self._running))
+            await self._db.close()
+        print(f"Router ends; it has moved {moved:,} events or more", flush=True)  # noqa: T201 - as above
+
+    async def _wanted(self) -> list[EventSource]:
+        _, records = await self._db.run(self._registry.load)
+        routed = [record.value for record in records if record.value.enabled and record.value.way == "router"]
+        return [source for source in routed if not self._names or source.name in self._names]
+
+    async def _bring(self, wanted: Sequence[EventSource]) -> None:
+        """End what is not there any more or was changed, and start what is new."""
+        await self._end([source for source in self._running if source not in wanted])
+        for source in wanted:
+            if source in self._running:
+                continue
+            hop = Hop(
+                source,
+                self._url,
+                creds=self._creds_of(source),
+                control=natsauth.control_creds(self._cell),
+                sizes=self._sizes,
+            )
+            over = asyncio.Event()
+            self._running[source] = hop, over, asyncio.create_task(hop.run(over), name=f"hop {source.name}")
+
+    def _creds_of(self, source: EventSource) -> str:
+        if not patterns.is_foreign(source.account):
+            return accounts.credentials(self._cell, source, "account")
+        path = self._creds.get(source.account)
+        if path is None:
+            raise Misconfigured(
+                f"the account of the source '{source.name}' is not one that the control plane makes",
+                help=f"Name a user's credentials: --creds {source.account}=FILE",
+                setting="creds",
+            )
+        return path.read_text()
+
+    async def _end(self, sources: Sequence[EventSource]) -> None:
+        ended = [self._running.pop(source) for source in sources if source in self._running]
+        for _, over, _ in ended:
+            over.set()
+        await asyncio.gather(*(task for _, _, task in ended), return_exceptions=True)
+
+
+def _settings(options: ServeOptions) -> Settings:
+    overrides = dict(options.overrides)
+    if options.data_dir is not None:
+        overrides["data_dir"] = options.data_dir
+    return load(options.config, **overrides)
+
+
+def _nats(settings: Settings) -> str:
+    if settings.nats_url is not None:
+        return settings.nats_url
+    running = files.running(files.prepare(settings.data_dir))
+    if running is None:
+        raise Unavailable("nats", f"no control plane runs on {settings.data_dir}, and no nats_url is set")
+    return str(running["services"]["nats"]["address"])
