@@ -75,7 +75,7 @@ class SigningIn:
     def _form(self, visit: Visit, template: str, status: int = 200, **values: Any) -> Response:
         name = self._sessions.cookie + _NONCE
         nonce = visits.cookie(visit.request, name) or secrets.token_urlsafe(16)
-        given = {"problem": None, "elsewhere": self._elsewhere, **values}
+        given: dict[str, Any] = {"problem": None, "elsewhere": self._elsewhere, **values}
         token = self._sessions.form_token(nonce)
         response = self._pages.answer(template, status, base=visit.base, form_token=token, **given)
         visits.keep(response, visit.request, name, nonce, _PATIENCE, visit.base)

@@ -17,6 +17,7 @@ from valhalla.kit.log import get_logger
 from valhalla.kit.outgoing_guard import Reach
 from valhalla.kit.outgoing_guard.exchange import Answer, exchange
 from valhalla.kit.outgoing_guard.transport import guarded_client
+from valhalla.server.console.oidc import oauth
 from valhalla.server.console.oidc.errors import IssuerUnavailable, SignInRefused
 from valhalla.server.console.oidc.tokens import Expected, UnknownKey, verify
 
@@ -66,19 +67,10 @@ class Provider:
         Raises:
             IssuerUnavailable: nobody knows where that is.
         """
-        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-        from authlib.oauth2.rfc7636 import create_s256_code_challenge
-
-        return prepare_grant_uri(
-            self._endpoint(await self._described(), "authorization_endpoint"),
-            self.application.client_id,
-            "code",
-            redirect,
-            " ".join(self.application.scopes),
-            state,
-            nonce=nonce,
-            code_challenge=create_s256_code_challenge(verifier),
-            code_challenge_method="S256",
+        of = self.application
+        endpoint = self._endpoint(await self._described(), "authorization_endpoint")
+        return oauth.authorization_uri(
+            endpoint, of.client_id, redirect, of.scopes, state=state, nonce=nonce, verifier=verifier
         )
 
     async def claims(self, code: str, redirect: str, nonce: str, verifier: str) -> dict[str, Any]:
@@ -104,24 +96,14 @@ class Provider:
                 raise SignInRefused("none of the issuer's keys has signed the ID token") from error
         return {**await self._userinfo(described, access, claims), **claims}
 
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._http is not None:
-            await self._http.aclose()
-
     async def _redeem(self, described: Mapping[str, Any], code: str, redirect: str, verifier: str) -> dict[str, Any]:
-        from authlib.oauth2.auth import ClientAuth
-        from authlib.oauth2.rfc6749.parameters import prepare_token_request
-
-        named: Any = described.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-        method = "client_secret_basic" if "client_secret_basic" in named else "client_secret_post"
         of = self.application
-        uri = self._endpoint(described, "token_endpoint")
-        body: Any = prepare_token_request("authorization_code", "", redirect, code=code, code_verifier=verifier)
-        headers: Any = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        auth = ClientAuth(of.client_id, of.secret, "none" if of.secret is None else method)
-        uri, headers, body = auth.prepare("POST", uri, headers, body)
-        answer = await self._send("POST", uri, headers, body)
+        methods: Any = described.get("token_endpoint_auth_methods_supported") or ()
+        sent = oauth.token_request(
+            self._endpoint(described, "token_endpoint"), of.client_id, of.secret, methods,
+            code=code, redirect=redirect, verifier=verifier,
+        )  # fmt: skip
+        answer = await self._send("POST", *sent)
         if answer.status != 200:
             # its own words may hold what was sent; the error's code is of a fixed list
             said = _object(answer.body).get("error")
