@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -254,6 +255,51 @@ async def test_an_agent_blocks_with_its_alerts_and_takes_back(
     assert (await agent.delete(f"/v1/alerts/{numbers[0]}")).json() == {"nbDeleted": "1"}
     lame = await agent.post("/v1/alerts", json=[{"scenario": "x"}])
     assert (lame.status_code, "in body is required" in lame.text) == (400, True)
+
+
+async def test_who_is_only_told_of_is_blocked_as_the_stock_profiles_do(
+    admin: httpx.AsyncClient,
+    agent: httpx.AsyncClient,
+    rules: str,  # noqa: F811
+) -> None:
+    about: dict[str, Any] = {"source": {"scope": "Ip", "value": "192.0.2.140"}, "decisions": None}
+    await agent.post("/v1/alerts", json=[alert(**about), alert(**about, remediation=True, simulated=True)])
+    assert (await admin.get(f"{rules}/ip:192.0.2.140")).status_code == 404
+    await agent.post("/v1/alerts", json=[alert(**about, remediation=True)])
+    rule = (await admin.get(f"{rules}/ip:192.0.2.140")).json()
+    lasts = datetime.fromisoformat(rule["expires_at"]) - datetime.now(UTC)
+    assert (rule["reason"], rule["source"]) == ("crowdsecurity/ssh-bf", "crowdsec")
+    assert timedelta(hours=3) < lasts < timedelta(hours=5)
+
+
+async def test_alerts_are_found_and_removed_by_filters_that_are_understood(
+    agent: httpx.AsyncClient,
+    rules: str,  # noqa: F811
+) -> None:
+    wide = {"source": {"scope": "Range", "value": "192.0.2.161/27"}}
+    captcha = ban("192.0.2.160/27", "Range", type="captcha", origin="lists")
+    sent = [alert(ban("192.0.2.150"), source={"scope": "Ip", "value": "192.0.2.150"}), alert(captcha, **wide)]
+    one, two = (int(number) for number in (await agent.post("/v1/alerts", json=sent)).json())
+
+    async def found(**query: str) -> set[int]:
+        answer = await agent.get("/v1/alerts", params=query)
+        assert answer.status_code == 200, answer.text
+        return {each["id"] for each in answer.json()} & {one, two}
+
+    assert await found() == {one, two}
+    assert await found(ip="192.0.2.150") == {one}
+    assert await found(ip="192.0.2.170") == {two}
+    assert await found(range="192.0.2.128/25", contains="false") == {one, two}
+    assert await found(range="192.0.2.128/25") == set()
+    assert await found(decision_type="captcha") == await found(origin="lists") == {two}
+    assert await found(since="1h") == await found(has_active_decision="true", simulated="false") == {one, two}
+    assert await found(until="1h") == await found(has_active_decision="false") == set()
+    for query in ({"colour": "red"}, {"since": "x"}, {"has_active_decision": "maybe"}, {"ip": "x"}):
+        for method in ("GET", "DELETE"):
+            assert (await agent.request(method, "/v1/alerts", params=query)).status_code == 400, query
+    assert await found() == {one, two}
+    assert (await agent.delete(f"/v1/alerts/{one}")).status_code == 200
+    assert (await agent.delete(f"/v1/alerts/{one}")).status_code == 404
 
 
 async def test_metrics_and_heartbeats_are_kept(

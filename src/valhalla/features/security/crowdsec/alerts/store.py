@@ -75,7 +75,7 @@ def _those(wanted: Selected, now: datetime) -> list[sa.ColumnElement[bool]]:
 
 def _standing(now: datetime | None, *more: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Say that a rule which the alert made is there; with ``now`` that it holds."""
-    keys = sa.select(sa.func.jsonb_array_elements_text(_alerts.keys)).correlate(crowdsec_alerts)
+    made = sa.func.jsonb_array_elements_text(_alerts["keys"]).column_valued("made")
     expiry = sa.cast(records.c.body["expires_at"].astext, sa.DateTime(timezone=True))
     holds = () if now is None else (sa.or_(expiry.is_(None), expiry > now),)
-    return sa.exists().where(records.c.registry == REGISTRY, records.c.key.in_(keys), *holds, *more)
+    return sa.exists().where(records.c.registry == REGISTRY, records.c.key == made, *holds, *more)
