@@ -164,7 +164,7 @@ class TestHealth:
     async def test_healthy(self, team: Team) -> None:
         report = await self._report(team, (await team.new()).id)
         assert (report.health, report.reasons) == ("healthy", ())
-        assert set(report.checks) == {"postgres", "valkey", "nats", "ttl", "routes"}
+        assert set(report.checks) == {"postgres", "valkey", "nats", "ttl", "lane", "routes"}
         assert all(check.ok for check in report.checks.values())
 
     async def test_degraded_when_little_time_is_left(self, team: Team, clock: MovableClock) -> None:
