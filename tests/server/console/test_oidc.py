@@ -249,3 +249,18 @@ async def test_an_issuer_that_does_not_answer_stops_nobody_with_a_key(plane: Pla
         # without an issuer in the settings there is no such page
         assert re.search("no-such-page|not-signed-in|login", (await client.get("/console/oidc")).headers["location"])
         assert "organisation" not in (await client.get("/console/login")).text
+
+
+async def test_a_real_browser_gets_through_although_another_site_sends_it(house: Plane, chromium: Any) -> None:
+    async with serving(house.app) as address:
+        # another name of the same machine is another site than the issuer's, so strict cookies stay at home
+        base = f"http://localhost:{address.rpartition(':')[2]}"
+        context = await chromium.new_context()
+        try:
+            page = await context.new_page()
+            await page.goto(f"{base}/console/flags")
+            await page.click("text=Sign in with your organisation")
+            await page.wait_for_url("**/console/flags")
+            assert await page.title() == "Flags · Valhalla"
+        finally:
+            await context.close()
