@@ -40,7 +40,8 @@ class Request:
     headers: dict[str, str]
     token: str | None
     body: Any
-    files: tuple[str, ...] = ()
+    files: tuple[tuple[str, int], ...] = ()
+    """Names and sizes."""
     parameters: dict[str, str] = field(default_factory=dict[str, str])
 
     def __getitem__(self, name: str) -> str:

@@ -139,6 +139,12 @@ def guild(guild_id: str, name: str, channels: list[Doc], members: Iterable[Doc])
     }
 
 
+def attachment(attachment_id: str, channel_id: str, name: str, size: int) -> Doc:
+    """Return a file of a message."""
+    url = f"https://cdn.discordapp.com/attachments/{channel_id}/{attachment_id}/{name}"
+    return {"id": attachment_id, "filename": name, "size": size, "url": url, "proxy_url": url, "flags": 0}
+
+
 def message(message_id: str, channel_id: str, author: Mapping[str, Any], body: Mapping[str, Any]) -> Doc:
     """Return a message; ``body`` is what was sent, of which content, embeds, components and flags are kept."""
     return {

@@ -78,7 +78,8 @@ def routes() -> Routes:
         body = request.document
         if not (body.get("content") or body.get("embeds") or body.get("components") or request.files):
             raise Refused(400, 50006, "Cannot send an empty message")
-        new = rest.world.message(_channel(rest, request)["id"], rest.world.me, body)
+        channel_id = _channel(rest, request)["id"]
+        new = rest.world.message(channel_id, rest.world.me, rest.written(request, body, channel_id))
         rest.tell_message("MESSAGE_CREATE", new)
         return new
 
@@ -89,7 +90,7 @@ def routes() -> Routes:
     @on("PATCH", "/channels/{channel_id}/messages/{message_id}")
     def edited(rest: Rest, request: Request) -> Doc:
         found = _message(rest, request)
-        edit(found, request.document)
+        edit(found, rest.written(request, request.document, found["channel_id"], found))
         rest.tell_message("MESSAGE_UPDATE", found)
         return found
 

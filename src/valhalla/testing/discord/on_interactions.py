@@ -36,11 +36,11 @@ def routes() -> Routes:
         message = None
         if kind in {4, 5}:
             # 5 is "the bot is thinking": a message that has nothing in it yet
-            message = _say(rest, found, request.document.get("data") or {})
+            message = _say(rest, request, found, request.document.get("data") or {})
             found.original = message["id"]
         elif kind == 7 and "message" in found.document:
             message = found.document["message"]
-            edit(message, request.document.get("data") or {})
+            edit(message, rest.written(request, request.document.get("data") or {}, message["channel_id"], message))
             rest.tell_message("MESSAGE_UPDATE", message)
         found.answer(request.document)
         if request.query.get("with_response", "").lower() not in {"1", "true"}:
@@ -52,7 +52,7 @@ def routes() -> Routes:
     @on("POST", "/webhooks/{webhook_id}/{token}", open=True)
     def followup(rest: Rest, request: Request) -> Doc:
         found = _answered(rest, request)
-        message = _say(rest, found, request.document)
+        message = _say(rest, request, found, request.document)
         found.followups.append(message)
         return message
 
@@ -65,7 +65,7 @@ def routes() -> Routes:
     @on("PATCH", template, open=True)
     def edited(rest: Rest, request: Request) -> Doc:
         message = _message(rest, request)
-        edit(message, request.document)
+        edit(message, rest.written(request, request.document, message["channel_id"], message))
         rest.tell_message("MESSAGE_UPDATE", message)
         return message
 
@@ -97,8 +97,9 @@ def _message(rest: Rest, request: Request) -> Doc:
     return message
 
 
-def _say(rest: Rest, found: Interaction, body: Doc) -> Doc:
-    message = rest.world.message(found.document["channel_id"], rest.world.me, body)
+def _say(rest: Rest, request: Request, found: Interaction, body: Doc) -> Doc:
+    channel_id = found.document["channel_id"]
+    message = rest.world.message(channel_id, rest.world.me, rest.written(request, body, channel_id))
     # only who asked sees an ephemeral one
     if not (body.get("flags") or 0) & 64:
         rest.tell_message("MESSAGE_CREATE", message)

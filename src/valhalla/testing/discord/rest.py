@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from valhalla.testing.discord import on_application, on_channels, on_interactions
+from valhalla.testing.discord import documents, on_application, on_channels, on_interactions
 from valhalla.testing.discord.calls import Call, Refused, Request
 from valhalla.testing.discord.documents import Doc
 from valhalla.testing.discord.gateway import Gateway, Receive, Scope, Send
@@ -41,6 +41,15 @@ class Rest:
         """Let the gateway say what happened to a message."""
         told = self.world.event_of(message)
         self.tell(event, told, told.get("guild_id"))
+
+    def written(self, request: Request, body: Doc, channel_id: str, before: Doc | None = None) -> Doc:
+        """Return what is to be written of a message, its files among it; an edit keeps those that it names."""
+        kept = {each["id"]: each for each in (before or {}).get("attachments", [])}
+        wanted: list[Doc] = body.get("attachments") or []
+        named = [kept[each["id"]] for each in wanted if each.get("id") in kept]
+        new = [documents.attachment(self.world.ids.next(), channel_id, *each) for each in request.files]
+        mentioned = "attachments" in body or new
+        return {**body, "attachments": named + new} if mentioned else body
 
     def gateway_url(self, request: Request) -> str:
         """Return where the gateway is for whoever asks: on the same port, with or without TLS as it came."""
@@ -86,7 +95,7 @@ class Rest:
                 request.token,
                 status,
                 msgspec.json.decode(msgspec.json.encode(answer)),
-                request.files,
+                tuple(name for name, _ in request.files),
                 request.headers,
             )
         )
@@ -107,8 +116,6 @@ class Rest:
                 return 429, {"message": "You are being rate limited.", "retry_after": round(after, 3), "global": False}
             answer = route.handler(self, request)
             return (204, None) if answer is None else (200, answer)
-        if request.token != self.gateway.token:
-            raise Refused(401, 0, "401: Unauthorized")
         raise Refused(404, 0, "404: Not Found")
 
     async def wait_for(self, method: str, path: str, *, count: int, within: float) -> Call:
@@ -150,7 +157,7 @@ def _request(scope: Scope, raw: bytes) -> Request:
     )
 
 
-def _body(content_type: str, raw: bytes) -> tuple[Any, tuple[str, ...]]:
+def _body(content_type: str, raw: bytes) -> tuple[Any, tuple[tuple[str, int], ...]]:
     if not raw:
         return None, ()
     if not content_type.startswith("multipart/form-data"):
@@ -158,13 +165,12 @@ def _body(content_type: str, raw: bytes) -> tuple[Any, tuple[str, ...]]:
             return msgspec.json.decode(raw), ()
         except msgspec.DecodeError:
             return None, ()
-    body, files = None, list[str]()
+    body, files = None, list[tuple[str, int]]()
     parts = message_from_bytes(b"content-type: " + content_type.encode() + b"\r\n\r\n" + raw)
     for part in parts.walk():
-        name = part.get_param("name", header="content-disposition")
-        if name == "payload_json":
-            payload = part.get_payload(decode=True)
-            body = msgspec.json.decode(payload if isinstance(payload, bytes) else b"{}")
+        content: Any = part.get_payload(decode=True) or b""
+        if part.get_param("name", header="content-disposition") == "payload_json":
+            body = msgspec.json.decode(content)
         elif part.get_filename():
-            files.append(str(part.get_filename()))
+            files.append((str(part.get_filename()), len(content)))
     return body, tuple(files)
