@@ -95,7 +95,6 @@ async def _export(url: str, relation: Any, target: Path, form: Any, compression:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     compiled = rules.compile_query(relation, Draft("logs", form, compression), form, None, None)
-    piece, file_rows = rules.sizes(form, 170)
     plan = Plan(
         dsn=url,
         folder=str(target),
@@ -105,8 +104,7 @@ async def _export(url: str, relation: Any, target: Path, form: Any, compression:
         names=compiled.names,
         types=compiled.types,
         query=compiled.query,
-        chunk_rows=piece,
-        part_rows=file_rows,
+        **rules.sizes(form, 170),
     )
     begin, rows, peak = time.perf_counter(), 0, 0.0
     reports: AsyncIterator[Any] = copying(plan)

@@ -9,19 +9,23 @@ import os
 import sys
 import threading
 import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
 
-from valhalla.kit.copying.reading import borders, connected, piece
-from valhalla.kit.copying.spec import Plan, Report
+from valhalla.kit.copying.reading import AwayError, Key, borders, connected, piece
+from valhalla.kit.copying.spec import Place, Plan, Report
 from valhalla.kit.copying.writing import Sink, TextSink, TooLargeError
 
 _ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # the files of an earlier attempt's child, which ends as soon as it notices that its parent did
 _PATIENCE: Final = 10.0
+_TICK: Final = 0.25
 _AWAY: Final = ("08", "57", "53", "40")
 
 
@@ -45,35 +49,47 @@ def main() -> int:
 
 
 async def _run(plan: Plan) -> None:
-    sink = _sink(plan)
-    rows, at = plan.place.rows, plan.place.key
+    at, told = plan.place.key, 0.0
     telling: asyncio.Task[None] | None = None
-    async with connected(plan) as looking, connected(plan) as copying:
+    async with connected(plan) as looking, _source(plan) as (sink, copy):
         async for border in borders(looking, plan):
-            count = await piece(copying, plan, at, border, sink.take)
-            place = sink.cut(count, border, last=border is None)
-            rows, at = rows + count, border
-            report = Report(rows=rows, read=sink.read, written=sink.written, place=place, done=border is None)
-            if telling is not None:
-                await telling
-            # the disk works while the next piece comes
-            telling = asyncio.create_task(_tell(sink, report))
+            copying = asyncio.ensure_future(copy(at, border))
+            while not (await asyncio.wait({copying}, timeout=_TICK))[0]:
+                _say(Report(rows=sink.rows, read=sink.read, written=sink.written))
+            cut = sink.cut(copying.result(), border, last=border is None)
+            at = border
+            if telling is not None and (telling.done() or border is None):
+                telling = await telling
+            # the disk works while the next pieces come, and is not asked after each
+            if telling is None and (border is None or time.monotonic() - told >= _TICK):
+                told = time.monotonic()
+                telling = asyncio.create_task(_tell(sink, cut, done=border is None))
         if telling is not None:
             await telling
 
 
-async def _tell(sink: Sink, report: Report) -> None:
-    if report.place is not None:
+async def _tell(sink: Sink[Any], cut: Future[Place | None], *, done: bool) -> None:
+    place = await asyncio.wrap_future(cut)
+    if place is not None:
         await asyncio.to_thread(sink.sync)
-    _say(report)
+    rows = sink.rows if place is None else place.rows
+    _say(Report(rows=rows, read=sink.read, written=sink.written, place=place, done=done))
 
 
-def _sink(plan: Plan) -> Sink:
-    if plan.format != "parquet":
-        return TextSink(plan)
-    from valhalla.kit.copying.parquet import ParquetSink
+@asynccontextmanager
+async def _source(plan: Plan) -> AsyncGenerator[tuple[Sink[Any], Callable[[Key | None, Key | None], Awaitable[int]]]]:
+    """Connect, and return what takes rows and what copies a piece to it."""
+    if plan.format == "parquet":
+        from valhalla.kit.copying.columns import Columns
+        from valhalla.kit.copying.parquet import ParquetSink
 
-    return ParquetSink(plan)
+        groups = ParquetSink(plan)
+        columns = await asyncio.to_thread(Columns, plan)
+        yield groups, lambda after, upto: asyncio.to_thread(columns.piece, after, upto, groups.take)
+    else:
+        text = TextSink(plan)
+        async with connected(plan) as connection:
+            yield text, lambda after, upto: piece(connection, plan, after, upto, text.take)
 
 
 def _lock(folder: Path) -> bool:
@@ -115,6 +131,8 @@ def _fault(error: BaseException) -> Report:  # noqa: PLR0911 - one line per kind
             return Report(fault="no-room", detail=detail)
         case FileNotFoundError():
             return Report(fault="lost", detail=detail)
+        case AwayError():
+            return Report(fault="away", detail=detail)
         case asyncpg.PostgresError():
             away = (error.sqlstate or "").startswith(_AWAY)
             return Report(fault="away" if away else "refused", detail=detail)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from valhalla.kit.copying.spec import Part, Place, Plan
-from valhalla.kit.copying.writing import TooLargeError, open_part
+from valhalla.kit.copying.writing import Behind, TooLargeError, open_part
 
 # an extra without types; who has not installed it finds that out here
 pa: Any = import_module("pyarrow")
-pacsv: Any = import_module("pyarrow.csv")
 pq: Any = import_module("pyarrow.parquet")
 _TYPES: Final[dict[str, Any]] = {
     "integer": pa.int64(),
@@ -23,94 +22,89 @@ _TYPES: Final[dict[str, Any]] = {
     "instant": pa.timestamp("us", tz="UTC"),
 }
 # a row of a megabyte must not make a group of gigabytes
-_MOST: Final = 32 * 2**20
+_MOST: Final = 2**25
 
 
 class ParquetSink:
-    """One row group per piece, a file per ``part_rows``."""
+    """Takes record batches, and makes groups of ``group_rows`` and files of ``part_rows`` of them."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._folder = Path(plan.folder)
         kinds = [_TYPES.get(kind, pa.string()) for kind in plan.types]
         self._schema = pa.schema([pa.field(*each) for each in zip(plan.names, kinds, strict=True)])
-        self._reading = pacsv.ReadOptions(column_names=list(plan.names), use_threads=False, block_size=2**30)
-        # what COPY leaves unquoted and empty is NULL, and what it quotes is a text
-        self._converting = pacsv.ConvertOptions(
-            column_types=self._schema,
-            null_values=[""],
-            true_values=["t"],
-            false_values=["f"],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-        )
         self._at = plan.place
-        self._rows = self._part_rows = 0
+        self._part_rows = 0
         self._closed = sum(part.bytes for part in plan.place.parts)
-        self._waiting = bytearray()
+        self._waiting: list[Any] = []
+        self._waiting_rows = self._waiting_bytes = 0
         self._file: Any = None
         self._writer: Any = None
-        # one piece is encoded while the next one comes
-        self._thread = ThreadPoolExecutor(1)
-        self._encoding: Future[None] | None = None
+        # one group is encoded while the next one comes
+        self._behind = Behind(1)
         self._size = 0
-        self.read = plan.place.read
+        self.rows, self.read = plan.place.rows, plan.place.read
 
     @property
     def written(self) -> int:
         """How many bytes the files have."""
         return self._closed + self._size
 
-    def take(self, data: bytes) -> None:
-        """Take whole rows."""
-        self.read += len(data)
-        self._waiting += data
-        if len(self._waiting) >= _MOST:
-            self._flush()
+    def take(self, data: Any) -> None:
+        """Take a record batch."""
+        self.rows += data.num_rows
+        self.read += data.nbytes
+        while data.num_rows:
+            # the groups are the same however the rows arrive
+            fitting = data.slice(0, self._plan.group_rows - self._waiting_rows)
+            data = data.slice(fitting.num_rows)
+            self._waiting.append(fitting)
+            self._waiting_rows += fitting.num_rows
+            self._waiting_bytes += fitting.nbytes
+            if self._waiting_rows == self._plan.group_rows or self._waiting_bytes >= _MOST:
+                self._flush()
 
-    def cut(self, rows: int, key: tuple[str, ...] | None, *, last: bool) -> Place | None:
+    def cut(self, rows: int, key: tuple[str, ...] | None, *, last: bool) -> Future[Place | None]:
         """End a piece; only the end of a file is a place to go on from."""
-        self._flush()
-        self._rows += rows
         self._part_rows += rows
-        if 0 < self._plan.most_bytes < self.written:
-            raise TooLargeError
         if not last and (self._plan.part_rows == 0 or self._part_rows < self._plan.part_rows):
-            return None
-        self._settle()
-        self._open()
-        name, size = self._close()
-        part = Part(name, self._part_rows, size, _digest(self._folder / name))
-        parts = (*self._at.parts, part)
-        self._at = Place(len(parts), 0, 0, self._at.rows + self._part_rows, self.read, key, parts)
-        self._rows = self._part_rows = 0
-        return self._at
+            return self._behind.do(lambda: None)
+        self._flush()
+        ended, self._part_rows = self._part_rows, 0
+        return self._behind.do(self._end, ended, key, self.read)
 
     def sync(self) -> None:
         """Nothing is left to wait for: a file is on disk when it is finished."""
 
     def _flush(self) -> None:
-        if not self._waiting:
-            return
-        self._settle()
+        if self._waiting:
+            self._behind.do(self._encode, self._waiting)
+            self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
+
+    def _encode(self, batches: list[Any]) -> None:
         self._open()
-        data, self._waiting = self._waiting, bytearray()
-        self._encoding = self._thread.submit(self._encode, data)
-
-    def _settle(self) -> None:
-        encoding, self._encoding = self._encoding, None
-        if encoding is not None:
-            encoding.result()
-
-    def _encode(self, data: bytearray) -> None:
-        table = pacsv.read_csv(
-            pa.BufferReader(data),
-            read_options=self._reading,
-            parse_options=pacsv.ParseOptions(newlines_in_values=True),
-            convert_options=self._converting,
-        )
+        table = pa.Table.from_batches([self._as_declared(batch) for batch in batches])
         self._writer.write_table(table, row_group_size=len(table))
         self._size = self._file.tell()
+        if 0 < self._plan.most_bytes < self.written:
+            raise TooLargeError
+
+    def _as_declared(self, batch: Any) -> Any:
+        # a smallint is an integer like others, and JSON a text
+        arrays = [
+            (column.storage if isinstance(column, pa.ExtensionArray) else column).cast(field.type)
+            for column, field in zip(batch.columns, self._schema, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _end(self, rows: int, key: tuple[str, ...] | None, read: int) -> Place:
+        self._open()
+        name, size = self._close()
+        if 0 < self._plan.most_bytes < self.written:
+            raise TooLargeError
+        parts = (*self._at.parts, Part(name, rows, size, _digest(self._folder / name)))
+        self._at = Place(len(parts), 0, 0, self._at.rows + rows, read, key, parts)
+        return self._at
 
     def _open(self) -> None:
         if self._writer is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -13,33 +13,41 @@ from valhalla.kit.copying.spec import Plan, Query
 from valhalla.kit.sql import literal
 
 Key = tuple[str, ...]
+# the server sends eight kilobytes at a time: to wake up for each costs more than what is done with it
+_LUMP: Final = 2**17
+_PAUSE: Final = 0.001
+
+
+class AwayError(Exception):
+    """The server, or the way to it, is gone."""
 
 
 @asynccontextmanager
 async def connected(plan: Plan) -> AsyncGenerator[asyncpg.Connection[Any]]:
-    """Open a session that can only read, and writes every value in one form whatever the server's settings are."""
-    connection = await asyncpg.connect(
-        plan.dsn,
-        timeout=10,
-        server_settings={
-            "application_name": "valhalla-export",
-            "default_transaction_read_only": "on",
-            "statement_timeout": str(int(plan.statement_timeout * 1000)),
-            "TimeZone": "UTC",
-            "DateStyle": "ISO, YMD",
-            "IntervalStyle": "iso_8601",
-            "bytea_output": "hex",
-            "extra_float_digits": "1",
-            "jit": "off",
-            # the key's index has the order already; where there is none, rows are sorted all the same
-            "enable_sort": "off",
-            "work_mem": "32MB",
-        },
-    )
+    """Open a session as ``session`` says."""
+    connection = await asyncpg.connect(plan.dsn, timeout=10, server_settings=session(plan))
     try:
         yield connection
     finally:
         connection.terminate()
+
+
+def session(plan: Plan) -> dict[str, str]:
+    """Return the settings of a session that only reads, and writes each value in one form whatever the server's are."""
+    return {
+        "application_name": "valhalla-export",
+        "default_transaction_read_only": "on",
+        "statement_timeout": str(int(plan.statement_timeout * 1000)),
+        "TimeZone": "UTC",
+        "DateStyle": "ISO, YMD",
+        "IntervalStyle": "iso_8601",
+        "bytea_output": "hex",
+        "extra_float_digits": "1",
+        "jit": "off",
+        # the key's index has the order already; where there is none, rows are sorted all the same
+        "enable_sort": "off",
+        "work_mem": "32MB",
+    }
 
 
 async def borders(connection: asyncpg.Connection[Any], plan: Plan) -> AsyncIterator[Key | None]:
@@ -76,18 +84,24 @@ async def piece(
     take: Callable[[bytes], None],
 ) -> int:
     """Hand the bytes of a piece to ``take``, whole rows at a time, and return how many rows they were."""
-    query = plan.query
 
     async def sink(data: bytes) -> None:
         take(data)
+        if len(data) < _LUMP:
+            await asyncio.sleep(_PAUSE)
 
-    order = f" ORDER BY {', '.join(query.key)}" if query.key else ""
-    select = f"SELECT {query.columns} {_within(query, after, upto)}{order}"
     output: Any = sink
     # JSON has no control characters, so with these as marks a line is the document as it is
     marks: dict[str, Any] = {"delimiter": "\x02", "quote": "\x01"} if plan.format == "jsonl" else {}
-    status = await connection.copy_from_query(select, output=output, format="csv", timeout=None, **marks)
+    text = select(plan.query, after, upto)
+    status = await connection.copy_from_query(text, output=output, format="csv", timeout=None, **marks)
     return int(status.split()[1])
+
+
+def select(query: Query, after: Key | None, upto: Key | None) -> str:
+    """Return the statement that reads a piece."""
+    order = f" ORDER BY {', '.join(query.key)}" if query.key else ""
+    return f"SELECT {query.columns} {_within(query, after, upto)}{order}"
 
 
 def _within(query: Query, after: Key | None, upto: Key | None) -> str:

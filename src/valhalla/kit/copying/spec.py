@@ -50,7 +50,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is to be copied, and where one was. ``dsn`` holds a password: it goes through a pipe only."""
+    """What is to be copied, and where one was. ``dsn`` holds a password: it goes through a pipe only.
+
+    ``chunk_rows`` are read by one statement.
+    """
 
     dsn: str
     folder: str
@@ -63,6 +66,8 @@ class Plan(msgspec.Struct, frozen=True):
     chunk_rows: int = 100_000
     part_rows: int = 0
     """Rows after which the next file begins; 0: all in one."""
+    group_rows: int = 32_768
+    """Of Parquet: the rows of a group, which is in memory as a whole."""
     most_bytes: int = 0
     """What the files may take; 0: any."""
     place: Place = Place()

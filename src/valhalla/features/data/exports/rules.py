@@ -25,7 +25,7 @@ VIEW: Final = re.compile(
 _ALSO: Final = ("digest", "cipher", "sealed")
 _PATTERN: Final = "|".join(re.escape(name).replace("\\-", "-") for name in (*secret_names(), *_ALSO))
 _ROWS: Final = 100_000
-# a row group is in memory as a whole, as text and as columns, while the next one comes
+# a row group is in memory as a whole while the next one comes
 _GROUP: Final = 5 * 2**20
 _FILE_ROWS: Final = 1_000_000
 
@@ -120,11 +120,13 @@ def _shown(column: Column, profile: Profile, chosen: Format, salt: str | None) -
     return text, column.kind
 
 
-def sizes(chosen: Format, width: int) -> tuple[int, int]:
-    """Return the rows of a piece and of a file, for rows of about ``width`` bytes."""
+def sizes(chosen: Format, width: int) -> dict[str, int]:
+    """Return the rows of a piece, a file and a group, for rows of about ``width`` bytes."""
     if chosen != "parquet":
-        return _ROWS, 0
-    return max(1000, min(65_536, _GROUP // max(1, width))), _FILE_ROWS
+        return {"chunk_rows": _ROWS, "part_rows": 0}
+    # an unfinished file is written again anyway: a piece is a file
+    group = max(1000, min(131_072, _GROUP // max(1, width)))
+    return {"chunk_rows": _FILE_ROWS, "part_rows": _FILE_ROWS, "group_rows": group}
 
 
 def stem(source: str, id_: str) -> str:

@@ -133,7 +133,7 @@ class Runner:
         assert export.query is not None
         stored = dict(export.query)
         types = cast("list[str]", stored.pop("types"))
-        sizes = {name: stored.pop(name) for name in ("chunk_rows", "part_rows")}
+        sizes = {name: stored.pop(name) for name in ("chunk_rows", "part_rows", "group_rows") if name in stored}
         place = Place() if export.place is None else msgspec.convert(export.place, Place)
         if place.parts and place.key is None:
             # all was written, and only the end was not noted

@@ -122,14 +122,12 @@ class ExportService:
             salt = secrets.token_hex(16) if draft.profile == "strict" else None
             compiled = rules.compile_query(source.relation, draft, chosen, until, salt)
             rows, width = store.estimate(conn, compiled.query)
-            piece, file_rows = rules.sizes(chosen, width)
             values["estimate"] = rows
             values["columns"] = list(compiled.names)
             values["query"] = {
                 **msgspec.to_builtins(compiled.query),
                 "types": list(compiled.types),
-                "chunk_rows": piece,
-                "part_rows": file_rows,
+                **rules.sizes(chosen, width),
             }
         made = store.insert(conn, values)
         self._life.begin(conn, made, principal.id)
@@ -263,7 +261,9 @@ def _ready(export: Export) -> Export:
 
 
 def _check_libraries(chosen: Format, compression: Compression) -> None:
-    if (chosen == "parquet" or compression == "zstd") and find_spec("pyarrow") is None:
+    wanted = ["pyarrow"] if chosen == "parquet" or compression == "zstd" else []
+    wanted += ["adbc_driver_postgresql"] if chosen == "parquet" else []
+    if any(find_spec(each) is None for each in wanted):
         raise BadExport(
             "Parquet and zstd need the extra 'parquet' of the control plane",
             help="Install it there: pip install 'valhalla[parquet]'; or take csv or jsonl with gzip.",
