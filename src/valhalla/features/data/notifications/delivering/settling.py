@@ -147,8 +147,10 @@ class Settling:
 
     def _write(self, conn: Connection, batch: _Batch) -> None:
         now = self._clock.now()
+        # the receiver has them: forgotten in a crash of the server, they are sent again under the same id
+        durable = any(each.outcome != "delivered" or each.news is not None for each in batch.settled)
         for start in range(0, len(batch.settled), _MOST):
-            queue.settle(conn, [each.row for each in batch.settled[start : start + _MOST]])
+            queue.settle(conn, [each.row for each in batch.settled[start : start + _MOST]], durable=durable)
         if batch.back:
             queue.give_back(conn, batch.back)
         dead = [each for each in batch.settled if each.row["status"] == "dead"]
