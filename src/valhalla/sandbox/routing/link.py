@@ -12,7 +12,9 @@ import contextlib
 import itertools
 import json
 import secrets
+import struct
 from collections.abc import Callable, Mapping
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.sandbox.routing.frames import Frames, Handler, checked, read_creds
 
 _LIMIT: Final = 1 << 20
+_AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
 class Link(asyncio.Protocol):
@@ -252,6 +255,10 @@ class Link(asyncio.Protocol):
         self.reason = reason
         self._out.clear()
         if self._transport is not None:
+            # what the kernel holds goes with it: it would be sent when a cut network is back
+            socket = self._transport.get_extra_info("socket")
+            if socket is not None and not self._transport.is_closing():
+                socket.setsockopt(SOL_SOCKET, SO_LINGER, _AT_ONCE)
             self._transport.abort()
 
     async def close(self) -> None:
