@@ -93,3 +93,15 @@ def metadata(pairs: Sequence[str]) -> dict[str, str]:
             raise click.BadParameter(f"{key!r} is given twice.", param_hint="'--meta'")
         members[key] = value
     return members
+
+
+def endpoint(value: str) -> tuple[str, int]:
+    """Read ``HOST:PORT``, or ``:PORT`` of this machine alone; port 0 is any that is free.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8080.")
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -44,6 +44,7 @@ TABLE: Final = {
     "traces": (_AT + "traces", "See what failed or was slow, and what happened inside."),
     "flag": (_AT + "flag", "Define, evaluate and kill feature flags."),
     "config": (_AT + "config", "Read and change configuration, as documents too."),
+    "ingress": ("valhalla.cli.ingress", "Take live traffic in: webhooks, requests, gateways."),
     "source": (_AT + "source", "Declare who publishes straight to NATS; give credentials."),
     "router": (_AT + "router", "Move events of such publishers onto their lanes."),
     "events": (_AT + "events", "Show what happens, as it does."),

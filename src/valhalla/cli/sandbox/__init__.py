@@ -20,6 +20,7 @@ TABLE: Final = {
     "link": (_AT + "link", "Route events to it."),
     "unlink": (_AT + "unlink", "End a route."),
     "routes": (_AT + "routes", "List which live events it gets."),
+    "upstream": (_AT + "upstream", "Say where its HTTP requests go."),
     "events": (_AT + "events", "Show its live events."),
     "record": (_AT + "record", "Write its live events into a file."),
     "replay": (_AT + "replay", "Give it recorded or past events."),

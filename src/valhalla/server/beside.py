@@ -1,0 +1,94 @@
+"""What a process beside the control plane stands on: the same database, NATS and cell key, wherever they are."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, cast
+
+from valhalla.kernel.problems import Misconfigured, Unavailable
+from valhalla.kit import liblog, migrate, natsauth
+from valhalla.kit.cellkey import CellKey
+from valhalla.kit.db import Database
+from valhalla.kit.log import configure
+from valhalla.kit.settings import Settings, load
+from valhalla.sandbox.routing.ingress import Ingress
+from valhalla.server import files
+from valhalla.server.database import running_url
+from valhalla.server.options import ServeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Where everything is; nothing is connected yet."""
+
+    settings: Settings
+    cell: CellKey
+    database_url: str
+    nats_url: str
+
+    @classmethod
+    def of(cls, options: ServeOptions) -> Beside:
+        """Read the settings, and find what runs.
+
+        Raises:
+            Misconfigured: a setting is wrong.
+            Unavailable: the servers are embedded, and no control plane runs on this data directory.
+        """
+        overrides: dict[str, Any] = dict(options.overrides)
+        if options.data_dir is not None:
+            overrides["data_dir"] = options.data_dir
+        settings = load(options.config, **overrides)
+        configure(level=cast("Any", settings.log_level))
+        liblog.capture(cast("Any", settings.log_level))
+        # asked first: it says in words when no control plane runs
+        url = running_url(options)
+        text = settings.cell_key
+        data_dir = files.prepare(settings.data_dir)
+        cell = CellKey.parse(text.get_secret_value()) if text else CellKey.load_or_create(data_dir / "cell.key")
+        return cls(settings, cell, url, settings.nats_url or _running_nats(settings))
+
+    async def database(self, name: str) -> Database:
+        """Return the database.
+
+        Raises:
+            Misconfigured: it is of another release.
+            Unavailable: it cannot be reached.
+        """
+        db = Database(self.database_url, application_name=f"valhalla-{name}")
+        try:
+            if await db.run(migrate.needs_upgrade):
+                raise Misconfigured("the database is older than this process", setting="database_url")
+        except BaseException:
+            await db.close()
+            raise
+        return db
+
+    def ingress(self, name: str) -> Ingress:
+        """Return an ingress that has not joined yet."""
+        return Ingress(self.nats_url, natsauth.control_creds(self.cell), name=name)
+
+
+def run(main: Coroutine[Any, Any, None]) -> int:
+    """Run a process's main until it ends; return the exit status."""
+    import uvloop
+
+    uvloop.run(main)
+    return 0
+
+
+def until_signalled() -> asyncio.Event:
+    """Return what SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _running_nats(settings: Settings) -> str:
+    running = files.running(files.prepare(settings.data_dir))
+    if running is None:
+        raise Unavailable("nats", f"no control plane runs on {settings.data_dir}, and no nats_url is set")
+    return str(running["services"]["nats"]["address"])
