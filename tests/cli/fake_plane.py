@@ -117,6 +117,13 @@ _ACTION = {
     "arguments": {"properties": {"id": {}}, "required": ["id"]},
 }
 _DONE = {"operation": "o1", "action": "key.revoke", "status": "planned", "result": {"revoked": ["k1"]}, "hold": None}
+_HANDOUT = {
+    "id": "op4x9k2m1n8b7c6d",
+    "action": "key.rotate",
+    "subject": "k3v9x0q2m1n8b7c6",
+    "made_at": "2026-01-01T00:00:00Z",
+    "expires_at": "2026-01-02T00:00:00Z",
+}
 _OPERATION = {
     "id": 1,
     "at": "2026-01-01T00:00:00Z",
@@ -272,6 +279,8 @@ class FakePlane:
             ("GET", "/system/admin", lambda **_: (200, _OVERVIEW)),
             ("GET", "/system/admin/actions", lambda **_: (200, {"items": [_ACTION]})),
             ("POST", "/system/admin/actions/(.+)", lambda _name, **_: (200, _DONE)),
+            ("GET", "/system/admin/handouts", lambda **_: (200, {"items": [_HANDOUT]})),
+            ("POST", "/system/admin/handouts/(.+)", lambda _id, **_: (200, _HANDOUT | {"secret": "vh_local_new"})),
             ("GET", "/system/admin/operations", lambda **_: (200, {"items": [_OPERATION], "next": None})),
             ("GET", "/system/rate-limits/usage", lambda **_: (200, {"items": [_USAGE], "buckets": 1})),
             ("GET", "/system/rate-limits/(?:[a-z]+/)?history", lambda **_: (200, {"items": [_CHANGE], "next": None})),

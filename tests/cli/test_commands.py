@@ -74,6 +74,8 @@ DOCUMENTS = [
     ["routes", "changes"],
     ["admin", "status"],
     ["admin", "actions"],
+    ["admin", "handouts"],
+    ["admin", "take", "op4x9k2m1n8b7c6d"],
     ["admin", "do", "key.revoke", "id=k1", "--reason", "it leaked", "-n"],
     ["admin", "log"],
     ["ledger", "ls"],

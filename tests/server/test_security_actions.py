@@ -189,3 +189,36 @@ async def test_nobody_answers(plane: Plane, admin: httpx.AsyncClient, people: di
     await people["asker"].post(f"{PATH}/{id_}/cancel", json={})
     told = (await admin.get("/system/audit", params={"subject": id_, "kind": "security_action"})).json()["items"]
     assert [one["action"] for one in told] == ["security_action.escalated"]
+
+
+async def test_a_rotated_key_is_handed_to_who_asked_once(
+    plane: Plane, admin: httpx.AsyncClient, issue: Issue, people: dict[str, httpx.AsyncClient]
+) -> None:
+    victim = await issue("act-rotated", "sandbox:read")
+    order = {"arguments": {"id": victim["id"]}, "reason": "it leaked"}
+    dry = (await people["asker"].post("/system/admin/actions/key.rotate?dry_run=true", json=order)).json()
+    assert dry["result"] == {"id": victim["id"], "owner": "act-rotated", "old_until": None}
+    assert (await plane.client(victim["key"]).get("/api/sandboxes")).status_code == 200
+
+    asked = (await ask(people["asker"], "key.rotate", id=victim["id"])).json()
+    assert (await people["ann"].post(f"{PATH}/{asked['id']}/approve", json={})).status_code == 200
+    assert (await executed(plane, people["asker"], asked["id"]))["state"] == "succeeded"
+    assert (await plane.client(victim["key"]).get("/api/sandboxes")).status_code == 401
+    handouts = "/system/admin/handouts"
+    (waiting,) = [
+        one for one in (await people["asker"].get(handouts)).json()["items"] if one["subject"] == victim["id"]
+    ]
+    assert waiting["action"] == "key.rotate"
+    # an admin is not who asked
+    refused(await admin.post(f"{handouts}/{waiting['id']}"), 404, "handout-gone")
+    both = await asyncio.gather(*(people["asker"].post(f"{handouts}/{waiting['id']}") for _ in range(2)))
+    assert sorted(answer.status_code for answer in both) == [200, 404]
+    (taken,) = [answer.json() for answer in both if answer.status_code == 200]
+    assert (await plane.client(taken["secret"]).get("/api/sandboxes")).status_code == 200
+    assert taken["subject"] == victim["id"]
+    # neither what was stored of the action nor the ledger has it
+    for path in (f"{PATH}/{asked['id']}", f"/system/holds/{asked['id']}", "/system/audit?limit=200"):
+        answer = await admin.get(path)
+        assert answer.status_code == 200, path
+        assert taken["secret"] not in answer.text
+    assert "admin.handed_out" in (await admin.get("/system/audit?limit=50")).text

@@ -38,6 +38,16 @@ def admin_action(name: str) -> Request[Document]:
     return Request("GET", f"/system/admin/actions/{segment(name)}", Document)
 
 
+def handouts() -> Request[Document]:
+    """List the secrets that wait for you, such as keys that were rotated; not the secrets themselves."""
+    return Request("GET", "/system/admin/handouts", Document)
+
+
+def take_handout(handout_id: str) -> Request[Document]:
+    """Take one secret, once: ``secret`` of what this returns."""
+    return Request("POST", f"/system/admin/handouts/{segment(handout_id)}", Document)
+
+
 def log_page(
     *, limit: int | None = None, cursor: str | None = None, text: str | None = None
 ) -> Request[Page[Document]]:
@@ -76,9 +86,11 @@ class JobCalls:
 
 
 class AdminCalls:
-    """Single admin actions."""
+    """Single admin actions, and the secrets that some make."""
 
     action = Call(admin_action)
+    handouts = Call(handouts)
+    take_handout = Call(take_handout)
 
 
 class LogCalls:

@@ -122,6 +122,50 @@ def do(
         remark(invocation, f"Somebody else approves it: {invocation.again('hold', 'approve', found['hold'])}")
 
 
+@command.command("handouts")
+@shared_options
+@pass_invocation
+def handouts(invocation: Invocation) -> None:
+    """List the secrets that wait for you, such as keys that were rotated; each waits for a day.
+
+    \b
+    Example:
+      valhalla admin handouts
+    """
+    with invocation.client() as client:
+        from valhalla.sdk.further_calls import handouts as waiting
+
+        found: Any = client.document(waiting())
+    if invocation.json:
+        emit(found)
+        return
+    rows = [
+        (one["id"], one["action"], one["subject"], relative(instant_of(one["expires_at"]))) for one in found["items"]
+    ]
+    table(invocation, ["id", "action", "of", "until"], rows)
+
+
+@command.command("take")
+@click.argument("handout")
+@shared_options
+@pass_invocation
+def take(invocation: Invocation, handout: str) -> None:
+    """Take one of them, once; only the secret is printed.
+
+    \b
+    Example:
+      valhalla admin take op4x9k2m1n8b7c6d > new.key
+    """
+    with invocation.client() as client:
+        from valhalla.sdk.further_calls import take_handout
+
+        found: Any = client.document(take_handout(handout))
+    if invocation.json:
+        emit(found)
+    else:
+        say(found["secret"])
+
+
 @command.command("log")
 @click.option("--actor", help="Only what this one asked for.")
 @click.option("--operation", metavar="ID", help="Only this one.")

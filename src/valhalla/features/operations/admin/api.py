@@ -8,9 +8,19 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from valhalla.features.operations.admin.contracts import READ, WRITE, AdminAction
+from valhalla.features.operations.admin.handouts import Handouts
 from valhalla.features.operations.admin.overview import Overview
 from valhalla.features.operations.admin.service import AdminService
-from valhalla.features.operations.admin.wire import ActionList, ActionOut, DoneOut, OrderIn, OverviewOut
+from valhalla.features.operations.admin.wire import (
+    ActionList,
+    ActionOut,
+    DoneOut,
+    HandoutList,
+    HandoutOut,
+    HandoutTaken,
+    OrderIn,
+    OverviewOut,
+)
 from valhalla.kernel.principal import Principal
 from valhalla.kit.audit import LedgerEntryOut, LedgerPage
 from valhalla.kit.http import PROBLEMS, StrictRoute, WhileClosed, requires, while_closed
@@ -20,12 +30,14 @@ PREFIX = "/system/admin"
 # at the level of the module: FastAPI cannot resolve an annotation that names a function's local
 Reader = Annotated[Principal, requires(READ)]
 Writer = Annotated[Principal, requires(WRITE)]
+Asker = Annotated[Principal, requires("keys:write")]
 Name = Annotated[str, Path(max_length=100)]
+Id = Annotated[str, Path(max_length=64)]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 _HELD: Final[dict[int | str, dict[str, Any]]] = {202: {"model": DoneOut, "description": "It waits for approval"}}
 
 
-def router(service: AdminService, overview: Callable[[], Overview]) -> APIRouter:
+def router(service: AdminService, overview: Callable[[], Overview], handouts: Handouts) -> APIRouter:
     """Return the routes; ``overview`` raises while nothing is composed."""
     routes = APIRouter(prefix=PREFIX, tags=["admin"], responses=PROBLEMS, route_class=StrictRoute)
 
@@ -88,7 +100,26 @@ def router(service: AdminService, overview: Callable[[], Overview]) -> APIRouter
         )
         return LedgerPage(items=LedgerEntryOut.each(page.items), next=page.next)
 
+    _add_handouts(routes, handouts)
     return routes
+
+
+def _add_handouts(routes: APIRouter, handouts: Handouts) -> None:
+    @routes.get("/handouts")
+    async def waiting(principal: Asker) -> HandoutList:
+        """List the secrets that wait for who asks, such as keys that were rotated; not the secrets themselves."""
+        return HandoutList(items=[HandoutOut(**row) for row in await handouts.waiting(principal)])
+
+    @routes.post("/handouts/{handout_id}", response_model=HandoutTaken)
+    @while_closed("write")
+    async def take(handout_id: Id, principal: Asker) -> Response:
+        """Hand out one secret, once, to who asked for the action that made it."""
+        row, secret = await handouts.take(principal, handout_id)
+        members = {name: row[name] for name in HandoutOut.model_fields}
+        document = HandoutTaken(**members, secret=secret)
+        return Response(
+            dumps(document.model_dump()), headers={"Cache-Control": "no-store"}, media_type="application/json"
+        )
 
 
 def _out(action: AdminAction) -> ActionOut:

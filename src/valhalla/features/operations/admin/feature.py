@@ -11,6 +11,7 @@ from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.features.operations.admin import stock
 from valhalla.features.operations.admin.blocks import blocks
 from valhalla.features.operations.admin.contracts import AdminAction, Executor
+from valhalla.features.operations.admin.handouts import Handouts
 from valhalla.features.operations.admin.overview import Overview, Sources
 from valhalla.features.operations.admin.service import AdminService
 from valhalla.features.operations.admin.workers import workers
@@ -40,6 +41,7 @@ class Admin(Feature):
         self._beat = partial(platform.beat, _LOOP.name)
         self._overview: Overview | None = None
         self.service = AdminService(platform.db, platform.ledger)
+        self.handouts = Handouts(platform.db, platform.ledger, platform.cell, clock=platform.clock)
 
     def compose(self, of: Sources, executor: Executor, further: Iterable[AdminAction] = ()) -> None:
         """Take who executes, and what other features bring.
@@ -51,7 +53,7 @@ class Admin(Feature):
         settle = platform.feed.refresh
         self.service.compose(
             [
-                *stock.keys(of.clients, settle),
+                *stock.keys(of.clients, self.handouts, settle),
                 *stock.modes(of.maintenance, settle),
                 *stock.flags(of.flags),
                 *stock.jobs(JobDesk(platform.db, platform.jobs, platform.ledger)),
@@ -71,7 +73,7 @@ class Admin(Feature):
         """Return ``/system/admin``."""
         from valhalla.features.operations.admin.api import router
 
-        return (router(self.service, self._look),)
+        return (router(self.service, self._look, self.handouts),)
 
     def background(self) -> Mapping[str, Run]:
         """Return what executes approved actions."""

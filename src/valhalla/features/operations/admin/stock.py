@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from valhalla.features.observability.alerts import Alerts
 from valhalla.features.operations.admin.contracts import AdminAction, Order, Run
-from valhalla.features.operations.clients import Clients
+from valhalla.features.operations.admin.handouts import Handouts
+from valhalla.features.operations.clients import MAX_GRACE, Clients
 from valhalla.features.operations.deployments import REMEDY, Deployments
 from valhalla.features.operations.flags import Flags
 from valhalla.features.operations.limits import RateLimits
@@ -41,7 +42,7 @@ def _settled(run: Run, settle: Settle) -> Run:
     return both
 
 
-def keys(clients: Clients, settle: Settle) -> list[AdminAction]:
+def keys(clients: Clients, handouts: Handouts, settle: Settle) -> list[AdminAction]:
     """Return what is done about API keys in an emergency."""
     service = clients.service
 
@@ -72,7 +73,35 @@ def keys(clients: Clients, settle: Settle) -> list[AdminAction]:
         await service.switch(order.principal, id_, "deactivate", reason=order.reason)
         return {"id": id_, "active": False}
 
+    def rotating(*, dry_run: bool) -> Run:
+        async def run(order: Order) -> Mapping[str, Any]:
+            id_, grace = order.arguments["id"], timedelta(seconds=order.arguments.get("grace_seconds", 0))
+            issued, record = await service.rotate(
+                order.principal,
+                id_,
+                grace=grace,
+                reason=order.reason,
+                dry_run=dry_run,
+                keep=lambda conn, made: handouts.keep(conn, order, "key.rotate", id_, made.key),
+            )
+            until = None if not grace else max(one.until for one in record.value.retired)
+            told: dict[str, Any] = {"id": id_, "owner": issued.client.owner, "old_until": until}
+            # the key is nowhere in what is stored of an action: it waits, sealed, for who asked
+            return told if dry_run else {**told, "prefix": issued.client.prefix, "handout": order.id}
+
+        return run
+
     id_ = _object(("id",), id=_ID)
+    rotate = _object(
+        ("id",),
+        id=_ID,
+        grace_seconds={
+            "type": "integer",
+            "minimum": 0,
+            "maximum": int(MAX_GRACE.total_seconds()),
+            "description": "how long the old key is taken on; 0 ends it at once",
+        },
+    )
     revoke = _object(("id",), id=_ID, confirm={"type": "boolean", "description": "also the last admin's"})
     scope = "keys:write"
     return [
@@ -93,6 +122,16 @@ def keys(clients: Clients, settle: Settle) -> list[AdminAction]:
             "reversible",
             scope,
             _settled(deactivate, settle),
+            while_closed=True,
+        ),
+        AdminAction(
+            "key.rotate",
+            "Give an API client a new key; who asked takes it once: POST /system/admin/handouts/{operation}.",
+            rotate,
+            "irreversible",
+            scope,
+            _settled(rotating(dry_run=False), settle),
+            rotating(dry_run=True),
             while_closed=True,
         ),
         AdminAction(

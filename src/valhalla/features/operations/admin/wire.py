@@ -123,3 +123,25 @@ class DoneOut(WireModel):
     status: Literal["succeeded", "replayed", "planned", "held"]
     result: dict[str, Any] | None
     hold: str | None
+
+
+class HandoutOut(WireModel):
+    """A secret that waits for who asked for it; ``id`` is the operation's, ``subject`` what it is of."""
+
+    id: str
+    action: str
+    subject: str
+    made_at: datetime
+    expires_at: datetime
+
+
+class HandoutList(WireModel):
+    """The oldest first."""
+
+    items: list[HandoutOut]
+
+
+class HandoutTaken(HandoutOut):
+    """A secret that nobody can have again."""
+
+    secret: str

@@ -2,6 +2,6 @@
 
 from valhalla.features.operations.clients.contracts import ApiClient, IssuedKey
 from valhalla.features.operations.clients.feature import Clients
-from valhalla.features.operations.clients.service import ClientService
+from valhalla.features.operations.clients.service import MAX_GRACE, ClientService
 
-__all__ = ["ApiClient", "ClientService", "Clients", "IssuedKey"]
+__all__ = ["MAX_GRACE", "ApiClient", "ClientService", "Clients", "IssuedKey"]

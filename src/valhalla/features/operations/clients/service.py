@@ -115,9 +115,18 @@ class ClientService:
         return await self.issue(SYSTEM, owner="admin", scopes=["admin"], name="first-start admin", keep=keep)
 
     async def rotate(
-        self, principal: Principal, client_id: str, *, grace: timedelta, reason: str | None = None
+        self,
+        principal: Principal,
+        client_id: str,
+        *,
+        grace: timedelta,
+        reason: str | None = None,
+        dry_run: bool = False,
+        keep: Callable[[Connection, IssuedKey], None] | None = None,
     ) -> tuple[IssuedKey, Record[ApiClient]]:
         """Give a client a new key; the one before is taken for ``grace`` more, then no longer. 0 ends every old one.
+
+        ``keep`` stores the key in the same transaction.
 
         Raises:
             Forbidden: the principal may not, or not for a client of these rights.
@@ -144,8 +153,13 @@ class ClientService:
                 rotated_at=now,
                 retired=tuple(old[:_RETIRED]) if grace else (),
             )
-            change = self.registry.put(conn, client_id, after, actor=principal.id, reason=reason or "rotated")
-            return IssuedKey(after, key), Record(client_id, after, change.revision, record.created_at, change.at)
+            change = self.registry.put(
+                conn, client_id, after, actor=principal.id, reason=reason or "rotated", dry_run=dry_run
+            )
+            issued = IssuedKey(after, key)
+            if keep is not None and not dry_run:
+                keep(conn, issued)
+            return issued, Record(client_id, after, change.revision, record.created_at, change.at)
 
         return await self._db.run(work)
 
