@@ -1,7 +1,7 @@
 """The one middleware, pure ASGI: what every request passes, from snapshots, without a query.
 
 The order: context, preflight, decoys, shield, blocklist, authentication, form, policies, limits, the application; then,
-whatever happened, metrics, span and log line. ``Exchange.admit`` and ``rules.decide`` have the middle of it.
+whatever happened, metrics, span and log line. ``Exchange.judge`` and ``rules.decide`` have the middle of it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from valhalla.gate.body import Body
 from valhalla.gate.exchange import CORRELATION, HUNG_UP, Exchange
 from valhalla.gate.hooks import Bounds, Hooks
 from valhalla.kernel.problems import Problem
-from valhalla.kit.correlation import act_as, acting, correlate, correlation_id
+from valhalla.kit.correlation import ACTING, CURRENT
 from valhalla.kit.http import problem_parts
-from valhalla.kit.spans import Local, keep_in, local
-from valhalla.kit.trace import Trace, current, new_trace, parse, trace_on
+from valhalla.kit.spans import LOCAL, Local, keep_in
+from valhalla.kit.trace import CURRENT as SPAN
+from valhalla.kit.trace import Trace, new_trace, parse
 
 _CLOSE: Final = (b"connection", b"close")
 _STREAM: Final = b"text/event-stream"
@@ -48,12 +49,14 @@ class Gate:
         headers: dict[bytes, bytes] = dict(scope.get("headers", ()))
         trace = self._trace(headers.get(b"traceparent"))
         correlation = rules.correlation(headers.get(CORRELATION), trace.span_id)
-        # set by hand: two context managers cost more than the whole decision
-        outer = correlation_id(), current(), acting(), local()
-        correlate(correlation)
-        trace_on(trace)
-        act_as(None)
-        keep_in(None if self.hooks.spans is None else Local())
+        # set by hand, and only where it differs: context managers and needless sets cost more than the whole decision
+        outer = CURRENT.get(), SPAN.get(), ACTING.get(), LOCAL.get()
+        CURRENT.set(correlation)
+        SPAN.set(trace)
+        if outer[2] is not None:
+            ACTING.set(None)
+        if outer[3] is not None or self.hooks.spans is not None:
+            keep_in(None if self.hooks.spans is None else Local())
         exchange = Exchange(scope, headers, correlation, trace, self.hooks, self._bounds)
         try:
             if kind == "http":
@@ -62,10 +65,12 @@ class Gate:
                 await websocket.serve(self._app, exchange, receive, send)
         finally:
             exchange.end()
-            correlate(outer[0])
-            trace_on(outer[1])
-            act_as(outer[2])
-            keep_in(outer[3])
+            CURRENT.set(outer[0])
+            SPAN.set(outer[1])
+            if ACTING.get() is not outer[2]:
+                ACTING.set(outer[2])
+            if LOCAL.get() is not outer[3]:
+                LOCAL.set(outer[3])
 
     def _trace(self, header: bytes | None) -> Trace:
         if header is not None and (caller := parse(header)) is not None:
@@ -91,11 +96,11 @@ class Gate:
             if kind == "http.response.start":
                 exchange.status = message["status"]
                 given = message.get("headers", ())
-                named = dict(given)
-                if named.get(b"content-type", b"").startswith(_STREAM):
-                    exchange.open()
-                if CORRELATION in named:
-                    given = [header for header in given if header[0] != CORRELATION]
+                for name, value in given:
+                    if name == CORRELATION:
+                        given = [header for header in given if header[0] != CORRELATION]
+                    elif name == b"content-type" and value.startswith(_STREAM):
+                        exchange.open()
                 message = {**message, "headers": [*given, *exchange.marks]}
             elif head and kind == "http.response.body":
                 message = {**message, "body": b""}
@@ -103,16 +108,12 @@ class Gate:
 
         problem: Problem | None = None
         try:
-            cors = self.hooks.cors
-            allowed = None if cors is None else cors.preflight(exchange.method, exchange.headers)
-            if cors is not None and allowed is not None:
-                exchange.marks += cors.headers(exchange.headers[b"origin"])
-                await _answer(marked, 204, list(allowed), b"")
+            if (other := exchange.diverted()) is not None:
+                await _answer(marked, *other)
                 return
-            if (decoy := exchange.decoy()) is not None:
-                await _answer(marked, *decoy)
-                return
-            problem = await exchange.admit()
+            problem = exchange.judge()
+            if self.hooks.limits is not None:
+                problem = await exchange.charge(problem)
             if problem is None:
                 await self._app(scope, receive if body is None else body.receive, marked)
         except Problem as raised:

@@ -74,18 +74,17 @@ class Exchange:
         self.marks: list[Header] = [(CORRELATION, correlation.encode()), (_TRACEPARENT, render(trace).encode())]
         self._route: str | None = None
 
-    async def admit(self) -> Problem | None:
-        """Find out who asks, and return why the application is not asked, if so.
-
-        A failed authentication is charged to the limits too: keys cannot be guessed at any speed.
+    def judge(self) -> Problem | None:
+        """Find out who asks, and return why the application is not asked, if so; the limits have not been asked yet.
 
         Raises:
             Exception: a hook is broken; nobody passes then.
         """
         hooks, scope, headers = self._hooks, self.scope, self.headers
-        proxied = rules.is_proxied(self.address, self._bounds.trusted)
+        trusted = self._bounds.trusted
+        proxied = bool(trusted) and rules.is_proxied(self.address, trusted)
         if proxied:
-            self.address = rules.client_address(self.address, headers, self._bounds.trusted)
+            self.address = rules.client_address(self.address, headers, trusted)
         if hooks.routes is not None:
             path = routed_path(scope)
             leaf = scope[LEAF] = hooks.routes.find(path)
@@ -123,26 +122,39 @@ class Exchange:
             objection = hooks.policies.judge(
                 self.method, self.path, self._route or "", query, headers, self.address, self.principal
             )
-            if objection is not None:
-                return objection
-        if hooks.limits is not None and (problem is None or unknown):
-            asking = Asking(self.method, self.path, self._route or "", headers, self.address, self.principal)
-            taken = hooks.limits.take(asking)
-            if not isinstance(taken, Taken):
-                taken = await taken
-            self.marks += rules.quota_headers(taken.quotas)
-            return taken.refusal or problem
+            return objection or problem
         return problem
 
-    def decoy(self) -> tuple[int, Sequence[Header], bytes] | None:
-        """Return what a decoy answers. Who is blocked is told so, and touches nothing any more."""
+    async def charge(self, problem: Problem | None) -> Problem | None:
+        """Charge the limits; return why the application is not asked, if so.
+
+        A failed authentication is charged too: keys cannot be guessed at any speed. Who is refused for something else
+        takes nothing.
+        """
+        limits = self._hooks.limits
+        if limits is None or (problem is not None and problem.status != 401):
+            return problem
+        taken = limits.take(
+            Asking(self.method, self.path, self._route or "", self.headers, self.address, self.principal)
+        )
+        if not isinstance(taken, Taken):
+            taken = await taken
+        self.marks += rules.quota_headers(taken.quotas)
+        return taken.refusal or problem
+
+    def diverted(self) -> tuple[int, Sequence[Header], bytes] | None:
+        """Return what is answered without asking anybody: to a preflight, and by a decoy."""
         hooks, headers = self._hooks, self.headers
+        if (cors := hooks.cors) is not None and (allowed := cors.preflight(self.method, headers)) is not None:
+            self.marks += cors.headers(headers[b"origin"])
+            return 204, allowed, b""
         if hooks.decoys is None:
             return None
         found = hooks.decoys.find(self.path, self.scope.get("query_string", b""))
         if found is None:
             return None
         address = rules.client_address(self.address, headers, self._bounds.trusted)
+        # who is blocked is told so, and touches nothing any more
         if hooks.blocklist is not None and hooks.blocklist.refusal(self.method, self.path, address, None) is not None:
             return None
         return hooks.decoys.touched(found, self.method, self.path, headers, address)

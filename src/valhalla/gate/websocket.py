@@ -32,7 +32,7 @@ async def serve(app: ASGIApp, exchange: Exchange, receive: Receive, send: Send) 
 
     problem: Problem | None = None
     try:
-        problem = await exchange.admit()
+        problem = await exchange.charge(exchange.judge())
         if problem is None:
             await app(exchange.scope, receive, marked)
             exchange.status = exchange.status or HUNG_UP

@@ -22,38 +22,39 @@ VARIABLE: Final = "VALHALLA_CORRELATION_ID"
 LONGEST: Final = 128
 # it goes into headers, logs and file names: no blanks, no control characters, nothing beyond ASCII
 _FORM: Final = re.compile(rf"[A-Za-z0-9._:@/+=-]{{1,{LONGEST}}}", re.ASCII)
-_current: ContextVar[str | None] = ContextVar("valhalla_correlation_id", default=None)
-_acting: ContextVar[str | None] = ContextVar("valhalla_principal", default=None)
+CURRENT: Final[ContextVar[str | None]] = ContextVar("valhalla_correlation_id", default=None)
+ACTING: Final[ContextVar[str | None]] = ContextVar("valhalla_principal", default=None)
+"""Both for who cannot afford to call the functions below."""
 
 
 def correlation_id() -> str | None:
     """Return the id of what is being served, as in its log lines, ledger entries and events."""
-    return _current.get()
+    return CURRENT.get()
 
 
 @contextlib.contextmanager
 def correlated(value: str | None) -> Generator[None]:
     """Give everything inside one correlation id."""
-    token = _current.set(value)
+    token = CURRENT.set(value)
     try:
         yield
     finally:
-        _current.reset(token)
+        CURRENT.reset(token)
 
 
 def correlate(value: str | None) -> None:
     """Give what follows in this thread, or task, one correlation id; for who has no block to put it around."""
-    _current.set(value)
+    CURRENT.set(value)
 
 
 def acting() -> str | None:
     """Return the id of who asked for what is being done, if that is known: for log lines, it decides nothing."""
-    return _acting.get()
+    return ACTING.get()
 
 
 def act_as(principal_id: str | None) -> None:
     """Say who asked for what follows in this thread, or task."""
-    _acting.set(principal_id)
+    ACTING.set(principal_id)
 
 
 def valid(value: str | None) -> str | None:

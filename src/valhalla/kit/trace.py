@@ -74,7 +74,7 @@ def parse(header: str | bytes | None) -> Trace | None:
 
 def render(trace: Trace) -> str:
     """Write the ``traceparent`` that tells a callee which span calls it."""
-    return f"00-{trace.trace_id}-{trace.span_id}-{int(trace.sampled):02x}"
+    return f"00-{trace.trace_id}-{trace.span_id}-{'01' if trace.sampled else '00'}"
 
 
 def adopt(header: str | bytes | None) -> Trace:
@@ -83,24 +83,25 @@ def adopt(header: str | bytes | None) -> Trace:
     return new_trace() if caller is None else caller.child()
 
 
-_current: ContextVar[Trace | None] = ContextVar("valhalla_trace", default=None)
+CURRENT: Final[ContextVar[Trace | None]] = ContextVar("valhalla_trace", default=None)
+"""For who cannot afford to call ``current``."""
 
 
 def current() -> Trace | None:
     """Return the span that this code runs in."""
-    return _current.get()
+    return CURRENT.get()
 
 
 def trace_on(trace: Trace | None) -> None:
     """Run what follows in this thread, or task, in one span; for who has no block to put it around."""
-    _current.set(trace)
+    CURRENT.set(trace)
 
 
 @contextlib.contextmanager
 def traced(trace: Trace | None) -> Generator[None]:
     """Run everything inside in one span."""
-    token = _current.set(trace)
+    token = CURRENT.set(trace)
     try:
         yield
     finally:
-        _current.reset(token)
+        CURRENT.reset(token)
