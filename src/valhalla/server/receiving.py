@@ -7,12 +7,19 @@ import contextlib
 from collections.abc import Generator
 from typing import Any
 
+import uvicorn
+from fastapi import FastAPI
+
+from valhalla.gate import Bounds, Gate, Hooks
+from valhalla.gate.handlers import handle_problems
+from valhalla.gate.rules import networks
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.changes import Feed
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.registry import Registry
 from valhalla.sandbox.routing.http.webhooks import rules
+from valhalla.sandbox.routing.http.webhooks.api import receiving as routes
 from valhalla.sandbox.routing.http.webhooks.contracts import Receiver
 from valhalla.sandbox.routing.http.webhooks.masking import Masking
 from valhalla.sandbox.routing.http.webhooks.receiving import RECEIVERS, Receiving
@@ -54,14 +61,6 @@ async def _main(beside: Beside, host: str, port: int, grace: float) -> None:
 
 
 async def _serve(beside: Beside, receiving: Receiving, host: str, port: int, grace: float, stop: asyncio.Event) -> None:
-    import uvicorn
-    from fastapi import FastAPI
-
-    from valhalla.gate import Bounds, Gate, Hooks
-    from valhalla.gate.handlers import handle_problems
-    from valhalla.gate.rules import networks
-    from valhalla.sandbox.routing.http.webhooks.api import receiving as routes
-
     class Server(uvicorn.Server):
         @contextlib.contextmanager
         def capture_signals(self) -> Generator[None]:
@@ -85,6 +84,7 @@ async def _serve(beside: Beside, receiving: Receiving, host: str, port: int, gra
         http="httptools",
         lifespan="off",
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         date_header=False,

@@ -79,6 +79,17 @@ async def test_an_answer_arrives_as_it_was_given(proxied: Proxied, method: str, 
         made.headers["Keep-Alive"] = "timeout=5"
         return made
 
+    async def untyped(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        request.transport.close()
+        await asyncio.sleep(10)
+        return web.Response()
+
+    scene.first.answer = untyped
+    _, text, plain = await scene.get(headers=scene.key(scene.first))
+    assert (text, "Content-Type" in plain.headers) == ("hi", False)
+
     scene.production.answer = answer
     found, _, whole = await scene.get(method=method) if method == "HEAD" or status in (204, 304) else (0, "", None)
     if whole is None:

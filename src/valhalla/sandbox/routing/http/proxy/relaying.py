@@ -103,6 +103,20 @@ def unreachable(error: Exception) -> Unreachable:
     return Unreachable(slow=isinstance(error, TimeoutError), sent=not connecting)
 
 
+class _AsGiven(web.StreamResponse):
+    """An answer that says of itself what its upstream said: aiohttp would call what has no type a binary file."""
+
+    async def _prepare_headers(self) -> None:
+        untyped = "Content-Type" not in self.headers
+        await super()._prepare_headers()
+        if untyped:
+            self.headers.popall("Content-Type", None)
+
+
+class _WholeAsGiven(_AsGiven, web.Response):
+    pass
+
+
 async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, marks: Headers) -> web.StreamResponse:
     headers: CIMultiDict[str] = CIMultiDict([*back(tuple(answer.headers.items())), *marks])
     headers.setdefault("Server", "valhalla")
@@ -113,8 +127,8 @@ async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, mark
         except (aiohttp.ClientError, OSError) as error:
             raise unreachable(error) from error
         headers.popall("Content-Length", None)
-        return web.Response(status=answer.status, reason=reason, headers=headers, body=body)
-    response = web.StreamResponse(status=answer.status, reason=reason, headers=headers)
+        return _WholeAsGiven(status=answer.status, reason=reason, headers=headers, body=body)
+    response = _AsGiven(status=answer.status, reason=reason, headers=headers)
     await response.prepare(request)
     try:
         async for part in answer.content.iter_any():
