@@ -15,6 +15,7 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.sandbox.routing import kinds, subjects
 from valhalla.sandbox.routing.contracts import ROUTES_STREAM, Claimed, Laggards, Record, Terms, Unread
 from valhalla.sandbox.routing.errors import ClaimRefused
+from valhalla.sandbox.routing.following import Following
 from valhalla.sandbox.routing.frames import ApiError
 from valhalla.sandbox.routing.lanes import drop_key, return_key
 from valhalla.sandbox.routing.link import Link
@@ -42,6 +43,8 @@ class Claims:
         self._barrier = barrier
         self._link: Link | None = None
         self._roll: Roll | None = None
+        self._heard: dict[str, int] = {}
+        self._routes: Following | None = None
         self._opening = asyncio.Lock()
         self.fenced = 0
         self.refused = 0
@@ -61,7 +64,20 @@ class Claims:
                 self._link = await Link.open(self._url, self._creds, name="valhalla claims")
                 self._roll = Roll(self._link, self._kick)
                 await self._roll.start()
+                self._heard = {}
+                self._routes = Following(self._link, ROUTES_STREAM, f"{subjects.ROUTES}.>", self._hear)
+                try:
+                    await self._routes.start()
+                except ApiError as error:
+                    raise Unavailable("nats", f"the routes cannot be read: {error}") from error
             return self._link, self._roll
+
+    def _hear(self, subject: str, _block: bytes | None, body: bytes, sequence: int) -> None:
+        if body:
+            self._heard[subject] = max(sequence, self._heard.get(subject, 0))
+        else:
+            # the server's marker at a record's end: most keys are never claimed again
+            self._heard.pop(subject, None)
 
     async def establish(
         self, kind: str, key: str, sandbox: str, *, until: datetime, terms: Terms, owns: Owns
@@ -81,7 +97,7 @@ class Claims:
 
         if terms.laggards == "refuse":
             await self._hold_or_refuse(kind, key, wanted, owns)
-        epoch = await self._write(kind, key, decide)
+        epoch = await self._write(kind, key, decide, blindly=True)
         if epoch is None:
             return None
         count, fenced = await self._follow(epoch, "fence")
@@ -176,13 +192,25 @@ class Claims:
         return len(roll), tuple(late)
 
     async def _write(
-        self, kind: str, key: str, decide: Callable[[Record | None], Awaitable[Record | None]]
+        self,
+        kind: str,
+        key: str,
+        decide: Callable[[Record | None], Awaitable[Record | None]],
+        *,
+        blindly: bool = False,
     ) -> int | None:
-        """Store what ``decide`` makes of the present record, if nobody has changed it meanwhile; return its epoch."""
+        """Store what ``decide`` makes of the present record, if nobody has changed it meanwhile; return its epoch.
+
+        ``blindly``: it does not look at the record, so the last sequence that was heard will do to begin with. It was
+        the last one before ``decide`` is asked, or the stream refuses the write.
+        """
         subject = f"{subjects.ROUTES}.{subjects.address(kinds.source_of(kind), key)}"
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             link, _ = await self.connected()
-            sequence, present = await self._last(link, subject)
+            if blindly and attempt == 0:
+                sequence, present = self._heard.get(subject, 0), None
+            else:
+                sequence, present = await self._last(link, subject)
             record = await decide(present)
             if record is None:
                 return None
@@ -194,7 +222,10 @@ class Claims:
                 "Nats-TTL": f"{max(1, math.ceil(left))}s",
             }
             try:
-                return await link.store(subject, encode(record), headers=headers)
+                body = encode(record)
+                epoch = await link.store(subject, body, headers=headers)
+                self._hear(subject, None, body, epoch)
+                return epoch
             except ApiError as error:
                 if error.code != _NOT_THE_LAST:
                     raise Unavailable("nats", f"the claim cannot be stored: {error}") from error
