@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -56,6 +56,8 @@ class Declaration:
     tombstone: float = 0.0
     expires_in: float | Callable[..., float] = 86_400.0
     transactional: int | None = None
+    shows: Callable[[], Mapping[str, Any]] | None = None
+    """What people see in the place of the arguments."""
 
     def fingerprint_of(self, values: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Return the fingerprint of a call.

@@ -22,7 +22,7 @@ from valhalla.guard.quorum import parse
 if TYPE_CHECKING:
     from valhalla.guard.guard import Guard
 
-_PLAN: Final = "guard.plan"
+PLAN: Final = "guard.plan"
 
 
 class Planning:
@@ -97,14 +97,16 @@ class Planning:
         if tree_digest(list(plan.nodes)) != plan.digest:
             raise StalePlan("the plan was changed after it was made")
         declared = Declaration(
-            name=_PLAN,
+            name=PLAN,
             function=plan.run,
             effect=Effect.IRREVERSIBLE,
             binder=Binder(lambda: None),
             is_async=False,
-            hash=hasher(_PLAN),
+            hash=hasher(PLAN),
             fingerprint=lambda: plan.digest,
             approval=None if plan.approval is None else parse(plan.approval),
+            # its arguments are the tree: who approves it must see it
+            shows=lambda: {"plan": [step for node in plan.nodes for step in node.steps()]},
         )
         call = self._guard.prepare(declared, (), {}, asked(plan.id, wait, None))
         call.grants = Grants(plan.nodes, approved=plan.approval is not None)

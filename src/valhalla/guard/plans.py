@@ -44,6 +44,18 @@ class Node:
         own = f"{'  ' * depth}{self.name}({arguments}) [{self.effect}, {did}{needs}]"
         return [own, *(line for child in self.children for line in child.lines(depth + 1))]
 
+    def steps(self, depth: int = 0) -> list[dict[str, Any]]:
+        """Return the branch as a flat list, for who approves it: each action with its depth."""
+        own = {
+            "depth": depth,
+            "action": self.name,
+            "arguments": dict(self.arguments),
+            "effect": str(self.effect),
+            "approval": self.approval,
+            "reason": self.reason,
+        }
+        return [own, *(step for child in self.children for step in child.steps(depth + 1))]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

@@ -208,4 +208,5 @@ def keep_value(codec: Codec, value: object) -> tuple[Any, str | None]:
 def shown(call: Call, extra: Callable[[], tuple[str, ...]] | None = None) -> dict[str, Any]:
     """Return the call's arguments as people may see them."""
     names = (*call.declaration.redact, *(extra() if extra else ()))
-    return redact.redact(call.declaration.binder.named(call.values), names=names)
+    shows = call.declaration.shows
+    return redact.redact(call.declaration.binder.named(call.values) if shows is None else shows(), names=names)

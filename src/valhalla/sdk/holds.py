@@ -44,6 +44,8 @@ class Hold(Model, frozen=True, kw_only=True):
     missing: str | None = None
     approvals: tuple[Decision, ...] = ()
     arguments: Any = None
+    plan: tuple[dict[str, Any], ...] | None = None
+    parent: str | None = None
     fingerprint: str = ""
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -67,6 +69,11 @@ def list_holds(
 def get_hold(hold_id: str) -> Request[Hold]:
     """One action."""
     return Request("GET", f"{_HOLDS}/{segment(hold_id)}", Hold)
+
+
+def review_hold(hold_id: str) -> Request[dict[str, Any]]:
+    """What was proposed last under the same name, and which arguments differ from it."""
+    return Request("GET", f"{_HOLDS}/{segment(hold_id)}/review", dict[str, Any])
 
 
 def decide_hold(
@@ -107,6 +114,10 @@ class Holds:
         """Return one action."""
         return self._client.send(get_hold(hold_id))
 
+    def review(self, hold_id: str) -> dict[str, Any]:
+        """Return what was proposed last under the same name, and which arguments differ from it."""
+        return self._client.send(review_hold(hold_id))
+
     def approve(self, hold: Hold | str, *, reason: str | None = None) -> Hold:
         """Approve; given the ``Hold`` that was looked at, only if it still stands for the same arguments."""
         return self._client.send(_decision(hold, "approve", reason))
@@ -142,6 +153,10 @@ class AsyncHolds:
     async def get(self, hold_id: str) -> Hold:
         """Return one action."""
         return await self._client.send(get_hold(hold_id))
+
+    async def review(self, hold_id: str) -> dict[str, Any]:
+        """Return what was proposed last under the same name, and which arguments differ from it."""
+        return await self._client.send(review_hold(hold_id))
 
     async def approve(self, hold: Hold | str, *, reason: str | None = None) -> Hold:
         """Approve; given the ``Hold`` that was looked at, only if it still stands for the same arguments."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -108,6 +109,37 @@ async def test_two_people_decide_and_a_worker_runs_it_once(
     ]
     assert {entry["correlation_id"] for entry in audit} == {"request-7"}
     assert {entry["details"]["action"] for entry in audit} == {"refund"}
+
+
+async def test_who_approves_sees_the_tree_and_what_differs_from_the_last_time(
+    people: dict[str, httpx.AsyncClient], program: Guard
+) -> None:
+    act = program.action("ship", effect="irreversible")(lambda order, token: None)
+    outer = program.action("order", effect="none")(lambda order: act(order, token="secret"))
+
+    def all_of(*orders: str) -> None:
+        for order in orders:
+            # the rehearsal of each ends at what it does not do
+            with contextlib.suppress(Exception):
+                outer(order)
+
+    ids: list[str] = []
+    for orders in (("A", "B"), ("A", "C", "D")):
+        plan = program.plan(all_of, *orders, approval="1 of finance")
+        with program.acting("shop"):
+            ids.append(str((await program.aapply(plan, outcome=True)).id))
+    held = (await people["ana"].get(f"{HOLDS}/{ids[1]}")).json()
+    assert [(step["depth"], step["action"]) for step in held["plan"]] == [(0, "order"), (1, "ship")] * 3
+    assert held["plan"][3]["arguments"] == {"order": "C", "token": "***"}
+    review = (await people["ana"].get(f"{HOLDS}/{ids[1]}/review")).json()
+    assert (review["previous"]["id"], review["previous"]["state"]) == (ids[0], "held")
+    changed = review["differences"]
+    assert changed["plan.2.arguments.order"] == {"from": "B", "to": "C"}
+    assert changed["plan.4"]["from"] is None
+    assert (await people["ana"].get(f"{HOLDS}/{ids[0]}/review")).json()["differences"] == {}
+    assert refused(await people["ana"].get(f"{HOLDS}/none/review"), 404, "guard-hold-not-found")
+    for id_ in ids:
+        await people["ana"].post(f"{HOLDS}/{id_}/deny", json={})
 
 
 async def test_a_second_key_makes_nobody_a_second_person(

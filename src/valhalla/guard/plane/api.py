@@ -10,7 +10,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import ConfigDict, Field
 
 from valhalla.guard.contracts import Record
+from valhalla.guard.plane.comparing import differences
 from valhalla.guard.plane.service import HoldService, Kind, Outcome, missing
+from valhalla.guard.plane.store import Proposal
+from valhalla.guard.planning import PLAN
 from valhalla.guard.quorum import spell
 from valhalla.kernel.principal import Principal
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires, while_closed
@@ -61,6 +64,17 @@ class ApprovalOut(WireModel):
     reason: str | None
 
 
+class StepOut(WireModel):
+    """One action of a plan, below the one before it that is less deep."""
+
+    depth: int
+    action: str
+    arguments: Any
+    effect: str
+    approval: str | None
+    reason: str | None
+
+
 class HoldOut(WireModel):
     """A guarded action that waited, or waits, for people; ``arguments`` are redacted."""
 
@@ -76,11 +90,30 @@ class HoldOut(WireModel):
     missing: str | None
     approvals: list[ApprovalOut]
     arguments: Any
+    plan: list[StepOut] | None = Field(description="of a plan that is held as a whole: what it would do, as a tree")
+    parent: str | None = Field(description="the action within which it was asked for")
     fingerprint: str
     created_at: datetime
     updated_at: datetime
     expires_at: datetime | None
     correlation_id: str | None
+
+
+class PreviousOut(WireModel):
+    """What was asked for before."""
+
+    id: str
+    state: str
+    requested_by: str
+    created_at: datetime
+    arguments: Any
+
+
+class ReviewOut(WireModel):
+    """An action beside the last one of its name that was proposed before it."""
+
+    previous: PreviousOut | None = Field(description="null: there is none among the newest 2,000 actions before it")
+    differences: dict[str, dict[str, Any]] = Field(description="arguments that differ: {path: {from, to}}")
 
 
 class HoldPage(WireModel):
@@ -92,6 +125,31 @@ class HoldPage(WireModel):
 
 def _at(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _review(record: Record, previous: Proposal | None) -> ReviewOut:
+    if previous is None:
+        return ReviewOut(previous=None, differences={})
+    before, after = _arguments(previous.summary), _arguments(record.summary)
+    found = PreviousOut(
+        id=previous.id,
+        state=previous.state,
+        requested_by=previous.principal,
+        created_at=_at(previous.created_at),
+        arguments=before,
+    )
+    return ReviewOut(previous=found, differences=differences(before, after))
+
+
+def _arguments(summary: str | None) -> Any:
+    return None if summary is None else json.loads(summary)
+
+
+def _plan(record: Record) -> list[StepOut] | None:
+    if record.name != PLAN:
+        return None
+    shown: dict[str, list[Any]] = _arguments(record.summary)
+    return [StepOut.model_validate(step) for step in shown.get("plan", ())]
 
 
 def _out(record: Record) -> HoldOut:
@@ -110,7 +168,9 @@ def _out(record: Record) -> HoldOut:
             ApprovalOut(step=one.step, by=one.approver, decision=one.decision, at=_at(one.at), reason=one.reason)
             for one in record.approvals
         ],
-        arguments=None if record.summary is None else json.loads(record.summary),
+        arguments=_arguments(record.summary),
+        plan=_plan(record),
+        parent=record.parent,
         fingerprint=record.fingerprint.hex(),
         created_at=_at(record.created_at),
         updated_at=_at(record.updated_at),
@@ -140,6 +200,11 @@ def router(service: HoldService) -> APIRouter:
     async def show(hold_id: Id, principal: Reader) -> HoldOut:
         """Show one action: who asked for what, who decided, who is missing."""
         return _out(await service.get(hold_id))
+
+    @routes.get("/{hold_id}/review")
+    async def review(hold_id: Id, principal: Reader) -> ReviewOut:
+        """Show what is asked for beside what was asked for last under the same name."""
+        return _review(*await service.review(hold_id))
 
     @routes.post("/{hold_id}/approve")
     @while_closed("write")

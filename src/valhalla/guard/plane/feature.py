@@ -40,7 +40,7 @@ class GuardedActions(Feature):
         self._beat = platform.beat
         self._clock = platform.clock
         self.guard = Guard(PostgresStore(platform.db.dsn))
-        self.holds = HoldService(self.guard)
+        self.holds = HoldService(self.guard, platform.db)
         self.carrier = Carrier(platform.db, platform.ledger)
         self.carrier.beat = partial(platform.beat, _CARRYING.name)
 

@@ -10,10 +10,12 @@ from valhalla.guard.contracts import Page as Found
 from valhalla.guard.contracts import Record, Scan
 from valhalla.guard.errors import NotAnApprover
 from valhalla.guard.guard import Guard
+from valhalla.guard.plane import store
 from valhalla.guard.quorum import open_step
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid
 from valhalla.kit import paging
+from valhalla.kit.db import Database
 
 Kind = Literal["open", "approved", "indeterminate", "all"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -24,8 +26,9 @@ _ROLE: Final = "role:"
 class HoldService:
     """Lists and decides holds. A person is an owner of keys; their ``role:`` scopes are the roles that quorums name."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, db: Database) -> None:
         self._guard = guard
+        self._db = db
         self.owner_of: Callable[[str], str] = _itself
         """Whose key one with this id is; what is no key's id is a person already."""
 
@@ -51,6 +54,14 @@ class HoldService:
             HoldNotFound: there is none.
         """
         return await self._guard.adrive(holds.find(id_))
+
+    async def review(self, id_: str) -> tuple[Record, store.Proposal | None]:
+        """Return one action, and what was proposed last under its name before it.
+
+        Raises:
+            HoldNotFound: there is none.
+        """
+        return await self.get(id_), await self._db.read(store.previous, id_)
 
     async def decide(
         self,
