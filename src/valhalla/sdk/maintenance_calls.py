@@ -22,6 +22,12 @@ def history(*, limit: int | None = None, cursor: str | None = None) -> Request[P
     return Request("GET", f"{_ROOT}/state/history", Page[Document], params=params(limit=limit, cursor=cursor))
 
 
+def occurrences(*, since: str | None = None, days: int | None = None) -> Request[Document]:
+    """When the windows are within some days."""
+    query = {**params(days=days), **({} if since is None else {"from": since})}
+    return Request("GET", f"{_ROOT}/occurrences", Document, params=query)
+
+
 def calendar() -> Request[bytes]:
     """The windows of the next 92 days as an iCalendar feed."""
     return Request("GET", f"{_ROOT}/calendar.ics", bytes)
@@ -33,4 +39,5 @@ class MaintenanceCalls:
     state = Call(state)
     iterate_history = Every(history)
     history = Call(history)
+    occurrences = Call(occurrences)
     calendar = Call(calendar)

@@ -32,6 +32,10 @@ class Abilities:
             self._of_one[page.slug] = {each.name: each for each in (*page.actions, *self._plain(page))}
             self._of_many[page.slug] = {each.name: each for each in (*page.tools, *self._making(page))}
             self.scope(page)
+            for above in page.above:
+                index.scope("GET", above.path)
+            for section in page.sections:
+                index.scope("GET" if section.body is None else "POST", section.path.replace("{one}", page.one))
             for action in (*self._of_one[page.slug].values(), *self._of_many[page.slug].values()):
                 index.scope(action.method, self.template(page, action))
 

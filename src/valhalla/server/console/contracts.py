@@ -114,6 +114,19 @@ class Section:
     items: str = "items"
     query: Mapping[str, str] | None = None
     """Parameters whose values are members of the record."""
+    of: str = ""
+    """The member that the path is about, if it is not the key: without what it ``begins`` with, or not at all."""
+    begins: str = ""
+    body: Mapping[str, str] | None = None
+    """Members of the record that are asked with, by POST; always as a dry run."""
+
+
+class Above(NamedTuple):
+    """Something above a table: a template, and the path of what it shows; with the parameters that it ``carries``."""
+
+    template: str
+    path: str
+    carries: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,8 +164,7 @@ class Page:
     items: str = "items"
     report: bool = False
     """Whether the path answers one document, and not a list."""
-    before: str = ""
-    """What is shown above the table: a template, and the path of what it shows."""
+    above: Sequence[Above] = ()
     template: str = "record.html"
     noun: str = ""
 

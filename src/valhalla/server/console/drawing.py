@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
+from math import log1p
 from typing import Any, Final, NamedTuple
 
 _WIDTH: Final = 1000.0
 _DEEPEST: Final = 12
 _MOST: Final = 500
+_WEEKS: Final = 14
 
 
 class Bar(NamedTuple):
@@ -50,6 +52,70 @@ def _epoch(span: Mapping[str, Any]) -> float:
         return datetime.fromisoformat(str(span.get("started_at"))).timestamp()
     except ValueError:
         return 0.0
+
+
+class Day(NamedTuple):
+    """One day of a calendar, with what is planned on it: from when to when, and what."""
+
+    date: date
+    outside: bool
+    plans: list[tuple[str, str, Mapping[str, Any]]]
+
+
+def calendar(occurrences: Sequence[Mapping[str, Any]], since: str, until: str) -> list[list[Day]]:
+    """Return weeks of seven days, in UTC; what lasts longer stands on each of its days."""
+    first, last = _instant(since).date(), _instant(until).date()
+    day = first - timedelta(days=first.weekday())
+    spans = [(_instant(one["start"]), _instant(one["end"]), one) for one in occurrences]
+    weeks: list[list[Day]] = []
+    while day <= last and len(weeks) < _WEEKS:
+        week: list[Day] = []
+        for _ in range(7):
+            begins = datetime.combine(day, time(), UTC)
+            ends = begins + timedelta(days=1)
+            plans = [
+                ("" if start < begins else f"{start:%H:%M}", "" if end > ends else f"{end:%H:%M}", one)
+                for start, end, one in spans
+                if start < ends and end > begins
+            ]
+            week.append(Day(day, not first <= day <= last, plans))
+            day += timedelta(days=1)
+        weeks.append(week)
+    return weeks
+
+
+class Heat(NamedTuple):
+    """One row of a grid: what was touched how often in each part of the time, and how hot that is, from 0 to 4."""
+
+    name: str
+    decoy: bool
+    events: int
+    cells: list[tuple[int, Mapping[str, Any] | None]]
+
+
+def heat(touches: Sequence[Mapping[str, Any]], since: str, step: float) -> list[Heat]:
+    """Return a row for each decoy and sensor that was touched, the most touched first."""
+    begin, parts = _instant(since).timestamp(), 24
+    most = max((int(one["events"]) for one in touches), default=1)
+    rows: dict[tuple[str, bool], list[Mapping[str, Any] | None]] = {}
+    for one in touches:
+        place = round((_instant(one["at"]).timestamp() - begin) / step)
+        row = rows.setdefault((str(one["name"]), bool(one["decoy"])), [None] * parts)
+        row[min(max(place, 0), parts - 1)] = one
+    found = [
+        Heat(
+            name,
+            decoy,
+            sum(int(one["events"]) for one in row if one is not None),
+            [(0 if one is None else 1 + int(3 * log1p(one["events"]) / log1p(most)), one) for one in row],
+        )
+        for (name, decoy), row in rows.items()
+    ]
+    return sorted(found, key=lambda row: (-row.events, row.name))[:50]
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def snippets(access: Mapping[str, Any]) -> list[tuple[str, str]]:

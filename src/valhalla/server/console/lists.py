@@ -9,7 +9,8 @@ from starlette.responses import Response, StreamingResponse
 
 from valhalla.server.console import showing
 from valhalla.server.console.abilities import Abilities
-from valhalla.server.console.contracts import Page
+from valhalla.server.console.calling import Refused
+from valhalla.server.console.contracts import Above, Page
 from valhalla.server.console.layout import Layout
 from valhalla.server.console.rendering import HEADERS
 from valhalla.server.console.visit import Visit
@@ -34,7 +35,7 @@ class Lists:
         if page.report:
             return self._report(visit, page, document, chosen)
         items, following = _items(document, page)
-        above = await self._above(visit, page)
+        above = [each for one in page.above if (each := await self._above(visit, one)) is not None]
         caller, abilities = visit.caller, self._abilities
         rows = [(_key(item, page), item, abilities.actions(caller, page, item)) for item in items]
         return self._layout.answer(
@@ -49,8 +50,7 @@ class Lists:
             chosen=chosen,
             tools=abilities.tools(caller, page),
             history=abilities.changes(page),
-            above=above,
-            above_template="" if above is None else page.before.partition(" ")[0],
+            aboves=above,
             curl=showing.curl("GET", visit.origin + _address(page.path, chosen)),
         )
 
@@ -93,12 +93,15 @@ class Lists:
             visit, "history.html", page=page, key=None, items=document["items"], following=document["next"]
         )
 
-    async def _above(self, visit: Visit, page: Page) -> Any:
-        """Return what is shown above the table; nothing where that needs a right of its own that is not held."""
-        path = page.before.partition(" ")[2]
-        if not path or visit.partial or not visit.caller.allows(self._abilities.index.scope("GET", path)):
+    async def _above(self, visit: Visit, one: Above) -> tuple[str, Any] | None:
+        """Return a template and what it shows; None where that needs a right of its own that is not held."""
+        if visit.partial or not visit.caller.allows(self._abilities.index.scope("GET", one.path)):
             return None
-        return await visit.caller.get(path)
+        try:
+            return one.template, await visit.caller.get(one.path, {name: visit.query.get(name) for name in one.carries})
+        except Refused as refused:
+            # the table is worth seeing without it
+            return "above_refused.html", refused.problem
 
     def _chosen(self, visit: Visit, page: Page) -> dict[str, str]:
         known = [each.name for each in self._abilities.index.filters(page.path)]

@@ -68,10 +68,18 @@ class Records:
     ) -> tuple[Section, Any, Mapping[str, Any] | None] | None:
         """Return what a section shows, or why it cannot; None for who may not see it."""
         template = section.path.replace("{one}", page.one)
-        if not visit.caller.allows(self._abilities.index.scope("GET", template)):
+        about = str(showing.pick(record, section.of)) if section.of else key
+        method = "GET" if section.body is None else "POST"
+        allowed = visit.caller.allows(self._abilities.index.scope(method, template))
+        if not allowed or not about.startswith(section.begins):
             return None
         query = {name: showing.pick(record, member) for name, member in (section.query or {}).items()}
+        path = fill(template, about.removeprefix(section.begins))
         try:
-            return section, await visit.caller.get(fill(template, key), query), None
+            if section.body is None:
+                return section, await visit.caller.get(path, query), None
+            body = {name: showing.pick(record, member) for name, member in section.body.items()}
+            answer = await visit.caller.send("POST", path, query={**query, "dry_run": "true"}, body=body)
+            return section, answer.document(), None
         except Refused as refused:
             return section, None, refused.problem

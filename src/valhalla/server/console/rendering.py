@@ -78,6 +78,8 @@ class Pages:
             pick=showing.pick,
             form_of=showing.form_of,
             waterfall=drawing.waterfall,
+            calendar=drawing.calendar,
+            heat=drawing.heat,
             snippets=drawing.snippets,
             in_words=in_words,
         )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import AwareDatetime
 
 from valhalla.features.operations.maintenance.calendar import calendar
 from valhalla.features.operations.maintenance.contracts import Occurrence, State
@@ -18,6 +19,7 @@ from valhalla.features.operations.maintenance.service import MaintenanceService
 from valhalla.features.operations.maintenance.standing import Keeper
 from valhalla.features.operations.maintenance.wire import (
     MaintenanceOut,
+    OccurrencesOut,
     Preview,
     PreviewIn,
     StateIn,
@@ -27,7 +29,7 @@ from valhalla.features.operations.maintenance.wire import (
 from valhalla.features.operations.maintenance.zones import instant, zone_of
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import Unavailable
+from valhalla.kernel.problems import Invalid, Unavailable
 from valhalla.kit.db import Database
 from valhalla.kit.http import PROBLEMS, StrictRoute, requires, while_closed
 from valhalla.kit.json import dumps
@@ -43,6 +45,10 @@ _FEED: Final = 500
 # at the level of the module: FastAPI cannot resolve an annotation that names a function's local
 Reader = Annotated[Principal, requires("maintenance:read")]
 Writer = Annotated[Principal, requires("maintenance:write")]
+Since = Annotated[
+    AwareDatetime | None, Query(alias="from", examples=["2026-12-01T00:00:00Z"], description="now when absent")
+]
+Days = Annotated[int, Query(ge=1, le=92)]
 Match = Annotated[str | None, Header(max_length=1000, description="the ETag of the state that was read")]
 
 
@@ -108,6 +114,21 @@ def state_router(
             for change in page.items
         ]
         return Response(dumps({"items": items, "next": page.next}), media_type="application/json")
+
+    @routes.get("/occurrences", response_model=OccurrencesOut)
+    async def occurrences(principal: Reader, since: Since = None, days: Days = 35) -> Response:
+        """Say when the windows are within some days, those under way included, 500 at most."""
+        after = since or clock.now()
+        if not 2000 <= after.year < 2200:
+            raise Invalid("windows are between the years 2000 and 2200")
+        found = keeper.upcoming(after, _FEED, timedelta(days=days))
+        document = {
+            "from": after,
+            "until": after + timedelta(days=days),
+            "items": [_occurrence(one) for one in found],
+            "more": len(found) >= _FEED,
+        }
+        return Response(dumps(document), media_type="application/json")
 
     @routes.get("/calendar.ics", response_class=Response, responses={200: {"content": {"text/calendar": {}}}})
     async def feed(principal: Reader) -> Response:

@@ -61,6 +61,15 @@ class OccurrenceOut(WireModel):
     end: datetime
 
 
+class OccurrencesOut(WireModel):
+    """The times of all windows within some days, in order."""
+
+    since: datetime = Field(alias="from")
+    until: datetime
+    items: list[OccurrenceOut]
+    more: bool = Field(description="whether there are more than are listed")
+
+
 class MaintenanceOut(StateOut):
     """The state, and what is planned."""
 

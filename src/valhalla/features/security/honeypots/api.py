@@ -81,8 +81,9 @@ def honeypot_router(service: HoneypotService, db: Database, settle: Settle) -> A
 
     @routes.get("/activity")
     async def activity(principal: Reader, hours: Annotated[int, Query(ge=1, le=168)] = 24) -> ActivityOut:
-        """Say what was caught lately: by kind, by honeypot, and which addresses score most."""
-        return ActivityOut.model_validate(await service.activity(hours))
+        """Say what was caught lately: by kind, by honeypot, which addresses score most, and what when."""
+        found = await service.activity(hours)
+        return ActivityOut.model_validate({**found, **await service.touched(found["since"], hours)})
 
     @routes.post("/events")
     @while_closed("write")

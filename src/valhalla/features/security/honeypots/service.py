@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from valhalla.kit.registry import Record, Registry
 
 INGEST: Final = "honeypots:ingest"
 WRITE: Final = "honeypots:write"
+STEPS: Final = 24
 MOST: Final = 1_000
 """Events in one batch."""
 Reader = Callable[[object], Read | None]
@@ -201,6 +202,16 @@ class HoneypotService:
     async def activity(self, hours: int) -> Mapping[str, Any]:
         """Return what was caught within some hours: by kind, by honeypot, and who scores most."""
         return await self._db.read(_activity, self._clock.now() - timedelta(hours=hours))
+
+    async def touched(self, since: datetime, hours: int) -> Mapping[str, Any]:
+        """Return which decoys and sensors were touched since an instant, in 24 parts of some hours."""
+        step = timedelta(hours=hours) / STEPS
+        rows = await self._db.read(store.touches, since, step)
+        touches = [
+            {**row, "at": row["at"].astimezone(UTC), "address": row["address"] if row["addresses"] == 1 else None}
+            for row in rows
+        ]
+        return {"step": step.total_seconds(), "touches": touches}
 
     async def settled(self) -> None:
         """Bring this process up to date; what is committed stays, and the feed catches up by itself."""

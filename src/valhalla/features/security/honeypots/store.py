@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -11,12 +11,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.engine import Connection, RowMapping
 
-from valhalla.features.security.honeypots.contracts import Caught, Filter, Total
+from valhalla.features.security.honeypots.contracts import DECOYS, Caught, Filter, Total
 from valhalla.features.security.honeypots.tables import honeypot_events
 from valhalla.kit.advisory import HONEYPOT_SOURCE
 
 _TABLE: Final = honeypot_events.c
 _TOP: Final = 20
+_TOUCHES: Final = 5000
 _TURNS: Final = sa.text(
     "SELECT pg_advisory_xact_lock(:class, h) FROM"
     " (SELECT DISTINCT abs(hashtext(a) % 64) AS h FROM unnest(:addresses) AS a ORDER BY h) AS locks"
@@ -83,6 +84,30 @@ def activity(conn: Connection, since: datetime) -> Mapping[str, Any]:
             for row in conn.execute(top).mappings()
         ],
     }
+
+
+def touches(conn: Connection, since: datetime, step: timedelta) -> list[RowMapping]:
+    """Return how often each decoy and sensor was touched in each ``step`` since an instant, newest first."""
+    # all decoys report under one name; which of them it was is in the payload
+    name = sa.case(
+        (_TABLE.honeypot == DECOYS, sa.func.coalesce(_TABLE.payload["decoy"].astext, DECOYS)), else_=_TABLE.honeypot
+    )
+    at = sa.func.date_bin(sa.literal(step, sa.Interval), _TABLE.at, sa.literal(since, sa.DateTime(timezone=True)))
+    query = (
+        sa.select(
+            name.label("name"),
+            (_TABLE.honeypot == DECOYS).label("decoy"),
+            at.label("at"),
+            sa.func.count().label("events"),
+            sa.func.count(sa.distinct(_TABLE.address)).label("addresses"),
+            sa.func.max(_TABLE.address).label("address"),
+        )
+        .where(_TABLE.at >= since)
+        .group_by(sa.text("1, 2, 3"))
+        .order_by(sa.text("at DESC, name"))
+        .limit(_TOUCHES)
+    )
+    return list(conn.execute(query).mappings())
 
 
 def _conditions(wanted: Filter) -> list[sa.ColumnElement[bool]]:

@@ -140,6 +140,17 @@ class ActiveAddress(WireModel):
     last_at: datetime
 
 
+class TouchOut(WireModel):
+    """How often one decoy or sensor was touched in one part of the time."""
+
+    name: str
+    decoy: bool = Field(description="whether it is a decoy of ours, and not a sensor")
+    at: datetime = Field(description="when the part begins")
+    events: int
+    addresses: int = Field(description="of how many addresses")
+    address: str | None = Field(description="whose it was, if it was one alone")
+
+
 class ActivityOut(WireModel):
     """What was caught within some hours."""
 
@@ -147,6 +158,8 @@ class ActivityOut(WireModel):
     kinds: dict[str, int]
     honeypots: dict[str, int]
     addresses: list[ActiveAddress] = Field(description="the twenty with the highest scores")
+    step: float = Field(description="seconds of one part of the time; there are 24")
+    touches: list[TouchOut] = Field(description="what was touched when, newest first")
 
 
 class DecoyModel(WireModel):

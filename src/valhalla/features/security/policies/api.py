@@ -14,7 +14,7 @@ from valhalla.features.security.policies import rules, trying
 from valhalla.features.security.policies.contracts import ModeState, Policy, Request, Source
 from valhalla.features.security.policies.face import PREFIX, READ, WRITE, policy_face
 from valhalla.features.security.policies.modes import KEY, Modes
-from valhalla.features.security.policies.policing import Policing
+from valhalla.features.security.policies.policing import Policing, Tally
 from valhalla.features.security.policies.wire import ModeIn, ModeOut, ModePage, TestIn, TestOut, UsageOut
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Unavailable
@@ -52,15 +52,11 @@ def policy_router(
     @routes.get("/usage")
     async def usage(principal: Reader) -> UsageOut:
         """Say what became of each policy in this process, shadows included."""
+        policies = {key: record.value for key, record in snapshot().records.items()}
+        shadows = {key for key, policy in policies.items() if policy.shadow}
         items = [
-            {
-                "name": name,
-                "matched": tally.matched,
-                "shadowed": tally.shadowed,
-                "failed": tally.failed,
-                "last_at": tally.last,
-            }
-            for name, tally in sorted(policing.tallies.items())
+            _usage(name, policies.get(name), policing.tallies.get(name))
+            for name in sorted({*policing.tallies, *shadows})
         ]
         return UsageOut.model_validate({**state(), "items": items})
 
@@ -139,6 +135,19 @@ def mode_router(modes: Modes, db: Database) -> APIRouter:
         return Response(dumps({"items": items, "next": page.next}), media_type="application/json")
 
     return routes
+
+
+def _usage(name: str, policy: Policy | None, tally: Tally | None) -> Mapping[str, Any]:
+    counted = Tally() if tally is None else tally
+    return {
+        "name": name,
+        "action": None if policy is None else policy.action,
+        "shadow": policy is not None and policy.shadow,
+        "matched": counted.matched,
+        "shadowed": counted.shadowed,
+        "failed": counted.failed,
+        "last_at": counted.last,
+    }
 
 
 def _document(modes: Modes, record: Record[ModeState] | None) -> Mapping[str, Any]:

@@ -45,6 +45,8 @@ class PolicyUsage(WireModel):
     """What became of one policy in this process."""
 
     name: str
+    action: Action | None = Field(description="what it does, or would do; null: it was removed since")
+    shadow: bool
     matched: int
     shadowed: int = Field(description="matches that did nothing because it is a shadow")
     failed: int = Field(description="its condition met something it does not know: no match")
@@ -52,7 +54,7 @@ class PolicyUsage(WireModel):
 
 
 class UsageOut(WireModel):
-    """The usage of every policy that matched or failed, as this process sees it."""
+    """The usage of every policy that matched or failed, and of all shadows, as this process sees it."""
 
     mode: Mode
     policies: int

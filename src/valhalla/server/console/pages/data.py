@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Field, Page
+from valhalla.server.console.contracts import Above, Action, Column, Field, Page
 from valhalla.server.console.pages.shapes import UPDATED
 
 PAGES: Final = (
@@ -32,7 +32,7 @@ PAGES: Final = (
             ),
             Action(name="resume", label="Resume", path="/system/notify/channels/{name}/resume"),
         ),
-        before="above_report.html /system/notify",
+        above=(Above("above_report.html", "/system/notify"),),
         topics=("notification",),
         cli="valhalla notify channel ls",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Field, Page
+from valhalla.server.console.contracts import Above, Action, Column, Field, Page
 from valhalla.server.console.pages.shapes import UPDATED
 
 PAGES: Final = (
@@ -41,7 +41,10 @@ PAGES: Final = (
             ),
         ),
         topics=("maintenance", "registry.maintenance_windows", "registry.maintenance_state"),
-        before="above_mode.html /system/maintenance",
+        above=(
+            Above("above_mode.html", "/system/maintenance"),
+            Above("above_calendar.html", "/system/maintenance/occurrences", ("from",)),
+        ),
         cli="valhalla maintenance window ls",
         cli_one="valhalla maintenance window get",
     ),
@@ -145,7 +148,7 @@ PAGES: Final = (
             UPDATED,
         ),
         topics=("registry.rate_limits",),
-        before="above_usage.html /system/rate-limits/usage",
+        above=(Above("above_usage.html", "/system/rate-limits/usage"),),
         cli="valhalla limit ls",
         cli_one="valhalla limit get",
     ),

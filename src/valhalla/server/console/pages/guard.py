@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Field, Page
-from valhalla.server.console.pages.shapes import decisions
+from valhalla.server.console.contracts import Action, Column, Field, Page, Section
+from valhalla.server.console.pages.shapes import ADMIN, decisions
 
 PAGES: Final = (
     Page(
@@ -42,6 +42,18 @@ PAGES: Final = (
                 ),
             ),
         ),
+        sections=(
+            Section("Beside the last one", "{one}/review", template="part_review.html"),
+            Section(
+                "What it would do now",
+                ADMIN,
+                template="part_rehearsal.html",
+                of="action",
+                begins="admin.",
+                body={"arguments": "arguments.arguments", "reason": "arguments.reason"},
+            ),
+        ),
+        template="hold.html",
         topics=("action",),
         cli="valhalla hold ls",
         cli_one="valhalla hold show",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Field, Page, Section
-from valhalla.server.console.pages.shapes import GRACE, UPDATED, decisions, switches
+from valhalla.server.console.contracts import Above, Action, Column, Field, Page, Section
+from valhalla.server.console.pages.shapes import ADMIN, GRACE, UPDATED, decisions, switches
+
+_TOUCHED: Final = Above("above_touched.html", "/system/security/honeypots/activity", ("hours",))
 
 PAGES: Final = (
     Page(
@@ -49,7 +51,7 @@ PAGES: Final = (
             Column("enabled"),
             UPDATED,
         ),
-        before="above_report.html /system/security/policies/usage",
+        above=(Above("above_policies.html", "/system/security/policies/usage"),),
         topics=("policy",),
         cli="valhalla policy ls",
         cli_one="valhalla policy get",
@@ -73,7 +75,7 @@ PAGES: Final = (
             Column("source"),
             Column("expires_at", "expires"),
         ),
-        before="above_report.html /system/security/blocklist/stats",
+        above=(Above("above_report.html", "/system/security/blocklist/stats"),),
         topics=("block", "registry.blocklist"),
         cli="valhalla block ls",
     ),
@@ -107,7 +109,7 @@ PAGES: Final = (
                 whole=True,
             ),
         ),
-        before="above_report.html /system/security/honeypots/activity",
+        above=(_TOUCHED,),
         topics=("honeypot",),
         cli="valhalla honeypot ls",
     ),
@@ -138,6 +140,7 @@ PAGES: Final = (
         one="/system/security/decoys/{key}",
         key="name",
         noun="decoy",
+        above=(_TOUCHED,),
         teach="There are none. A decoy is a path or a key that only somebody who searches finds.",
         columns=(
             Column("name"),
@@ -188,6 +191,14 @@ PAGES: Final = (
             ),
         ),
         sections=(
+            Section("Beside the last one", "/system/holds/{hold_id}/review", template="part_review.html"),
+            Section(
+                "What it would do now",
+                ADMIN,
+                template="part_rehearsal.html",
+                of="type",
+                body={"arguments": "payload", "reason": "reason"},
+            ),
             Section("Comments", "{one}/comments", (Column("at"), Column("by"), Column("text"))),
             Section("Evidence", "{one}/evidence", (Column("at"), Column("by"), Column("name"), Column("text"))),
         ),

@@ -7,6 +7,8 @@ from typing import Final
 from valhalla.server.console.contracts import Action, Column, Field
 
 UPDATED: Final = Column("updated_at", "changed")
+ADMIN: Final = "/system/admin/actions/{name}"
+"""Where an admin action is tried."""
 GRACE: Final = Field(name="grace_seconds", label="grace in seconds", input="number", default="3600")
 _COMMENT: Final = Field(name="reason", label="comment", help="kept in the ledger")
 _HELD: Final = {"state": ("held",)}
