@@ -28,6 +28,20 @@ _LOCK: Final = sa.text(
     " (SELECT DISTINCT hashtext(s) AS h FROM unnest(:subjects) AS s ORDER BY h) AS locks"
 ).bindparams(sa.bindparam("class", type_=sa.Integer), sa.bindparam("subjects", type_=ARRAY(sa.Text)))
 
+_INSERT: Final = sa.insert(events).inline()
+_IDS: Final = ARRAY(sa.BigInteger)
+_UNSENT: Final = (
+    sa.select(events)
+    .where(events.c.sent_at.is_(None), events.c.id != sa.all_(sa.bindparam("taken", type_=_IDS)))
+    .order_by(events.c.id)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+_SENT: Final = (
+    sa.update(events)
+    .where(events.c.id == sa.any_(sa.bindparam("ids", type_=_IDS)))
+    .values(sent_at=sa.func.clock_timestamp())
+)
+
 
 def emit(
     conn: Connection,
@@ -60,7 +74,7 @@ def emit_many(conn: Connection, items: Iterable[Mapping[str, Any]]) -> None:
         return
     subjects = [row["subject"] for row in rows]
     conn.execute(_LOCK, {"class": EVENT_SUBJECT, "channel": CHANNEL, "subjects": subjects})
-    conn.execute(sa.insert(events).inline(), rows)
+    conn.execute(_INSERT, rows)
 
 
 def compose(item: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -84,16 +98,12 @@ def compose(item: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 
 def unsent(conn: Connection, *, taken: Sequence[int], limit: int) -> list[Event]:
     """Return the oldest unsent events except the ``taken`` ones."""
-    query = sa.select(events).where(events.c.sent_at.is_(None))
-    if taken:
-        query = query.where(events.c.id != sa.all_(sa.cast(list(taken), ARRAY(sa.BigInteger))))
-    return [_event(row) for row in conn.execute(query.order_by(events.c.id).limit(limit)).mappings()]
+    return [_event(row) for row in conn.execute(_UNSENT, {"taken": list(taken), "most": limit}).mappings()]
 
 
 def mark_sent(conn: Connection, ids: Sequence[int]) -> None:
     """Note that every sink took these events."""
-    wanted = events.c.id == sa.any_(sa.cast(list(ids), ARRAY(sa.BigInteger)))
-    conn.execute(sa.update(events).where(wanted).values(sent_at=sa.func.clock_timestamp()))
+    conn.execute(_SENT, {"ids": list(ids)})
 
 
 def backlog(conn: Connection) -> tuple[int, datetime | None]:

@@ -14,44 +14,70 @@ from valhalla.kit.registry.tables import changes, heads, records
 
 CHANNEL: Final = "valhalla_changes"
 
+# What every edit and every look runs is made once: to build a statement and its cache key takes longer than to run it.
+_HEAD: Final = sa.select(heads.c.revision).where(heads.c.name == sa.bindparam("registry"))
+_LOCK: Final = _HEAD.with_for_update()
+_HEADS: Final = sa.select(heads.c.name, heads.c.revision).where(
+    heads.c.name.in_(sa.bindparam("registries", expanding=True))
+)
+_ADVANCE: Final = (
+    sa.update(heads)
+    .where(heads.c.name == sa.bindparam("registry"))
+    .values(revision=sa.bindparam("head"))
+    .returning(sa.func.pg_notify(CHANNEL, sa.bindparam("payload", type_=sa.Text)))
+)
+_FIND: Final = sa.select(records).where(
+    records.c.registry == sa.bindparam("wanted"), records.c.key.in_(sa.bindparam("keys", expanding=True))
+)
+_SINCE: Final = (
+    sa.select(changes)
+    .where(changes.c.registry == sa.bindparam("wanted"), changes.c.revision > sa.bindparam("after_revision"))
+    .order_by(changes.c.revision)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+_HISTORY: Final = sa.insert(changes).inline()
+
+
+def _upsert() -> Any:
+    insert = pg_insert(records)
+    replaced = {column: insert.excluded[column] for column in ("version", "body", "created_at", "updated_at")}
+    return insert.on_conflict_do_update(index_elements=["registry", "key"], set_=replaced)
+
+
+_UPSERT: Final = _upsert()
+
 
 def lock(conn: Connection, name: str) -> int:
     """Become the only writer of a registry until the transaction ends; return its revision.
 
     The lock is held to the commit, so revisions are committed in their order and without gaps.
     """
-    query = sa.select(heads.c.revision).where(heads.c.name == name).with_for_update()
-    revision = conn.scalar(query)
+    revision = conn.scalar(_LOCK, {"registry": name})
     if revision is None:
         conn.execute(pg_insert(heads).values(name=name, revision=0).on_conflict_do_nothing())
-        revision = conn.scalar(query)
+        revision = conn.scalar(_LOCK, {"registry": name})
     assert revision is not None
     return revision
 
 
 def revision(conn: Connection, name: str) -> int:
     """Return a registry's revision, 0 for one never written."""
-    return conn.scalar(sa.select(heads.c.revision).where(heads.c.name == name)) or 0
+    return conn.scalar(_HEAD, {"registry": name}) or 0
 
 
 def revisions(conn: Connection, names: Sequence[str]) -> Mapping[str, int]:
     """Return several registries' revisions."""
-    rows = conn.execute(sa.select(heads.c.name, heads.c.revision).where(heads.c.name.in_(names)))
-    return {row.name: row.revision for row in rows}
+    return {row.name: row.revision for row in conn.execute(_HEADS, {"registries": list(names)})}
 
 
 def advance(conn: Connection, name: str, to: int) -> None:
     """Set the revision and tell every process, at commit."""
-    payload = f"{name}:{to}"
-    conn.execute(
-        sa.update(heads).where(heads.c.name == name).values(revision=to).returning(sa.func.pg_notify(CHANNEL, payload))
-    )
+    conn.execute(_ADVANCE, {"registry": name, "head": to, "payload": f"{name}:{to}"})
 
 
 def find(conn: Connection, name: str, keys: Iterable[str]) -> Sequence[RowMapping]:
     """Return the records with one of the keys."""
-    query = sa.select(records).where(records.c.registry == name, records.c.key.in_(list(keys)))
-    return conn.execute(query).mappings().all()
+    return conn.execute(_FIND, {"wanted": name, "keys": list(keys)}).mappings().all()
 
 
 def load(conn: Connection, name: str) -> tuple[int, Sequence[RowMapping]]:
@@ -99,7 +125,7 @@ def _wanted(name: str, where: Mapping[str, Any], search: Search | None) -> list[
 def write(conn: Connection, edits: Sequence[Change], final: Mapping[str, Change], created: Mapping[str, Any]) -> None:
     """Write history rows for all edits, and each key's ``final`` state."""
     name = edits[0].registry
-    conn.execute(sa.insert(changes).inline(), [_history(edit) for edit in edits])
+    conn.execute(_HISTORY, [_history(edit) for edit in edits])
     gone = [key for key, edit in final.items() if edit.after is None]
     if gone:
         conn.execute(sa.delete(records).where(records.c.registry == name, records.c.key.in_(gone)))
@@ -116,10 +142,7 @@ def write(conn: Connection, edits: Sequence[Change], final: Mapping[str, Change]
         if edit.after is not None
     ]
     if kept:
-        upsert = pg_insert(records)
-        columns = ("version", "body", "created_at", "updated_at")
-        replaced = {column: upsert.excluded[column] for column in columns}
-        conn.execute(upsert.on_conflict_do_update(index_elements=["registry", "key"], set_=replaced), kept)
+        conn.execute(_UPSERT, kept)
 
 
 def _history(edit: Change) -> dict[str, Any]:
@@ -149,8 +172,7 @@ def history(conn: Connection, name: str, *, key: str | None, before: int | None,
 
 def since(conn: Connection, name: str, after: int, limit: int) -> Sequence[RowMapping]:
     """Return changes newer than a revision, oldest first."""
-    query = sa.select(changes).where(changes.c.registry == name, changes.c.revision > after)
-    return conn.execute(query.order_by(changes.c.revision).limit(limit)).mappings().all()
+    return conn.execute(_SINCE, {"wanted": name, "after_revision": after, "most": limit}).mappings().all()
 
 
 def oldest(conn: Connection, name: str) -> int | None:
