@@ -57,7 +57,8 @@ def proxy(
         home = Target(Base.parse(production), own_host=own_host)
     except ValueError as error:
         raise Misconfigured(f"production: {error}", setting="production") from error
-    return run(_main(Beside.of(options), home, check_terms(terms), listening, patience, max_body))
+    checked = check_terms(terms)
+    return run(_main(Beside.of(options), home, checked, listening, patience, max_body))
 
 
 async def _main(

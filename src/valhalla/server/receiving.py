@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Generator
 from typing import Any
 
@@ -18,6 +19,7 @@ from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.changes import Feed
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.registry import Registry
+from valhalla.kit.settings import Settings
 from valhalla.sandbox.routing.http.webhooks import rules
 from valhalla.sandbox.routing.http.webhooks.api import receiving as routes
 from valhalla.sandbox.routing.http.webhooks.contracts import Receiver
@@ -49,25 +51,27 @@ async def _main(beside: Beside, host: str, port: int, grace: float) -> None:
         return ingress
 
     receiving = Receiving(registry, feed, Masking(beside.cell), joined, clock=Clock())
+    # before it joins: what takes its time would cost the ingress its lease
+    server = _server(beside.settings, receiving, host, port, grace)
     stop = until_signalled()
     try:
         await feed.start()
         await ingress.start()
-        await _serve(beside, receiving, host, port, grace, stop)
+        await _serve(server, host, port, stop)
     finally:
         # what has been answered with 202 is stored already: nothing waits here but what nobody was told of
         await asyncio.gather(ingress.stop(), feed.stop(), return_exceptions=True)
         await db.close()
 
 
-async def _serve(beside: Beside, receiving: Receiving, host: str, port: int, grace: float, stop: asyncio.Event) -> None:
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None]:
-            # ours end it, after the requests that are under way
-            yield
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        # ours end it, after the requests that are under way
+        yield
 
-    settings = beside.settings
+
+def _server(settings: Settings, receiving: Receiving, host: str, port: int, grace: float) -> _Server:
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, routes=routes(receiving).routes
     )
@@ -91,19 +95,24 @@ async def _serve(beside: Beside, receiving: Receiving, host: str, port: int, gra
         proxy_headers=False,
         timeout_graceful_shutdown=max(1, round(grace)),
     )
-    server = Server(config)
-    serving = asyncio.create_task(server.serve())
+    config.load()
+    return _Server(config)
+
+
+async def _serve(server: _Server, host: str, port: int, stop: asyncio.Event) -> None:
+    try:
+        sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            help="Stop what uses the port, or choose another with --listen.",
+            setting="listen",
+        ) from error
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
     ending = asyncio.create_task(stop.wait())
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event for it
         await asyncio.sleep(0.01)
-    if serving.done():
-        raise Misconfigured(
-            f"cannot listen on {host}:{port}",
-            help="Stop what uses the port, or choose another with --listen.",
-            setting="listen",
-        )
-    bound = server.servers[0].sockets[0].getsockname()[1]
-    print(f"Webhooks are received on {host}:{bound}", flush=True)  # noqa: T201 - says that it is there
+    print(f"Webhooks are received on {host}:{sock.getsockname()[1]}", flush=True)  # noqa: T201 - says that it is there
     await asyncio.wait([serving, ending], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True
     ending.cancel()
