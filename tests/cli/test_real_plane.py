@@ -313,3 +313,41 @@ def test_data_is_exported_fetched_and_its_retention_looked_at(quick: Run, tmp_pa
     hold.write_text('{"category": "logs", "reason": "case 1"}')
     assert quick("legal-hold", "put", "case-1", "--file", str(hold)).code == 0
     assert "case 1" in quick("legal-hold", "ls").out
+
+
+def test_events_are_recorded_and_replayed(quick: Run, tmp_path: Path) -> None:
+    """A session goes from a file onto a lane, from the lane into a file, and onto another sandbox's."""
+    written, again = tmp_path / "written.jsonl", tmp_path / "again.jsonl"
+    event = {
+        "id": "e1",
+        "source": "/tenant",
+        "type": "made",
+        "subject": "acme",
+        "data": {"n": 1, "email": "a@b.example"},
+    }
+    lines: list[object] = [{"valhalla_session": 1}, *({"at": number / 100, "event": event} for number in range(3))]
+    written.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name in ("player", "listener"):
+        assert quick("sandbox", "new", name).code == 0
+    played = quick("--json", "sandbox", "replay", "player", str(written), "--speed", "max")
+    assert json.loads(played.out) == {"sandbox": "player", "events": 3}
+    recorded = quick("sandbox", "record", "player", "-o", str(again), "--since", "1h", "--redact", "EMAIL")
+    assert (recorded.code, "3 events" in recorded.err) == (0, True)
+    assert quick("sandbox", "replay", "listener", str(again), "--speed", "50").code == 0
+    shown = json.loads(quick("--json", "sandbox", "events", "listener", "--since", "1h").out)
+    assert [one["data"] for one in shown["items"]] == [{"n": 1, "email": "***"}] * 3
+    assert len({one["id"] for one in shown["items"]}) == 3
+    assert "3 of" in quick("sandbox", "status", "listener").out
+
+    assert quick("sandbox", "link", "player", "tenant:acme", "--replay").code == 0
+    past = json.loads(quick("--json", "sandbox", "replay", "player", "--route", "tenant:acme", "--since", "1h").out)
+    assert past == {"sandbox": "player", "events": 0}
+    assert quick("sandbox", "events", "player", "--production", "tenant:acme").out == ""
+    for wrong in (["replay", "player"], ["replay", "player", str(written), "--speed", "-1"], ["link", "player", "a:b"]):
+        assert quick("sandbox", *wrong, *(["--mirror", "--replay"] if wrong[0] == "link" else [])).code == 2
+    written.write_text("{}\n")
+    broken = quick("sandbox", "replay", "player", str(written))
+    assert (broken.code, "line 1" in broken.err) == (2, True)
+    assert quick("sandbox", "record", "nobody", "-o", str(tmp_path / "none")).code == 1
+    assert not (tmp_path / "none").exists()
+    quick("sandbox", "rm", "-y", "player", "listener")
