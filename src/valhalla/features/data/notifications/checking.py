@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from typing import Final
 
 from valhalla.features.data.notifications import timing
@@ -57,6 +58,12 @@ def _check_email(channel: Channel) -> None:
     named = _SENDER.fullmatch(email.sender)
     if _ADDRESS.fullmatch(named[1] if named else email.sender) is None:
         raise bad(BadChannel, "email/sender", "a mail address, or a name and a mail address in <>")
+    if email.authorities is not None:
+        try:
+            ssl.create_default_context(cadata=email.authorities)
+        except (ssl.SSLError, ValueError):
+            # as a cause it would look like a lost connection
+            raise bad(BadChannel, "email/authorities", "certificates in PEM") from None
     if not email.recipients:
         raise bad(BadChannel, "email/recipients", "at least one recipient")
     for n, address in enumerate(email.recipients):

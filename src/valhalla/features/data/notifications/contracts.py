@@ -42,6 +42,8 @@ class Email(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 587
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str | None = None
+    authorities: str | None = None
+    """PEM certificates that the server's may be signed by, besides the public ones."""
 
 
 class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -32,6 +32,9 @@ class EmailModel(WireModel):
     port: int = Field(587, ge=1, le=65535)
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str | None = Field(None, max_length=320)
+    authorities: str | None = Field(
+        None, max_length=20_000, description="PEM certificates of authorities of your own that sign the server's"
+    )
     password: Secret | None = None
     sender: str = Field(max_length=450, examples=["Valhalla <valhalla@example.com>"])
     recipients: list[Annotated[str, Field(max_length=320)]] = Field(max_length=50, examples=[["ops@example.com"]])

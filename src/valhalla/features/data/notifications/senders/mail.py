@@ -9,7 +9,7 @@ from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP as POLICY
 from email.utils import format_datetime
-from typing import Final
+from typing import Final, cast
 
 import aiosmtplib
 
@@ -22,6 +22,7 @@ from valhalla.kit.outgoing_guard import Reach, TargetRefused
 from valhalla.kit.outgoing_guard.dialing import Resolve, dial, system_resolve
 
 _PERMANENT: Final = 500
+_UNTRUSTED: Final = "the mail server has no certificate that is trusted for its name"
 
 
 class MailSender:
@@ -77,8 +78,12 @@ class MailSender:
                 await client.login(email.username, self._password or "")
             refused, said = await client.send_message(message)
         finally:
+            # the socket is the transport's: closed beside it, its number would be another connection's while it still
+            # listens there. A goodbye over TLS may be waited for long
+            transport = cast("asyncio.WriteTransport | None", client.transport)
             client.close()
-            sock.close()
+            if transport is not None:
+                transport.abort()
         if refused:
             # the others have it: sent again they would have it twice
             said = f"refused: {len(refused)} of {len(email.recipients)}; {said}"
@@ -106,6 +111,8 @@ class MailSender:
             import httpx
 
             self._context = httpx.create_ssl_context(trust_env=False)
+            if self._email.authorities is not None:
+                self._context.load_verify_locations(cadata=self._email.authorities)
         return self._context
 
 
@@ -118,6 +125,8 @@ def _result(error: Exception) -> Result:
             code, why = max((each.code for each in error.recipients), default=0), "refuses every recipient"
         case aiosmtplib.SMTPResponseException():
             code, why = error.code, f"answered {error.code}"
+        case _ if isinstance(error.__cause__ or error, ssl.SSLCertVerificationError):
+            return Result("failed", error=_UNTRUSTED, excerpt=_said(error))
         case _:
             return Result("failed", error=f"no mail server: {type(error).__name__}", excerpt=_said(error))
     # 4xx is of the moment, 5xx of the message
