@@ -10,6 +10,22 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from valhalla.sandbox.routing.feature import EventRouting
+    from valhalla.sandbox.routing.ingress import Ingress
+
+
+def ingress_families(ingress: Ingress) -> Iterator[Metric]:
+    """Yield what a process tells of the ingress that it has."""
+    outgoing = ingress.outgoing
+    for name, documentation, value in (
+        ("valhalla_events_routed", "Events published by this process", outgoing.published),
+        ("valhalla_events_duplicate", "Events that were stored before", outgoing.duplicates),
+        ("valhalla_events_resent", "Events sent again", outgoing.resent),
+        ("valhalla_events_mirrored", "Copies for mirrors", outgoing.copies),
+        ("valhalla_events_refused", "Events that the stream does not take", outgoing.refused),
+    ):
+        yield CounterMetricFamily(name, documentation, value=value)
+    yield GaugeMetricFamily("valhalla_ingress_live", "Whether the ingress may publish", value=ingress.is_live)
+    yield GaugeMetricFamily("valhalla_ingress_waiting", "Events not stored yet", value=len(outgoing))
 
 
 class RoutingMetrics(Collector):
@@ -33,18 +49,8 @@ class RoutingMetrics(Collector):
             "valhalla_route_claims_denied": ("Claims that 'route_proofs' denied", routing.proofs.denied),
             "valhalla_route_claims_unproven": ("Claims that nobody answered for", routing.proofs.unanswered),
         }
-        ingress = routing.own_ingress
-        if ingress is not None:
-            outgoing = ingress.outgoing
-            counters |= {
-                "valhalla_events_routed": ("Events published by this process", outgoing.published),
-                "valhalla_events_duplicate": ("Events that were stored before", outgoing.duplicates),
-                "valhalla_events_resent": ("Events sent again", outgoing.resent),
-                "valhalla_events_mirrored": ("Copies for mirrors", outgoing.copies),
-                "valhalla_events_refused": ("Events that the stream does not take", outgoing.refused),
-            }
-            yield GaugeMetricFamily("valhalla_ingress_live", "Whether the ingress may publish", value=ingress.is_live)
-            yield GaugeMetricFamily("valhalla_ingress_waiting", "Events not stored yet", value=len(outgoing))
+        if routing.own_ingress is not None:
+            yield from ingress_families(routing.own_ingress)
         for name, (documentation, value) in counters.items():
             yield CounterMetricFamily(name, documentation, value=value)
         yield GaugeMetricFamily("valhalla_lanes", "Lanes that are open", value=len(routing.keeper.lanes))

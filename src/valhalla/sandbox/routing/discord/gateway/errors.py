@@ -13,7 +13,7 @@ class TokenRefused(Problem):
     title = "Discord does not take the bot token"
     help = (
         "Copy the token from the bot's page in Discord's developer portal (a reset made the old one invalid), "
-        "and set it in VALHALLA_DISCORD_TOKEN or in the file of --token-file."
+        "and put it into DISCORD_TOKEN or into the file of --token-file."
     )
 
 

@@ -13,9 +13,11 @@ from typing import Any
 from pydantic import SecretStr
 
 from valhalla.kernel.problems import Invalid
+from valhalla.kit.waiting import unless
 from valhalla.sandbox.routing.discord.gateway.asking import DISCORD, ask
 from valhalla.sandbox.routing.discord.gateway.conversation import Identity
 from valhalla.sandbox.routing.discord.gateway.errors import IdentifiesSpent
+from valhalla.sandbox.routing.discord.gateway.intake import Counts
 from valhalla.sandbox.routing.discord.gateway.intents import parse
 from valhalla.sandbox.routing.discord.gateway.keeping import Shelf
 from valhalla.sandbox.routing.discord.gateway.pace import Pace
@@ -65,7 +67,9 @@ class Gateway:
             Problem: Discord refuses for ever, or another process reads a shard.
         """
         try:
-            await self._prepare()
+            await unless(stop, self._prepare())
+            if stop.is_set():
+                return
             tasks = [asyncio.create_task(shard.run(), name=f"shard {shard.number}") for shard in self.shards]
             tasks.append(asyncio.create_task(self._keep()))
             stopped = asyncio.create_task(stop.wait())
@@ -88,7 +92,7 @@ class Gateway:
     def totals(self) -> dict[str, int]:
         """Return the counts of all shards together."""
         counts = [asdict(shard.counts) for shard in self.shards]
-        return {name: sum(each[name] for each in counts) for name in (counts[0] if counts else {})}
+        return {name: sum(each[name] for each in counts) for name in asdict(Counts())}
 
     def document(self) -> dict[str, Any]:
         """Say how things stand, for people and programs."""
