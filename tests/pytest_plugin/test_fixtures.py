@@ -15,7 +15,7 @@ from tests.pytest_plugin.project import environment, run
 from valhalla import Client
 
 FIXTURES = """
-import datetime, psycopg, pytest
+import datetime, json, psycopg, pytest
 
 seen = {}
 
@@ -62,6 +62,12 @@ def test_only_what_it_needs(sandbox):
         assert connection.execute("SELECT count(*) FROM communities").fetchone() == (0,)
     assert sandbox.connection.postgres is None
 
+def test_recorded_events_are_played(sandbox, play_session, valhalla_client):
+    event = {"id": "e1", "source": "/tenant", "type": "made", "subject": "acme", "data": {"n": 1}}
+    assert play_session(sandbox, ['{"valhalla_session": 1}', json.dumps({"at": 60, "event": event})]) == 1
+    (played,) = valhalla_client.lanes.page(sandbox.id)["items"]
+    assert (played["data"], played["recordedid"]) == ({"n": 1}, "e1")
+
 def test_as_many_as_wanted(sandbox_factory, valhalla_client, sandbox):
     made = [sandbox_factory(), sandbox_factory(template="community"), sandbox_factory("by-name")]
     seen["ending"] = [one.id for one in [*made, sandbox]]
@@ -88,7 +94,7 @@ def test_they_do_what_they_say_and_leave_nothing(tmp_path: Path, env: dict[str, 
 
     code, out = run(tmp_path, env)
 
-    assert "8 passed" in out, out
+    assert "9 passed" in out, out
     assert code == 0
     assert left(admin) == []
 

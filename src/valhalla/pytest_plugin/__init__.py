@@ -1,4 +1,5 @@
-"""Sandboxes for tests: the fixtures ``sandbox``, ``sandbox_session``, ``sandbox_factory`` and ``valhalla_client``.
+"""Sandboxes for tests: the fixtures ``sandbox``, ``sandbox_session``, ``sandbox_factory``, ``play_session`` and
+``valhalla_client``.
 
 pytest loads this module in every run of every project that has Valhalla installed, so it imports what pytest has
 imported already, and the rest when a test asks for a sandbox.
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from valhalla.pytest_plugin.fixtures import sandbox, sandbox_factory, sandbox_session, valhalla_client
+from valhalla.pytest_plugin.fixtures import play_session, sandbox, sandbox_factory, sandbox_session, valhalla_client
 from valhalla.pytest_plugin.keys import FAILED, HOME, OPENED, RUN
 
 if TYPE_CHECKING:
     from valhalla.pytest_plugin.fixtures import SandboxFactory
 
-__all__ = ["SandboxFactory", "sandbox", "sandbox_factory", "sandbox_session", "valhalla_client"]
+__all__ = ["SandboxFactory", "play_session", "sandbox", "sandbox_factory", "sandbox_session", "valhalla_client"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

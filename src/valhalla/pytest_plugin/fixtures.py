@@ -11,6 +11,9 @@ import pytest
 from valhalla.pytest_plugin.keys import RUN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from valhalla.pytest_plugin.run import Run
     from valhalla.sdk.client import Client
     from valhalla.sdk.creating import CreateArgs
@@ -22,6 +25,14 @@ class SandboxFactory(Protocol):
 
     def __call__(self, name: str | None = None, **args: Unpack[CreateArgs]) -> OpenSandbox:
         """Make one; what is not said, the marker and the configuration decide."""
+        ...
+
+
+class SessionPlayer(Protocol):
+    """Plays recorded sessions."""
+
+    def __call__(self, sandbox: OpenSandbox, session: str | Path | Iterable[str], *, speed: float = 0.0) -> int:
+        """Play a file, or its lines, and return how many events; as fast as can be unless ``speed`` says otherwise."""
         ...
 
 
@@ -57,6 +68,16 @@ def sandbox_factory(request: pytest.FixtureRequest) -> Iterator[SandboxFactory]:
 def valhalla_client(request: pytest.FixtureRequest) -> Client:
     """A client of the control plane that makes the sandboxes; the run closes it."""
     return _run(request.config).client
+
+
+@pytest.fixture
+def play_session(valhalla_client: Client) -> SessionPlayer:
+    """A function that puts recorded live events onto a sandbox's lane."""
+
+    def play(sandbox: OpenSandbox, session: str | Path | Iterable[str], *, speed: float = 0.0) -> int:
+        return valhalla_client.lanes.play(sandbox.id, session, speed=speed)
+
+    return play
 
 
 def _run(config: pytest.Config) -> Run:
