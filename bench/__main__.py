@@ -29,6 +29,7 @@ ALL = (
     "exports",
     "purge",
     "webhooks",
+    "proxy",
 )
 
 
