@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.kit.holds import is_ungoverned
 from valhalla.work import engine
-from valhalla.work.contracts import Ended, Job, Rate
+from valhalla.work.contracts import Ended, Job
 from valhalla.work.rules import SUSPECT
 from valhalla.work.tables import jobs
 
@@ -133,18 +133,6 @@ _HOLD: Final = sa.text(
     " error = jsonb_build_object('code', 'unknown-job', 'detail', 'no worker knows the job ' || name)"
     " WHERE id = ANY(:ids) AND status = 'queued' RETURNING id, status, name, queue, error, correlation_id"
 ).bindparams(_ids)
-_STARTS: Final = sa.text("SELECT starts FROM valhalla.job_starts WHERE queue = :queue FOR UPDATE SKIP LOCKED")
-_RECENT: Final = sa.text(
-    "SELECT count(*), extract(epoch FROM min(s) + make_interval(secs => :seconds) - clock_timestamp())::float8"
-    " FROM valhalla.job_starts, unnest(starts) AS s"
-    " WHERE queue = :queue AND s > clock_timestamp() - make_interval(secs => :seconds)"
-)
-_STARTED: Final = sa.text(
-    "UPDATE valhalla.job_starts SET starts = ("
-    "SELECT coalesce(array_agg(s), '{}') FROM unnest(starts) AS s"
-    " WHERE s > clock_timestamp() - make_interval(secs => :seconds))"
-    " || array_fill(clock_timestamp(), ARRAY[CAST(:count AS int)]) WHERE queue = :queue"
-)
 
 
 def insert(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -272,25 +260,6 @@ def release(conn: Connection, names: Sequence[str]) -> list[RowMapping]:
 def lost(conn: Connection, names: Sequence[str]) -> dict[str, list[str]]:
     """Return by name whether jobs are ``dead`` or ``held``."""
     return {row.name: row.statuses for row in conn.execute(_STILL, {"names": list(names)})}
-
-
-def allowance(conn: Connection, queue: str, rate: Rate) -> tuple[int, float | None]:
-    """Return how many jobs of a queue may begin now, and after how many seconds one more may if none can.
-
-    The queue stays locked until the transaction ends; while another worker has it, nothing is allowed here.
-    """
-    conn.execute(
-        sa.text("INSERT INTO valhalla.job_starts VALUES (:queue, '{}') ON CONFLICT DO NOTHING"), {"queue": queue}
-    )
-    if conn.execute(_STARTS, {"queue": queue}).one_or_none() is None:
-        return 0, 0.05
-    count, wait = conn.execute(_RECENT, {"queue": queue, "seconds": rate.seconds}).one()
-    return max(0, rate.count - count), wait
-
-
-def note_starts(conn: Connection, queue: str, rate: Rate, count: int) -> None:
-    """Count jobs that begin now against the queue's rate."""
-    conn.execute(_STARTED, {"queue": queue, "seconds": rate.seconds, "count": count})
 
 
 def prune(conn: Connection, older_than: timedelta, *, limit: int = 10_000) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.kit.outbox import emit_many
-from valhalla.work import engine, kinds, store
+from valhalla.work import engine, kinds, rates, store
 from valhalla.work.contracts import Ended, Job
 from valhalla.work.registry import Jobs
 from valhalla.work.rules import before_start
@@ -35,14 +35,14 @@ def take(
     for queue in queues:
         if queue.rate is None or len(claimed) >= most:
             continue
-        allowed, wait = store.allowance(conn, queue.name, queue.rate)
+        allowed, wait = rates.allowance(conn, queue.name, queue.rate)
         if allowed:
             lanes = dict.fromkeys(jobs.lanes(queue), queue.concurrency)
             taken = engine.claim(conn, lanes, worker, most=min(allowed, most - len(claimed)), stale=stale)
             if taken:
                 # what was counted must stay counted
                 durable = True
-                store.note_starts(conn, queue.name, queue.rate, len(taken))
+                rates.note_starts(conn, queue.name, queue.rate, len(taken))
                 claimed += taken
         elif wait is not None:
             due = wait if due is None else min(due, wait)

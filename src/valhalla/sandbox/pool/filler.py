@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -20,6 +19,7 @@ from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff, first_of
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.pool import store
+from valhalla.sandbox.pool.contracts import Level, PoolSettings
 from valhalla.sandbox.pool.meter import Meter
 from valhalla.sandbox.pool.pace import pace
 from valhalla.sandbox.pool.stock import Slot, Stock
@@ -37,33 +37,6 @@ _GATHER: Final = 0.05
 _HOLD: Final = 0.05
 _MAKE_WAY: Final = 0.1
 _ACTOR: Final = "filler"
-
-
-@dataclass(frozen=True, slots=True)
-class PoolSettings:
-    """How many slots to keep of which templates.
-
-    ``size`` is the floor per template; the target grows to what was claimed in the last ten seconds, up to ``most``.
-    ``rate`` bounds the building per second, so that the files of new slots never pile up for one checkpoint; ``rush``
-    does so while callers wait. See ``pace``.
-    """
-
-    templates: tuple[str, ...] = ("community",)
-    size: int = 8
-    most: int = 1000
-    rate: float = 40.0
-    rush: float = 120.0
-    batch: int = 10
-    oldest: timedelta = timedelta(hours=12)
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How full the pool of one template is, seen from one process: ``ready`` slots are free or its own."""
-
-    target: int
-    ready: int
-    building: int
 
 
 class Filler:
