@@ -25,6 +25,7 @@ async def plane(servers: Servers) -> AsyncIterator[Plane]:
         max_sandboxes_per_owner=6,
         reap_interval=timedelta(days=1),
         access_log=False,
+        graphql=True,
         smoke_targets=["http://127.0.0.1:9"],
         outgoing_networks=["127.0.0.0/8"],
     )

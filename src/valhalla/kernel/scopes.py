@@ -52,6 +52,7 @@ SCOPES: Final = MappingProxyType(
         "metrics:read": Scope("see the history of metrics", "viewer"),
         "telemetry": Scope("send spans and metrics", "developer"),
         "events:read": Scope("follow what happens, as far as the other scopes allow to know it", "viewer"),
+        "graphql": Scope("ask for several things in one query, each as its own scope allows", "viewer"),
         "routes:read": Scope("see the index of routes", "viewer"),
         "operations:read": Scope("see the admin overview, the admin actions and what was done", "operator"),
         "operations:write": Scope("execute admin actions whose own scopes one holds", "operator"),

@@ -148,6 +148,7 @@ class Settings(Places):
     console_url: HttpUrl | None = Field(
         None, description="how browsers reach the console, such as https://valhalla.example/console; as they ask for it"
     )
+    graphql: bool = Field(False, description="answer GraphQL queries at /graphql; see docs/graphql.md")
     oidc_issuer: IssuerUrl | None = Field(
         None, description="an OpenID Connect issuer that people sign in to the console with; see docs/signing-in.md"
     )

@@ -22,6 +22,7 @@ from valhalla.sdk.exports import AsyncExports
 from valhalla.sdk.failures import AsyncFailures
 from valhalla.sdk.flag_calls import AsyncFlagOperations
 from valhalla.sdk.further_calls import tables
+from valhalla.sdk.graph import AsyncGraph
 from valhalla.sdk.holds import AsyncHolds
 from valhalla.sdk.honeypots import AsyncHoneypots
 from valhalla.sdk.keys import AsyncKeys
@@ -86,6 +87,7 @@ class AsyncClient:
         self.exports = AsyncExports(self)
         self.failures = AsyncFailures(self)
         self.flags = AsyncFlagOperations(self)
+        self.graph = AsyncGraph(self)
         self.honeypots = AsyncHoneypots(self)
         self.ledger = AsyncLedger(self)
         self.limits = AsyncLimits(self)

@@ -21,6 +21,7 @@ from valhalla.sdk.exports import Exports
 from valhalla.sdk.failures import Failures
 from valhalla.sdk.flag_calls import FlagOperations
 from valhalla.sdk.further_calls import tables
+from valhalla.sdk.graph import Graph
 from valhalla.sdk.holds import Holds
 from valhalla.sdk.honeypots import Honeypots
 from valhalla.sdk.keys import Keys
@@ -86,6 +87,7 @@ class Client:
         self.exports = Exports(self)
         self.failures = Failures(self)
         self.flags = FlagOperations(self)
+        self.graph = Graph(self)
         self.honeypots = Honeypots(self)
         self.ledger = Ledger(self)
         self.limits = Limits(self)

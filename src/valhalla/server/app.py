@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from valhalla.features.operations.routes.contracts import Served
@@ -17,6 +17,7 @@ from valhalla.sandbox.express import Express
 from valhalla.sandbox.snapshots.api import router as snapshot_router
 from valhalla.server import openapi
 from valhalla.server.console.opening import console, inner_gate
+from valhalla.server.graphql.opening import graph_view
 from valhalla.server.system import router as system_router
 from valhalla.version import VERSION
 from valhalla.work.routers import routers as work_routers
@@ -30,8 +31,8 @@ def build(runtime: Runtime) -> ASGIApp:
         Exception: a feature cannot be mounted; nothing is served without it.
     """
     settings, features = runtime.settings, runtime.features
-    app = application(runtime)
-    pages = console(runtime)
+    pages, view = console(runtime), graph_view(runtime)
+    app = application(runtime, *(() if view is None else view.routers()))
     app.router.routes.extend(pages.routes)
     routes = Switchboard(app.routes)
     app.router.middleware_stack = routes.serve(app.router)
@@ -69,7 +70,10 @@ def build(runtime: Runtime) -> ASGIApp:
         sample=settings.trace_sample,
     )
     served = Express(app, runtime.sandboxes)
-    pages.open(app.routes, inner_gate(served, hooks, bounds, runtime))
+    inner = inner_gate(served, hooks, bounds, runtime)
+    pages.open(app.routes, inner)
+    if view is not None:
+        view.open(app.routes, inner)
     return Gate(served, hooks, bounds)
 
 
@@ -79,7 +83,7 @@ def _fleet(runtime: Runtime) -> Fleet | None:
     return None if url is None else Fleet(url)
 
 
-def application(runtime: Runtime) -> FastAPI:
+def application(runtime: Runtime, *more: APIRouter) -> FastAPI:
     """Return the routes without the gate: nobody is authenticated here."""
     routers = (
         sandbox_router(runtime.sandboxes, runtime.reaper),
@@ -87,6 +91,7 @@ def application(runtime: Runtime) -> FastAPI:
         *(router for feature in runtime.features for router in feature.routers()),
         *work_routers(runtime.db, runtime.jobs, runtime.ledger, runtime.work.loops),
         system_router(runtime),
+        *more,
     )
     app = FastAPI(
         title="Valhalla",

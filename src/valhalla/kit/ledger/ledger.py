@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,6 +95,15 @@ class Ledger:
         rows = store.page(conn, equal=equal, before=before, limit=size + 1)
         items = tuple(_entry(row) for row in rows[:size])
         return paging.Page(items, paging.encode({"id": items[-1].id}) if len(rows) > size else None)
+
+    def recent(
+        self, conn: Connection, things: Sequence[tuple[str, str]], limit: int
+    ) -> Mapping[tuple[str, str], list[Entry]]:
+        """Return up to ``limit`` of the newest entries of each (kind, subject), in one statement."""
+        found: dict[tuple[str, str], list[Entry]] = {}
+        for row in store.recent(conn, things, paging.clamp(limit)):
+            found.setdefault((row["kind"], row["subject"]), []).append(_entry(row))
+        return found
 
     def seal(self, conn: Connection, batch: int = 1000) -> int:
         """Chain up to ``batch`` entries and sign a checkpoint; return how many.
