@@ -66,7 +66,7 @@ class Scene:
         )
         self.exports = Exports(platform)
         self.feature = Retention(platform, self.exports, ask=self.ask)
-        self.service = self.feature.service
+        self.service, self.ticking = self.feature.service, self.feature.ticking
 
     async def ask(
         self, principal: Principal, name: str, arguments: Mapping[str, Any], *, reason: str

@@ -124,8 +124,8 @@ async def test_a_large_part_of_a_table_waits_for_people(scene: Scene, monkeypatc
     with pytest.raises(NeedsConfirmation) as refused:
         await scene.service.request(SYSTEM, "events", reason="x")
     assert (refused.value.extra["rows"], refused.value.extra["total"]) == (3, 4)
-    assert await scene.service.tick() == []
-    assert await scene.service.tick() == []
+    assert await scene.ticking.tick() == []
+    assert await scene.ticking.tick() == []
     blocked = (await scene.service.page(SYSTEM, category="events", status="blocked", limit=None, cursor=None)).items
     assert [one.error["rows"] for one in blocked if one.error] == [3]
     asked = await scene.service.request(SYSTEM, "events", reason="x", confirm=True)
@@ -141,14 +141,14 @@ async def test_a_large_part_of_a_table_waits_for_people(scene: Scene, monkeypatc
 
 async def test_the_timetable_begins_what_is_due_and_nothing_twice(scene: Scene) -> None:
     await scene.sent(("a", 30, {}))
-    assert await scene.service.tick() == ["events"]
-    assert await scene.service.tick() == []
+    assert await scene.ticking.tick() == ["events"]
+    assert await scene.ticking.tick() == []
     with pytest.raises(AlreadyPurging):
         await scene.service.request(SYSTEM, "events", reason="x")
     await scene.reset()
     await scene.policy("events", days=1, enabled=False)
     await scene.sent(("a", 30, {}))
-    assert await scene.service.tick() == []
+    assert await scene.ticking.tick() == []
 
 
 async def test_nonsense_is_refused(scene: Scene) -> None:

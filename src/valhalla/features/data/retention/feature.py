@@ -13,8 +13,11 @@ from valhalla.features.data.exports import Exports
 from valhalla.features.data.retention import rules, store
 from valhalla.features.data.retention.categories import Categories
 from valhalla.features.data.retention.contracts import Hold, Policy
+from valhalla.features.data.retention.looking import Looking
 from valhalla.features.data.retention.purging import Purger
-from valhalla.features.data.retention.service import JOB, LARGE, WRITE, Ask, RetentionService
+from valhalla.features.data.retention.service import LARGE, WRITE, Ask, RetentionService
+from valhalla.features.data.retention.starting import JOB, Starting
+from valhalla.features.data.retention.ticking import Ticking
 from valhalla.features.operations.admin.contracts import AdminAction, Order
 from valhalla.kernel.problems import Invalid
 from valhalla.kit.db import Database
@@ -51,16 +54,10 @@ class Retention(Feature):
             platform.db.dsn, pool_size=2, application_name="valhalla-retention", statement_timeout=_PATIENCE
         )
         self.purger = Purger(self._own, platform.ledger, self.categories, self.holds, exports, clock=platform.clock)
-        self.service = RetentionService(
-            self._own,
-            platform.jobs,
-            platform.ledger,
-            self.categories,
-            self.policies,
-            self.holds,
-            clock=platform.clock,
-            ask=lambda: ask,
-        )
+        looking = Looking(self.categories, self.policies, self.holds, clock=platform.clock)
+        starting = Starting(platform.jobs, platform.ledger, clock=platform.clock)
+        self.service = RetentionService(self._own, looking, starting, ask=lambda: ask)
+        self.ticking = Ticking(self._own, platform.ledger, looking, starting, clock=platform.clock)
         exports.held = self._held_exports
         platform.jobs.job(JOB, queue="valhalla", timeout=_LONGEST, retry=Retry(attempts=5))(self._purge)
         platform.jobs.job(_TICK.job, queue="valhalla", timeout=_PATIENCE)(self._tick)
@@ -125,7 +122,7 @@ class Retention(Feature):
     async def _tick(self) -> list[str]:
         """End what no job will finish, begin what is due."""
         await self._own.run(self.purger.give_up, self._clock.now())
-        return await self.service.tick()
+        return await self.ticking.tick()
 
     def _held_exports(self, conn: Connection) -> str | None:
         return rules.held_sql(self.categories.get("exports"), store.holds(conn, self.holds))

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from valhalla.features.data.exports import ConditionIn
 from valhalla.features.data.retention.contracts import Preview, Purge, Status
-from valhalla.features.data.retention.service import Standing
+from valhalla.features.data.retention.looking import Standing
 from valhalla.kit.http import WireModel
 
 
