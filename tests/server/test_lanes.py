@@ -50,6 +50,20 @@ async def test_a_published_event_is_on_its_lane(
     refused(await team_b.get(f"/api/sandboxes/{box['id']}/events"), 404, "sandbox-not-found")
 
 
+async def test_an_event_goes_on_in_the_trace_of_its_publisher(
+    make: Make, team_a: httpx.AsyncClient, publisher: httpx.AsyncClient
+) -> None:
+    """In the request's, unless it has one of its own, which is kept."""
+    key, own = f"k{secrets.token_hex(6)}", f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    box, trace_id = await make(routes=[{"kind": "tenant", "key": key}]), secrets.token_hex(16)
+    events = [event(key, 1), event(key, 2, traceparent=own)]
+    await publisher.post(
+        "/api/events", json={"events": events}, headers={"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"}
+    )
+    first, second = (await team_a.get(f"/api/sandboxes/{box['id']}/events")).json()["items"]
+    assert (first["traceparent"].split("-")[1], second["traceparent"]) == (trace_id, own)
+
+
 async def test_who_may_publish(team_a: httpx.AsyncClient, publisher: httpx.AsyncClient) -> None:
     """Publishing reaches production's lane: a developer's key does not do it, and an ingress's sees no sandbox."""
     refused(await team_a.post("/api/events", json={"events": [event("k")]}), 403, "forbidden")

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from valhalla.kernel.problems import Unavailable
+from valhalla.kit.spans import span
 from valhalla.sandbox.routing import envelope, subjects
 from valhalla.sandbox.routing.claims import Claims
 from valhalla.sandbox.routing.contracts import Event, Received
@@ -83,6 +84,10 @@ class Injector:
         return await self._store(sandbox, fresh)
 
     async def _store(self, sandbox: str, events: Sequence[tuple[Event, str]]) -> list[int]:
+        with span("events.inject", kind="producer", events=len(events)):
+            return await self._stored(sandbox, events)
+
+    async def _stored(self, sandbox: str, events: Sequence[tuple[Event, str]]) -> list[int]:
         await self._effects.open(sandbox)
         link, _ = await self._claims.connected()
         sending: list[asyncio.Future[int]] = []
