@@ -328,3 +328,51 @@ async def test_problems_are_pages(chief: httpx.AsyncClient) -> None:
         assert answer.status_code == 404, path
         assert answer.headers["content-type"].startswith("text/html"), path
         assert "content-security-policy" in answer.headers
+
+
+async def test_what_is_filtered_is_shown_tried_and_then_done(
+    chief: httpx.AsyncClient, admin: httpx.AsyncClient
+) -> None:
+    names = [f"console.many.{n}" for n in range(3)]
+    for name in (*names, "console.other"):
+        assert (await admin.put(f"/system/config/{name}", json={"value": 1, "type": "integer"})).status_code == 201
+    try:
+        where = "/console/all/config/set?q=console.many"
+        page = (await chief.get(where)).text
+        packed = re.search(r'name="_targets" value="([^"]+)"', page)
+        assert packed is not None
+        form = unescape(FORM.search(page)[1])  # type: ignore[index]
+        body = {"_form": form, "_targets": unescape(packed[1]), "*": '{"value": 2}'}
+        tried = await chief.post(where, data={**body, "_preview": "1"})
+        assert "It would work for 3 of 3" in tried.text
+        assert (await admin.get(f"/system/config/{names[0]}")).json()["value"] == 1
+        # what changes meanwhile is left alone
+        await admin.put(f"/system/config/{names[2]}", json={"value": 7, "type": "integer"})
+        done = await chief.post(where, data=body)
+        assert "Done for 2 of 3" in done.text
+        values = [(await admin.get(f"/system/config/{name}")).json()["value"] for name in (*names, "console.other")]
+        assert values == [2, 2, 7, 1]
+        for broken in ({"*": "[1]"}, {"*": ""}, {"_targets": "{"}):
+            assert (await chief.post(where, data={**body, **broken})).status_code == 422
+        assert (await chief.get("/console/all/config/edit")).status_code == 404
+    finally:
+        for name in (*names, "console.other"):
+            await admin.delete(f"/system/config/{name}")
+
+
+async def test_what_was_deleted_is_brought_back(chief: httpx.AsyncClient, admin: httpx.AsyncClient) -> None:
+    await admin.put("/system/config/console.undone", json={"value": 5, "type": "integer"})
+    try:
+        form = await form_of(chief, "/console/")
+        gone = await chief.post("/console/do/config/delete?key=console.undone", data={"_form": form})
+        page = (await chief.get(gone.headers["location"])).text
+        undo = re.search(r'href="([^"]+)" data-dialog>Undo', page)
+        assert undo is not None
+        shown = await chief.get(unescape(undo[1]))
+        revision = re.search(r'name="to_revision" value="(\d+)"', shown.text)
+        assert revision is not None
+        back = await chief.post(unescape(undo[1]), data={"_form": form, "to_revision": revision[1]})
+        assert back.status_code == 303, back.text
+        assert (await admin.get("/system/config/console.undone")).json()["value"] == 5
+    finally:
+        await admin.delete("/system/config/console.undone")

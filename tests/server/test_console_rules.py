@@ -175,5 +175,5 @@ def test_every_command_that_a_page_names_exists() -> None:
 def test_pages_have_names_of_their_own() -> None:
     slugs = [page.slug for page in PAGES]
     assert len(slugs) == len(set(slugs))
-    assert not {"do", "static", "login", "logout", "link", "session", "events", "series", "part"} & set(slugs)
+    assert not {"all", "do", "static", "login", "logout", "link", "session", "events", "series", "part"} & set(slugs)
     assert all(page.teach.endswith(".") for page in PAGES)

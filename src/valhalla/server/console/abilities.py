@@ -12,6 +12,13 @@ from valhalla.server.console.showing import pick
 
 _REVISION: Final = Field(name="to_revision", label="revision", input="number", required=True)
 _REASON: Final = Field(name="reason", query=True, help="kept in history and ledger")
+_SET: Final = Action(
+    name="set",
+    label="Change members",
+    method="PATCH",
+    path="{one}",
+    fields=(Field(name="*", label="members (JSON)", input="json", required=True, help='such as {"enabled": false}'),),
+)
 
 
 class Abilities:
@@ -27,10 +34,12 @@ class Abilities:
         self.pages: dict[str, Page] = {}
         self._of_one: dict[str, dict[str, Action]] = {}
         self._of_many: dict[str, dict[str, Action]] = {}
+        self._of_each: dict[str, dict[str, Action]] = {}
         for page in pages:
             self.pages[page.slug] = page
             self._of_one[page.slug] = {each.name: each for each in (*page.actions, *self._plain(page))}
             self._of_many[page.slug] = {each.name: each for each in (*page.tools, *self._making(page))}
+            self._of_each[page.slug] = {one.name: one for one in self._for_each(page)}
             self.scope(page)
             for above in page.above:
                 index.scope("GET", above.path)
@@ -66,8 +75,16 @@ class Abilities:
     def actions(self, caller: Caller, page: Page, record: Mapping[str, Any]) -> list[Action]:
         """Return what the person can do with a record as it is now."""
         return [
-            each for each in self._of_one[page.slug].values() if _fits(each, record) and self.may(caller, page, each)
+            each for each in self._of_one[page.slug].values() if fits(each, record) and self.may(caller, page, each)
         ]
+
+    def find_each(self, page: Page, name: str) -> Action | None:
+        """Return an action that can be done to all that match."""
+        return self._of_each[page.slug].get(name)
+
+    def each(self, caller: Caller, page: Page) -> list[Action]:
+        """Return what the person can do to all that match."""
+        return [one for one in self._of_each[page.slug].values() if self.may(caller, page, one)]
 
     def fields(self, page: Page, action: Action) -> list[Field]:
         """Return the inputs of an action's form, with a reason wherever the API keeps one."""
@@ -106,6 +123,17 @@ class Abilities:
                 found.append(Action(**options))
         return found
 
+    def _for_each(self, page: Page) -> list[Action]:
+        """Return what makes sense for many: nothing that is about one definition, or whose answer must be seen."""
+        found = [
+            one
+            for one in self._of_one[page.slug].values()
+            if one.each and one.method != "GET" and not (one.whole or one.shows or one.name == "rollback")
+        ]
+        if page.one and self.index.find("PATCH", page.one):
+            found.insert(0, _SET)
+        return found
+
     def _making(self, page: Page) -> list[Action]:
         taken = {(each.method, each.path) for each in page.tools}
         found: list[Action] = []
@@ -120,5 +148,6 @@ class Abilities:
         return found
 
 
-def _fits(action: Action, record: Mapping[str, Any]) -> bool:
+def fits(action: Action, record: Mapping[str, Any]) -> bool:
+    """Say whether an action makes sense for a record as it is now."""
     return all(pick(record, name) in values for name, values in (action.when or {}).items())

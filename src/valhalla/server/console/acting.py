@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
 
@@ -43,7 +44,12 @@ class Acting:
             raise NoSuchPage
         record: Mapping[str, Any] = {}
         if key and page.one and visit.caller.allows(self._abilities.index.scope("GET", page.one)):
-            record = await visit.caller.get(fill(page.one, key))
+            try:
+                record = await visit.caller.get(fill(page.one, key))
+            except Refused as refused:
+                # what was deleted can still be brought back
+                if refused.status != 404 or action.name != "rollback":
+                    raise
         if action.editor:
             first = self._definition(page, action, record)
             return await self._editor.answer(visit, page, action, key, record, first)
@@ -75,10 +81,27 @@ class Acting:
             return self._form(visit, page, action, key, record, form, outcome=document)
         if action.shows:
             return self._shown(visit, page, action, key, answer, document)
+        undo = await self._before(visit, page, key, action)
         back = form.get("_back", "")
         where = back if visit.is_here(back) else visit.path(page.slug)
-        joined = f"{where}{'&' if '?' in where else '?'}done={action.name}" if "done=" not in where else where
-        return RedirectResponse(joined, 303, headers=HEADERS)
+        if "done=" in where:
+            return RedirectResponse(where, 303, headers=HEADERS)
+        said = urlencode({"done": action.name, **undo})
+        return RedirectResponse(f"{where}{'&' if '?' in where else '?'}{said}", 303, headers=HEADERS)
+
+    async def _before(self, visit: Visit, page: Page, key: str, action: Action) -> Mapping[str, str]:
+        """Return how a change of a registry's record is taken back: to the revision before it."""
+        history, rollback = self._abilities.history(page), self._abilities.find(page, "rollback", one=True)
+        if not key or history is None or rollback is None or not self._abilities.may(visit.caller, page, rollback):
+            return {}
+        try:
+            changes: Any = await visit.caller.get(fill(history, key), {"limit": 1})
+        except Refused:
+            return {}
+        newest = changes["items"][0] if changes["items"] else None
+        if newest is None or newest["actor"] != visit.caller.session.principal.id or action.name == "rollback":
+            return {}
+        return {"undo": str(newest["revision"] - 1), "undone": key}
 
     def _shown(self, visit: Visit, page: Page, action: Action, key: str, answer: Answer, document: Any) -> Response:
         made = key or (str(showing.pick(document, page.key) or "") if page.one else "")

@@ -26,6 +26,7 @@ from valhalla.server.console.home import Home
 from valhalla.server.console.layout import Layout
 from valhalla.server.console.lists import Lists
 from valhalla.server.console.live import Live
+from valhalla.server.console.many import Many
 from valhalla.server.console.oidc.views import SigningInElsewhere
 from valhalla.server.console.records import Records
 from valhalla.server.console.rendering import HEADERS, Assets, Pages
@@ -75,6 +76,7 @@ class Console:
         self._abilities = abilities
         self._lists = Lists(abilities, layout)
         self._records = Records(abilities, layout)
+        self._many = Many(abilities, layout, self._lists, self._sessions)
         self._acting = Acting(abilities, layout, self._sessions)
         elsewhere = self._elsewhere
         home = Home(layout)
@@ -93,6 +95,7 @@ class Console:
                 Route("/", self._view(home.home)),
                 Route("/part/{name}", self._view(home.part)),
                 Route("/do/{slug}/{action}", self._view(self._action), methods=both),
+                Route("/all/{slug}/{action}", self._view(self._all), methods=both),
                 Route("/{slug}", self._view(self._table)),
                 Route("/{slug}/{key:path}", self._view(self._record)),
             ],
@@ -169,6 +172,10 @@ class Console:
     async def _action(self, visit: Visit) -> Response:
         page = self._page(visit, visit.request.path_params["slug"])
         return await self._acting.action(visit, page, visit.request.path_params["action"])
+
+    async def _all(self, visit: Visit) -> Response:
+        page = self._page(visit, visit.request.path_params["slug"])
+        return await self._many.act(visit, page, visit.request.path_params["action"])
 
     def _page(self, visit: Visit, slug: str) -> Page:
         caller = visit.caller

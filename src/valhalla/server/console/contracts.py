@@ -56,7 +56,7 @@ class Field:
     """One input of a form. It goes into the body (``a.b``: into the object ``a``), or into the query with ``query``.
 
     Empty ones are left out. Where the table is narrowed by a filter of the same name, that is what is in it first: so
-    an action on all that match takes the filters over.
+    an action on all that match takes the filters over. ``*`` is the whole body.
     """
 
     name: str
@@ -99,6 +99,8 @@ class Action:
     """The key that does it in a table."""
     whole: bool = False
     """Whether the form is the record's definition as JSON."""
+    each: bool = True
+    """Whether it is done to all that match one by one, as the API has no way to do it to many."""
     editor: bool = False
     """Whether that has an editor of its own (flags)."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 from valhalla.kernel.problems import Invalid
@@ -57,6 +57,10 @@ def fill(action: Action, fields: Sequence[Field], form: Mapping[str, str], recor
         value = _value(field, text)
         if field.query:
             query[field.name] = "true" if value is True else value
+        elif field.name == "*":
+            if not isinstance(value, dict):
+                raise Invalid(f"'{field.title}' is no JSON object")
+            body |= cast("dict[str, Any]", value)
         elif value is not None:
             _put(body, field.name.split("."), value)
     return Filled(query, body if _has_body(action) or body else None)

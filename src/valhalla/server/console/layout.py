@@ -39,6 +39,7 @@ class Layout:
             # what scripts and links carry on from this address
             here=visit.request.url.path + (f"?{visit.request.url.query}" if visit.request.url.query else ""),
             done=visit.query.get("done"),
+            undo=visit.query.get("undo") if visit.query.get("undone") else None,
             navigation=() if visit.partial else self.navigation(visit.caller),
             **values,
         )

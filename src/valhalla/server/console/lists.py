@@ -49,6 +49,7 @@ class Lists:
             filters=abilities.index.filters(page.path),
             chosen=chosen,
             tools=abilities.tools(caller, page),
+            each=abilities.each(caller, page) if rows else (),
             history=abilities.changes(page),
             aboves=above,
             curl=showing.curl("GET", visit.origin + _address(page.path, chosen)),
@@ -85,6 +86,20 @@ class Lists:
 
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{page.slug}.csv"'}
         return StreamingResponse(lines(), media_type="text/csv; charset=utf-8", headers=headers)
+
+    async def everything(self, visit: Visit, page: Page, most: int) -> tuple[list[Any], bool]:
+        """Return what the filters leave, ``most`` at most, and whether there is more."""
+        query: dict[str, Any] = {**self._chosen(visit, page), **self._limit(page, _SHEET_PAGE)}
+        found: list[Any] = []
+        following: str | None = ""
+        while following is not None and len(found) < most:
+            items, following = _items(await visit.caller.get(page.path, {**query, "cursor": following}), page)
+            found += items
+        return found[:most], following is not None or len(found) > most
+
+    def address(self, visit: Visit, page: Page) -> str:
+        """Return where the list is, as it is filtered."""
+        return visit.path(page.slug, **self._chosen(visit, page))
 
     async def history(self, visit: Visit, page: Page, path: str) -> Response:
         """Show who changed what in a registry."""

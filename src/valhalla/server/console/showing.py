@@ -7,11 +7,14 @@ import io
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
+
+import msgspec
 
 from valhalla.kit.json import dumps_text, loads
 from valhalla.server.console.contracts import Column, Shape
 
+T = TypeVar("T")
 # a table of 50 rows stays small whatever its values are
 _CELL: Final = 160
 _INSTANT: Final = 33
@@ -200,6 +203,20 @@ def unpretty(text: str) -> Any:
         ValueError: it is no JSON.
     """
     return loads(text)
+
+
+def packed(value: Any) -> str:
+    """Write values so that a form can carry them."""
+    return msgspec.json.encode(value).decode()
+
+
+def unpacked(text: str, kind: type[T]) -> T:
+    """Read what ``packed`` wrote.
+
+    Raises:
+        ValueError: somebody else wrote it.
+    """
+    return msgspec.json.decode(text, type=kind)
 
 
 def curl(method: str, url: str, body: Any = None, *, headers: Sequence[str] = ()) -> str:

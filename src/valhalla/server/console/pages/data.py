@@ -101,7 +101,7 @@ PAGES: Final = (
                 ),
             ),
         ),
-        actions=(Action(name="replay", label="Replay", path="{one}/replay"),),
+        actions=(Action(name="replay", each=False, label="Replay", path="{one}/replay"),),
         topics=("notification",),
     ),
     Page(

@@ -50,6 +50,7 @@ PAGES: Final = (
         actions=(
             Action(
                 name="acknowledge",
+                each=False,
                 label="Acknowledge",
                 path="{one}/acknowledge",
                 key="a",
@@ -58,6 +59,7 @@ PAGES: Final = (
             ),
             Action(
                 name="resolve",
+                each=False,
                 label="Resolve",
                 path="{one}/resolve",
                 tone="good",

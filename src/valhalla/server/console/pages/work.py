@@ -42,6 +42,7 @@ PAGES: Final = (
         actions=(
             Action(
                 name="retry",
+                each=False,
                 label="Retry",
                 path="{one}/retry",
                 tone="good",
