@@ -53,7 +53,8 @@ async def test_a_killed_purge_goes_on_and_its_proof_counts_every_row_once(scene:
         found = await scene.service.get(SYSTEM, asked.purge.id)
         assert found.rows + len(await scene.left()) == ROWS
     assert process.stdout is not None
-    assert process.stdout.read() == "succeeded\n"
+    # the last kill may have met the end of a process that was done
+    assert process.stdout.read() in ("succeeded\n", "over\n")
 
     done = await scene.service.get(SYSTEM, asked.purge.id)
     assert (done.status, done.rows, done.held) == ("succeeded", ROWS * 9 // 10, ROWS // 10)
