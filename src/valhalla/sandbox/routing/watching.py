@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from valhalla.kernel.clock import Clock
@@ -14,6 +15,7 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.kit import outbox
 from valhalla.kit.db import Database
 from valhalla.kit.log import get_logger
+from valhalla.kit.outbox.tables import events
 from valhalla.sandbox import store
 from valhalla.sandbox.contracts import LaneHealth
 from valhalla.sandbox.routing import subjects
@@ -111,6 +113,7 @@ class Watch:
         self._patience = patience
         self._quota = quota
         self._lagging: set[str] = set()
+        self._remembers = False
         self.unread = 0
         self.oldest = 0.0
         """Seconds that the oldest unread event of a lane that is read has waited, as last seen."""
@@ -148,6 +151,10 @@ class Watch:
         Raises:
             Unavailable: a backend does not answer.
         """
+        if not self._remembers:
+            # what was told before this process began and is over since then
+            self._lagging |= await self._db.read(_told_of)
+            self._remembers = True
         now, oldest, lagging = self._clock.now(), 0.0, dict[str, float]()
         for sandbox, lag in lags.items():
             # a sandbox that only listens acknowledges nothing, and is not late
@@ -182,6 +189,13 @@ class Watch:
             ingress, outcome = late[0]
             await self._db.run(_of_ingress, ingress, outcome)
             late.popleft()
+
+
+def _told_of(conn: Connection) -> set[str]:
+    """Return the sandboxes of which it was told last that their lanes lag, as far as domain events are kept."""
+    told = sa.select(events.c.subject, events.c.type).where(events.c.type.in_(("lane.lagging", "lane.recovered")))
+    newest = {row.subject: row.type for row in conn.execute(told.order_by(events.c.id))}
+    return {subject.removeprefix("sandbox.") for subject, kind in newest.items() if kind == "lane.lagging"}
 
 
 def _of_sandbox(conn: Connection, sandbox_id: str, event: str, data: Mapping[str, Any]) -> None:
