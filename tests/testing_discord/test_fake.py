@@ -45,6 +45,15 @@ async def identified(discord: FakeDiscord, **more: Any) -> ClientConnection:
     return socket
 
 
+async def test_guilds_of_one_millisecond_are_two_on_the_shard_that_was_asked_for(discord: FakeDiscord) -> None:
+    """Ids shard as Discord's do."""
+    discord.gateway.shards = 3
+    ids = [int(discord.guild(shard=number % 3)["id"]) for number in range(30)]
+
+    assert len(set(ids)) == 30
+    assert [(each >> 22) % 3 for each in ids] == [number % 3 for number in range(30)]
+
+
 async def test_a_wrong_token_opens_nothing(discord: FakeDiscord) -> None:
     """401, and the call is recorded with what was sent."""
     async with httpx.AsyncClient(base_url=discord.api_url, headers={"Authorization": "Bot other"}) as client:

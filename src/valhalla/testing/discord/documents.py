@@ -27,10 +27,11 @@ class Snowflakes:
 
     def next_of_shard(self, shard: int, shards: int) -> str:
         """Return an id whose guild lives on this shard."""
-        number = int(self.next()) >> 22
+        # two of one millisecond would be the same guild
+        number = (int(self.next()) >> 22) + 1
         number += (shard - number) % shards
-        self._last = max(self._last, number << 22)
-        return str(number << 22)
+        self._last = number << 22
+        return str(self._last)
 
 
 def now() -> str:

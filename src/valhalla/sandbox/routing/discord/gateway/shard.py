@@ -195,6 +195,8 @@ class Shard:
                 else:
                     await self._hear(frame, socket, talk)
             await self.intake.room()
+            # what has come already is read without waiting: other shards and the ingress's heartbeat have their turn
+            await asyncio.sleep(0)
 
     async def _hear(self, frame: Frame, socket: ClientConnection, talk: Conversation) -> None:
         if frame.op == DISPATCH and frame.t not in _OURS:
