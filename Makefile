@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 # most tests wait for servers part of their time
 WORKERS ?= 3
 
-.PHONY: help install up demo examples test test-all chaos lint types contracts check bench clean
+.PHONY: help install up demo examples test test-all chaos lint types contracts check docs bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -52,8 +52,11 @@ contracts: install ## Check which room imports which
 
 check: lint types contracts ## Everything but the tests
 
+docs: install ## Build the documentation into site/; a broken link stops it
+	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build
+
 bench: install ## Measure (results go to bench/results/)
 	$(RUN)/python -m bench
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis bench/results
+	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis bench/results
