@@ -44,8 +44,7 @@ JETSTREAM_UNLIMITED: Final[Mapping[str, int]] = {
 # what sandboxes read of the stream of events: each needs VALHALLA's own leave, which names its sandbox alone
 _LANES: Final[Sequence[Mapping[str, Any]]] = (
     {"name": "lanes", "subject": "ev.s.*.>", "type": "stream", "token_req": True},
-    # for programs that publish subjects of their own: claimed events go in by the one, production's come out by the other
-    {"name": "claimed", "subject": "ev.s.*.*.*.*", "type": "service", "response_type": "Singleton", "token_req": True},
+    # for the accounts of programs that publish subjects of their own
     {"name": "production", "subject": "ev.p.*.*.*", "type": "stream", "token_req": True},
     *(
         {"name": subject, "subject": subject, "type": "service", "response_type": response, "token_req": True}

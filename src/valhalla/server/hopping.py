@@ -21,6 +21,7 @@ from valhalla.sandbox.routing.contracts import Sizes
 from valhalla.sandbox.routing.foreign import accounts, patterns
 from valhalla.sandbox.routing.foreign.contracts import REGISTRY, EventSource
 from valhalla.sandbox.routing.foreign.hop import Hop
+from valhalla.sandbox.routing.foreign.hops import Hops
 from valhalla.server import files
 from valhalla.server.database import running_url
 from valhalla.server.options import ServeOptions
@@ -47,13 +48,9 @@ def route(options: ServeOptions, names: Sequence[str], *, creds: Mapping[str, Pa
         else CellKey.load_or_create(files.prepare(settings.data_dir) / "cell.key")
     )
     routers = Routers(settings, cell, Database(url, application_name="valhalla-router"), _nats(settings), names, creds)
-    try:
-        import uvloop
+    import uvloop
 
-        run = uvloop.run
-    except ImportError:
-        run = asyncio.run
-    run(routers.main())
+    uvloop.run(routers.main())
     return 0
 
 
@@ -76,7 +73,7 @@ class Routers:
         self._creds = creds
         self._sizes = Sizes(max_age=settings.events_kept)
         self._registry: Registry[EventSource] = Registry(REGISTRY, EventSource, Ledger(cell))
-        self._running: dict[EventSource, tuple[Hop, asyncio.Event, asyncio.Task[None]]] = {}
+        self._hops = Hops(self._make)
 
     async def main(self) -> None:
         """Run until a signal."""
@@ -92,38 +89,25 @@ class Routers:
                         help=f"Look with 'valhalla source get {name}'.",
                         setting="source",
                     )
-            await self._bring(wanted)
+            await self._hops.bring(wanted)
             listed = ", ".join(sorted(source.name for source in wanted)) or "nothing yet: no source has way=router"
             print(f"Router moves {listed}", flush=True)  # noqa: T201 - says that it is there
             while not await first_of(stop, seconds=_LOOK):
                 with contextlib.suppress(Unavailable):
-                    await self._bring(await self._wanted())
+                    await self._hops.bring(await self._wanted())
         finally:
-            moved = sum(hop.moved for hop, _, _ in self._running.values())
-            await self._end(list(self._running))
+            await self._hops.end()
             await self._db.close()
-        print(f"Router ends; it has moved {moved:,} events or more", flush=True)  # noqa: T201 - as above
+        print(f"Router ends; it has moved {self._hops.moved:,} events", flush=True)  # noqa: T201 - as above
 
     async def _wanted(self) -> list[EventSource]:
         _, records = await self._db.run(self._registry.load)
         routed = [record.value for record in records if record.value.enabled and record.value.way == "router"]
         return [source for source in routed if not self._names or source.name in self._names]
 
-    async def _bring(self, wanted: Sequence[EventSource]) -> None:
-        """End what is not there any more or was changed, and start what is new."""
-        await self._end([source for source in self._running if source not in wanted])
-        for source in wanted:
-            if source in self._running:
-                continue
-            hop = Hop(
-                source,
-                self._url,
-                creds=self._creds_of(source),
-                control=natsauth.control_creds(self._cell),
-                sizes=self._sizes,
-            )
-            over = asyncio.Event()
-            self._running[source] = hop, over, asyncio.create_task(hop.run(over), name=f"hop {source.name}")
+    def _make(self, source: EventSource) -> Hop:
+        control = natsauth.control_creds(self._cell)
+        return Hop(source, self._url, creds=self._creds_of(source), control=control, sizes=self._sizes)
 
     def _creds_of(self, source: EventSource) -> str:
         if not patterns.is_foreign(source.account):
@@ -136,12 +120,6 @@ class Routers:
                 setting="creds",
             )
         return path.read_text()
-
-    async def _end(self, sources: Sequence[EventSource]) -> None:
-        ended = [self._running.pop(source) for source in sources if source in self._running]
-        for _, over, _ in ended:
-            over.set()
-        await asyncio.gather(*(task for _, _, task in ended), return_exceptions=True)
 
 
 def _settings(options: ServeOptions) -> Settings:

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from valhalla.kernel.ids import new_id
 from valhalla.kit import natsauth
 from valhalla.kit.cellkey import CellKey
-from valhalla.sandbox.routing import kinds, subjects
+from valhalla.sandbox.routing import kinds
 from valhalla.sandbox.routing.foreign import accounts, patterns
 from valhalla.sandbox.routing.foreign.contracts import PARTITIONS, EventSource
 from valhalla.sandbox.routing.foreign.errors import SourceInvalid
@@ -52,25 +51,29 @@ def transformed(pattern: str, target: str, subject: str) -> str:
 @settings(max_examples=40, deadline=None)
 @given(written(), KEYS, KEYS, st.lists(LITERALS, min_size=3, max_size=3))
 def test_a_mapping_takes_its_key_and_no_other(subject: str, key: str, other: str, words: list[str]) -> None:
-    """A claimed key's event lands where an ingress would have put it; another key's is not matched."""
-    sandbox = new_id()
-    pair = patterns.mapping(source(subject), key, sandbox)
+    """What is mapped says as much as the subject did; another key's is not matched, nor what is mapped already."""
+    one = source(subject)
+    pair = patterns.mapping(one, key)
     assert pair is not None
     wanted, target = pair
     event = published(subject, key, words)
-    place = subjects.parse(transformed(wanted, target, event))
-    found = patterns.parse(subject)
-    type_ = found.fixed_type if found.type_at is None else event.split(".")[found.type_at]
-    assert place == (sandbox, "tenant", key, type_)
+    moved = transformed(wanted, target, event)
+    assert kinds.matches(patterns.wanted(one), moved)
+    assert not kinds.matches(wanted, moved)
     assert kinds.matches(wanted, event)
     assert kinds.matches(wanted, published(subject, other, words)) == (other == key)
+    found = patterns.parse(subject)
+    cut = re.sub(r"\{\{partition\([^)]*\)\}\}", "3", patterns.hop_subject(one))
+    read = patterns.Reader(found).read(transformed(patterns.wanted(one), cut, moved))
+    assert (read.key, read.subject) == (key, event if found.has_more else "")
+    assert read.type == (found.fixed_type if found.type_at is None else event.split(".")[found.type_at])
 
 
 @settings(max_examples=40, deadline=None)
 @given(written(), st.sets(KEYS, min_size=2, max_size=5))
 def test_mappings_of_claimed_keys_never_overlap(subject: str, keys: set[str]) -> None:
     """Of overlapping mappings a server applies either, and not always the same."""
-    pairs = [patterns.mapping(source(subject), key, new_id()) for key in keys]
+    pairs = [patterns.mapping(source(subject), key) for key in keys]
     made = [pair[0] for pair in pairs if pair is not None]
     assert len(made) == len(keys)
     assert not any(kinds.overlap(one, other) for one in made for other in made if one != other)
@@ -80,7 +83,7 @@ def test_mappings_of_claimed_keys_never_overlap(subject: str, keys: set[str]) ->
 @given(written(), KEYS, st.lists(LITERALS, min_size=3, max_size=3))
 def test_a_router_reads_back_what_was_published(subject: str, key: str, words: list[str]) -> None:
     """Key and type come back from the stream's subject; the whole one where they do not say it."""
-    one = source(subject)
+    one = source(subject, way="router")
     found = patterns.parse(subject)
     event = published(subject, key, words)
     target = re.sub(r"\{\{partition\([^)]*\)\}\}", "7", patterns.hop_subject(one))
@@ -106,8 +109,8 @@ def test_subjects_that_no_source_has(subject: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"kind": "subject"}, {"kind": "No"}, {"account": "UP"}, {"account": "A" + "1" * 55}, {"stream": "ORDERS"},
-     {"stream": "a.b", "way": "router"}, {"name": "Orders"}],
-    ids=["patterns", "no-kind", "word", "key", "mapped-stream", "stream", "name"],
+     {"stream": "a.b", "way": "router"}, {"name": "Orders"}, {"account": "A" + "B" * 55}],
+    ids=["patterns", "no-kind", "word", "key", "mapped-stream", "stream", "name", "foreign-mapping"],
 )  # fmt: skip
 def test_sources_that_cannot_be(wrong: dict[str, Any]) -> None:
     """Each member says why."""
@@ -118,7 +121,7 @@ def test_sources_that_cannot_be(wrong: dict[str, Any]) -> None:
 
 def test_a_key_that_is_no_token_is_not_mapped() -> None:
     """No subject has it as one token, so no event of it can come."""
-    assert patterns.mapping(source("orders.{key}"), "a.b", new_id()) is None
+    assert patterns.mapping(source("orders.{key}"), "a.b") is None
 
 
 def test_sources_of_one_account_may_not_overlap() -> None:
@@ -148,14 +151,13 @@ def test_what_others_wrote_into_an_account_stays() -> None:
         "sub": account, "name": "SHOP", "exp": 4_000_000_000,
         "nats": {"limits": {"conn": 7}, "imports": [theirs], "mappings": {"a.*": [{"subject": "b.{{wildcard(1)}}"}]}},
     }  # fmt: skip
-    sandbox = new_id()
-    pair = patterns.mapping(source("orders.{key}"), "k", sandbox)
+    pair = patterns.mapping(source("orders.{key}"), "k")
     assert pair is not None
     after, covered = accounts.amended(before, CELL, ["tenant"], dict([pair]))
     assert not covered
     assert (after["name"], after["exp"], after["nats"]["limits"]) == ("SHOP", 4_000_000_000, {"conn": 7})
     assert after["nats"]["imports"][0] == theirs
-    assert [one["subject"] for one in after["nats"]["imports"][1:]] == ["ev.s.*.tenant.*.*", "ev.p.tenant.*.*"]
+    assert [one["subject"] for one in after["nats"]["imports"][1:]] == ["ev.p.tenant.*.*"]
     assert set(after["nats"]["mappings"]) == {"a.*", "orders.k"}
     assert accounts.amended(after, CELL, ["tenant"], dict([pair])) == (after, [])
     assert accounts.amended(after, CELL, [], {}) == (before, [])
@@ -164,7 +166,7 @@ def test_what_others_wrote_into_an_account_stays() -> None:
 def test_a_mapping_of_the_accounts_own_wins() -> None:
     """Both would be there, and which one applies nobody knows."""
     before = {"sub": "A", "name": "SHOP", "nats": {"mappings": {"orders.*": [{"subject": "archive.{{wildcard(1)}}"}]}}}
-    after, covered = accounts.amended(before, CELL, [], {"orders.k": f"ev.s.{new_id()}.tenant.k.orders"})
+    after, covered = accounts.amended(before, CELL, [], {"orders.k": "_VHC.orders.k"})
     assert covered == ["orders.k"]
     assert after == before
 
@@ -175,7 +177,9 @@ def test_credentials_open_one_sources_subjects() -> None:
     texts = [accounts.credentials(CELL, one, role) for role in ("publisher", "publisher", "account")]
     assert texts[0] == texts[1] != texts[2]
     claims = natsauth.decode_jwt(texts[0].split("\n")[1])["nats"]
-    assert claims["pub"] == {"allow": ["orders.*.*", "ev.s.*.tenant.*.*", "_INBOX.>"]}
+    assert claims["pub"] == {"allow": ["orders.*.*", "_VHC.orders.>", "_INBOX.>"]}
     assert claims["sub"] == {"allow": ["_INBOX.>"]}
     with pytest.raises(ValueError, match="somebody else's"):
-        accounts.credentials(CELL, source("orders.{key}", account=accounts.key_of(CELL, "x")), "publisher")
+        accounts.credentials(
+            CELL, source("orders.{key}", account=accounts.key_of(CELL, "x"), way="router"), "publisher"
+        )

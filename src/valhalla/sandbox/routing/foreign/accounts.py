@@ -1,7 +1,7 @@
 """Accounts of publishers that are not ours: what their JWTs say, and who may do what there. Pure but for signing.
 
 Such an account is never the control plane's own: in there, the reply subject of any permitted request would let a
-publisher write wherever event routing reads. From another account only the imports lead out.
+publisher write wherever event routing reads. From another account nothing leads there: a router fetches the events.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from valhalla.kit import natsauth
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.natsauth import Claims, KeyPair
-from valhalla.sandbox.routing import kinds, subjects
+from valhalla.sandbox.routing import kinds
 from valhalla.sandbox.routing.foreign import patterns
 from valhalla.sandbox.routing.foreign.contracts import EventSource
 
@@ -64,25 +64,16 @@ def amended(present: Claims, cell: CellKey, kinds_: Iterable[str], mappings: Map
 
 
 def _is_ours(targets: Sequence[Mapping[str, Any]]) -> bool:
-    return all(str(one.get("subject", "")).startswith(f"{subjects.SANDBOXES}.") for one in targets)
+    return all(str(one.get("subject", "")).startswith(f"{patterns.CLAIMED}.") for one in targets)
 
 
 def _imports(control: KeyPair, importer: str, kinds_: Iterable[str]) -> list[dict[str, str]]:
-    def leave(subject: str, kind: Literal["stream", "service"]) -> dict[str, str]:
-        token = natsauth.activation_jwt(control, importer, subject, kind)
-        return {
-            "name": f"{_MARK}{kind}",
-            "account": control.public,
-            "subject": subject,
-            "local_subject": subject,
-            "type": kind,
-            "token": token,
-        }
-
     made: list[dict[str, str]] = []
     for kind in sorted(set(kinds_), key=kinds.source_of):
-        made.append(leave(patterns.claimed_subject(kind), "service"))
-        made.append(leave(patterns.production_subject(kind), "stream"))
+        subject = patterns.production_subject(kind)
+        token = natsauth.activation_jwt(control, importer, subject, "stream")
+        where = {"subject": subject, "local_subject": subject, "type": "stream"}
+        made.append({"name": f"{_MARK}production", "account": control.public, **where, "token": token})
     return made
 
 
@@ -98,7 +89,7 @@ def credentials(cell: CellKey, source: EventSource, role: Role, *, expires_at: d
     user = KeyPair.derive(cell, "user", "source", source.account, source.name, role)
     inbox, wild = "_INBOX.>", patterns.parse(source.subject).wild
     # the server asks for the subject that an event is mapped to, not for the one that it was published on
-    publish = None if role == "account" else [wild, patterns.claimed_subject(source.kind), inbox]
+    publish = None if role == "account" else [wild, f"{patterns.CLAIMED}.{source.name}.>", inbox]
     token = natsauth.user_jwt(
         account,
         user.public,

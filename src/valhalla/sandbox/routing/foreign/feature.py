@@ -12,12 +12,16 @@ from sqlalchemy.engine import Connection
 from valhalla.features.contracts import Feature, Platform, Run
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem, Unavailable
+from valhalla.kit import natsauth
 from valhalla.kit.log import get_logger
 from valhalla.kit.registry import Registry
 from valhalla.kit.waiting import first_of
+from valhalla.sandbox.routing.contracts import Sizes
 from valhalla.sandbox.routing.feature import EventRouting
-from valhalla.sandbox.routing.foreign import patterns
+from valhalla.sandbox.routing.foreign import accounts, patterns
 from valhalla.sandbox.routing.foreign.contracts import REGISTRY, EventSource
+from valhalla.sandbox.routing.foreign.hop import Hop
+from valhalla.sandbox.routing.foreign.hops import Hops
 from valhalla.sandbox.routing.foreign.mapper import Mapper
 from valhalla.sandbox.slices.nats import NatsSlice
 from valhalla.work.loops import Loop, loop
@@ -40,7 +44,17 @@ class EventSources(Feature):
         self.registry: Registry[EventSource] = Registry(REGISTRY, EventSource, platform.ledger, validate=patterns.check)
         platform.feed.add(self.registry)
         self._feed, self._ledger = platform.feed, platform.ledger
-        self.mapper = Mapper(platform.db, platform.cell, self.registry, nats.accounts, routing.claims)
+        sizes = Sizes(max_age=platform.settings.events_kept)
+        self.mapper = Mapper(platform.db, platform.cell, self.registry, nats.accounts, routing.claims, url, sizes)
+        self.hops = Hops(
+            lambda source: Hop(
+                source,
+                url,
+                creds=accounts.credentials(platform.cell, source, "account"),
+                control=natsauth.control_creds(platform.cell),
+                sizes=sizes,
+            )
+        )
         routing.effects.foreign = self.mapper
         self._changed = asyncio.Event()
         self._beat = partial(platform.beat, _KEEPING.name)
@@ -82,7 +96,12 @@ class EventSources(Feature):
     def status(self) -> Mapping[str, Any]:
         """Say what is mapped, and which accounts cannot be written."""
         mapped = sum(map(len, self.mapper.mapped.values()))
-        return {"mapped_keys": mapped, "faults": {name: one.detail for name, one in self.mapper.faults.items()}}
+        moved = {"moved": self.hops.moved, "waiting": self.hops.lag}
+        return {
+            "mapped_keys": mapped,
+            **moved,
+            "faults": {name: one.detail for name, one in self.mapper.faults.items()},
+        }
 
     async def _run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -90,8 +109,10 @@ class EventSources(Feature):
             self._changed.clear()
             try:
                 await self.mapper.follow()
+                await self.hops.bring([one for one in await self.mapper.sources() if one.way == "mapping"])
             except Unavailable as problem:
                 _log.warning("the mappings of event sources wait for a backend", error=problem.detail)
             except Exception:  # noqa: BLE001 - a loop that dies would leave mappings wrong for ever
                 _log.exception("the mappings of event sources could not be brought right")
             await first_of(stop, self._changed, seconds=_KEEPING.times.interval)
+        await self.hops.end()

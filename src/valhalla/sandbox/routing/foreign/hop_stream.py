@@ -38,7 +38,7 @@ class Position(NamedTuple):
 
 def name_of(source: EventSource) -> str:
     """Return the name of a source's stream."""
-    return f"VH_HOP_{source.name}"
+    return f"VH_{'HOP' if source.way == 'router' else 'CLAIMED'}_{source.name}"
 
 
 async def ensure(link: Link, source: EventSource, sizes: Sizes, *, now: datetime) -> str:
@@ -80,8 +80,8 @@ async def _info(link: Link, name: str) -> dict[str, Any] | None:
 
 
 def _config(source: EventSource, sizes: Sizes, now: datetime) -> dict[str, Any]:
-    wild = patterns.parse(source.subject).wild
-    transform = {"src": wild, "dest": patterns.hop_subject(source)}
+    wanted = patterns.wanted(source)
+    transform = {"src": wanted, "dest": patterns.hop_subject(source)}
     config: dict[str, Any] = {
         "name": name_of(source),
         "storage": "file",
@@ -93,7 +93,7 @@ def _config(source: EventSource, sizes: Sizes, now: datetime) -> dict[str, Any]:
         "allow_direct": True,
     }
     if source.stream is None:
-        return config | {"subjects": [wild], "subject_transform": transform}
+        return config | {"subjects": [wanted], "subject_transform": transform}
     origin = {"name": source.stream, "opt_start_time": isoformat(now), "subject_transforms": [transform]}
     return config | {"sources": [origin]}
 
@@ -206,3 +206,17 @@ async def api(link: Link, subject: str, document: Any = None) -> dict[str, Any]:
         return await link.api(subject, document)
     except ApiError as error:
         raise Unavailable("nats", f"a router's stream does not serve: {error}") from error
+
+
+async def is_drained(link: Link, stream: str) -> bool:
+    """Say whether everything in the stream is on lanes.
+
+    Raises:
+        Unavailable: JetStream does not say.
+    """
+    state = (await api(link, f"STREAM.INFO.{stream}"))["state"]
+    if not int(state["messages"]):
+        return True
+    consumers: Sequence[Mapping[str, Any]] = (await api(link, f"CONSUMER.LIST.{stream}"))["consumers"] or ()
+    waiting = any(int(one["num_pending"]) or int(one["num_ack_pending"]) for one in consumers)
+    return len(consumers) >= PARTITIONS and not waiting

@@ -1,13 +1,18 @@
 """Claimed keys of publishers that are not ours, as subject mappings in the JWTs of their accounts.
 
-A key is mapped while the registry of routes gives it to a sandbox *and* the record that ingresses follow does: so a
-claim that may still be withdrawn moves nothing, and a release stops the mapping before what is unread is returned.
+The server moves them aside within their account, into a stream that a router in the control plane empties. A key is
+mapped while the registry of routes gives it to a sandbox *and* the record that ingresses follow does: so a claim that
+may still be withdrawn moves nothing, and a release ends the mapping before what is unread is returned.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.util import await_only
@@ -21,13 +26,17 @@ from valhalla.kit.writing import upkeep
 from valhalla.sandbox.contracts import Route
 from valhalla.sandbox.routing import kinds, subjects
 from valhalla.sandbox.routing.claims import Claims
-from valhalla.sandbox.routing.foreign import accounts, patterns, store
+from valhalla.sandbox.routing.contracts import Sizes
+from valhalla.sandbox.routing.foreign import accounts, hop_stream, patterns, store
 from valhalla.sandbox.routing.foreign.contracts import MAPPED, EventSource
 from valhalla.sandbox.routing.foreign.errors import MappingFull, MirrorNeedsRouter, SourceInvalid, SourceOverlaps
 from valhalla.sandbox.routing.keeper import read_table
+from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.slices.nats_accounts import StandingAccounts
 
 _log = get_logger("sandbox.routing.foreign")
+_PATIENCE: Final = 3.0
+_LOOK: Final = 0.03
 Stolen = Mapping[tuple[str, str], str]
 
 
@@ -35,9 +44,18 @@ class Mapper:
     """Writes the accounts of sources, one writer at a time among all control planes of the database."""
 
     def __init__(
-        self, db: Database, cell: CellKey, registry: Registry[EventSource], server: StandingAccounts, claims: Claims
+        self,
+        db: Database,
+        cell: CellKey,
+        registry: Registry[EventSource],
+        server: StandingAccounts,
+        claims: Claims,
+        url: str,
+        sizes: Sizes,
     ) -> None:
         self._db = db
+        self._url = url
+        self._sizes = sizes
         self._cell = cell
         self._registry = registry
         self._server = server
@@ -46,6 +64,7 @@ class Mapper:
         self._asked = 0
         self._done = 0
         self._known: set[str] = set()
+        self._ready: set[EventSource] = set()
         self.faults: dict[str, Problem] = {}
         """Why an account could not be written, by account."""
         self.mapped: dict[str, accounts.Mappings] = {}
@@ -105,6 +124,8 @@ class Mapper:
                     with upkeep():
                         await self._db.run(self._locked)
                 self._done = until
+        if released:
+            await self._drain({route.kind for route in routes})
         if self.faults and routes:
             concerned = {source.account for source in await self.sources() if source.kind in {r.kind for r in routes}}
             for account in concerned & self.faults.keys():
@@ -130,8 +151,8 @@ class Mapper:
                 pair
                 for source in own
                 if source.way == "mapping"
-                for (kind, key), sandbox in held.items()
-                if kind == source.kind and (pair := patterns.mapping(source, key, sandbox)) is not None
+                for kind, key in held
+                if kind == source.kind and (pair := patterns.mapping(source, key)) is not None
             )
             try:
                 await self._put(account, own, mappings)
@@ -162,9 +183,42 @@ class Mapper:
             raise SourceInvalid(f"the NATS server knows no account {account}")
         claims = present or accounts.fresh(self._cell, account)
         wanted, covered = accounts.amended(claims, self._cell, (source.kind for source in own), mappings)
+        if present is None:
+            # what is mapped must have a stream that takes it
+            await self._server.put(accounts.amended(claims, self._cell, (), {})[0])
+        for source in own:
+            if source.way == "mapping" and source not in self._ready:
+                await self._prepare(source)
         if present is None or wanted["nats"] != present["nats"]:
             await self._server.put(wanted)
             self.pushed += 1
         self.mapped[account] = {subject: to for subject, to in mappings.items() if subject not in covered}
         if covered:
             raise SourceOverlaps(f"the account '{account}' has a mapping of its own that covers {', '.join(covered)}")
+
+    async def _prepare(self, source: EventSource) -> None:
+        async with self._account(source) as link:
+            await hop_stream.ensure(link, source, self._sizes, now=datetime.now(UTC))
+        self._ready.add(source)
+
+    async def _drain(self, kinds_: Collection[str]) -> None:
+        """Wait until what was mapped is on its lane, while the key's route still leads there."""
+        for source in await self.sources():
+            if source.way != "mapping" or source.kind not in kinds_ or source not in self._ready:
+                continue
+            async with self._account(source) as link:
+                stream, until = hop_stream.name_of(source), time.monotonic() + _PATIENCE
+                while not await hop_stream.is_drained(link, stream):
+                    if time.monotonic() > until:
+                        _log.warning("mapped events are late, and follow the route as it is then", source=source.name)
+                        break
+                    await asyncio.sleep(_LOOK)
+
+    @contextlib.asynccontextmanager
+    async def _account(self, source: EventSource) -> AsyncGenerator[Link]:
+        creds = accounts.credentials(self._cell, source, "account")
+        link = await Link.open(self._url, creds, name="valhalla sources")
+        try:
+            yield link
+        finally:
+            await link.close()

@@ -113,7 +113,7 @@ class Part:
             self._acknowledge = waiting.popleft().reply
             self._unsaid += 1
             self.moved += 1
-        if self._unsaid >= _ACK_EVERY:
+        if self._unsaid >= _ACK_EVERY or not waiting:
             self.acknowledge()
             self.pull()
 

@@ -14,6 +14,7 @@ from valhalla.sandbox.routing.foreign.errors import SourceInvalid
 
 NAME: Final = r"[a-z][a-z0-9-]{0,31}"
 HOPS: Final = "_VH"
+CLAIMED: Final = "_VHC"
 _LITERAL: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LABEL: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _ACCOUNT: Final = re.compile(r"A[A-Z2-7]{55}")
@@ -21,7 +22,9 @@ _STREAM: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # what a server's subject can hold as one token, and no wildcard
 _TOKEN: Final = re.compile(r"[^\s.*>\x00-\x1f\x7f]+")
 _MAX_TOKENS: Final = 16
-_OWN: Final = frozenset({subjects.LANES, subjects.ROUTES, subjects.BEATS, subjects.DEAD, HOPS, "_INBOX", "_R_"})
+_OWN: Final = frozenset(
+    {subjects.LANES, subjects.ROUTES, subjects.BEATS, subjects.DEAD, HOPS, CLAIMED, "_INBOX", "_R_"}
+)
 
 
 class Found(NamedTuple):
@@ -99,6 +102,8 @@ def check(source: EventSource) -> None:
         raise SourceInvalid("an account is a word of a-z, 0-9 and '-', or the public key of one that exists")
     if source.stream is not None and _STREAM.fullmatch(source.stream) is None:
         raise SourceInvalid("a stream's name is 1 to 64 of letters, digits, '_' and '-'")
+    if source.way == "mapping" and is_foreign(source.account):
+        raise SourceInvalid("only an account that the control plane makes is mapped", help="Set way=router for it.")
     if source.stream is not None and source.way != "router":
         raise SourceInvalid("only a router reads a stream")
 
@@ -118,17 +123,12 @@ def overlapping(one: EventSource, others: Iterable[EventSource]) -> EventSource 
     return None
 
 
-def claimed_subject(kind: str) -> str:
-    """Return under which subjects claimed events of a kind are on lanes, whichever the sandbox."""
-    return f"{subjects.SANDBOXES}.*.{kinds.source_of(kind)}.*.*"
-
-
 def production_subject(kind: str) -> str:
     """Return under which subjects a kind's events are on production's lane."""
     return f"{subjects.PRODUCTION}.{kinds.source_of(kind)}.*.*"
 
 
-def mapping(source: EventSource, key: str, sandbox: str) -> tuple[str, str] | None:
+def mapping(source: EventSource, key: str) -> tuple[str, str] | None:
     """Return from which subject to which a claimed key's events are mapped; None for a key that no subject can hold.
 
     The pattern has this one key in it and no catch-all beside it: of overlapping mappings a server applies either.
@@ -136,14 +136,28 @@ def mapping(source: EventSource, key: str, sandbox: str) -> tuple[str, str] | No
     if _TOKEN.fullmatch(key) is None:
         return None
     pattern = parse(source.subject)
-    given = [key if at == pattern.key_at else _star(token) for at, token in enumerate(pattern.tokens)]
-    stars = [at for at, token in enumerate(given) if token == "*"]  # noqa: S105 - a wildcard
-    type_ = pattern.fixed_type if pattern.type_at is None else f"{{{{wildcard({stars.index(pattern.type_at) + 1})}}}}"
-    return ".".join(given), f"{subjects.lane(sandbox)}.{subjects.address(kinds.source_of(source.kind), key)}.{type_}"
+    given, kept, stars = list[str](), list[str](), 0
+    for at, token in enumerate(pattern.tokens):
+        here = key if at == pattern.key_at else _star(token)
+        given.append(here)
+        if here == "*":
+            stars += 1
+            kept.append(f"{{{{wildcard({stars})}}}}")
+        elif at == pattern.key_at:
+            kept.append(key)
+    return ".".join(given), ".".join((CLAIMED, source.name, *kept))
+
+
+def wanted(source: EventSource) -> str:
+    """Return what a router's stream takes: everything of a routed source, of a mapped one what is claimed."""
+    pattern = parse(source.subject)
+    if source.way == "router":
+        return pattern.wild
+    return ".".join((CLAIMED, source.name, *("*" for _ in pattern.wildcards())))
 
 
 def hop_subject(source: EventSource) -> str:
-    """Return what a router's stream makes of a subject: the part of its key first, then what is no literal."""
+    """Return what that stream makes of a subject: the part of its key first, then what is no literal."""
     pattern = parse(source.subject)
     stars = pattern.wildcards()
     kept = ".".join(f"{{{{wildcard({number})}}}}" for number in range(1, len(stars) + 1))
