@@ -50,6 +50,14 @@ async def test_a_lane_is_read_from_a_time(
     assert page["lag"] == {"waiting": 3, "unacknowledged": 0, "redelivered": 0}
     assert numbers((await team_a.get(at, params={"until": instant})).json()) == [1]
     refused(await team_a.get(at, params={"since": "2026-01-01T00:00:00"}), 422, "invalid-request")
+    # what no clock of a server can say
+    for wanted, expected in (
+        ({"since": "0001-01-01T00:00:00+14:00"}, [1, 2, 3]),
+        ({"since": "9999-12-31T23:59:59-12:00"}, []),
+        ({"until": "0001-01-01T00:00:00+14:00"}, []),
+        ({"until": "9999-12-31T23:59:59-12:00"}, [1, 2, 3]),
+    ):
+        assert numbers((await team_a.get(at, params=wanted)).json()) == expected
 
 
 async def test_production_s_past_is_read_and_copied(

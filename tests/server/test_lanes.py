@@ -79,8 +79,10 @@ async def test_who_may_publish(team_a: httpx.AsyncClient, publisher: httpx.Async
         {"id": ""},
         {"data_base64": "%%", "data": None},
         {"time": "2026-01-01T00:00:00"},
+        {"time": "0001-01-01T00:00:00+14:00"},
+        {"extensions": {"data": "x"}},
     ],
-    ids=["source", "key", "type", "id", "base64", "time"],
+    ids=["source", "key", "type", "id", "base64", "time", "year", "extension"],
 )
 async def test_an_event_that_cannot_be_routed_is_refused(
     publisher: httpx.AsyncClient, wrong: dict[str, object]

@@ -63,10 +63,12 @@ def check_content(event: Event) -> None:
         raise EventInvalid("a content type is 'type/subtype' with parameters", member="content_type")
     if event.time is not None and event.time.tzinfo is None:
         raise EventInvalid("a time has its offset from UTC", member="time")
+    if event.time is not None and not 1 < event.time.year < 9999:
+        raise EventInvalid("a time is in the years 2 to 9998", member="time")
     if len(event.extensions) > _MAX_EXTENSIONS:
         raise EventInvalid(f"at most {_MAX_EXTENSIONS} extensions", member="extensions")
     for name, value in event.extensions.items():
-        if _EXTENSION.fullmatch(name) is None or name in _OWN or len(value) > 1024:
+        if _EXTENSION.fullmatch(name) is None or name in _OWN or len(value) > 1024 or not _has_utf8(value):
             raise EventInvalid(
                 "an extension is named with a-z and 0-9 and has at most 1,024 characters", member="extensions"
             )
@@ -195,6 +197,10 @@ def _data(event: Event) -> dict[str, Any]:
 
 def _quoted(text: str) -> str:
     return text if text.isalnum() and text.isascii() else quote(text, safe=_SAFE)
+
+
+def _has_utf8(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _is_field(text: str | None) -> bool:

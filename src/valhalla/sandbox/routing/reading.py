@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from valhalla.kernel.problems import Unavailable
@@ -18,6 +18,9 @@ from valhalla.sandbox.routing.frames import ApiError
 from valhalla.sandbox.routing.lanes import find_message, lane_info, next_message
 
 _LOOK: Final = 0.2
+# what the server can count as nanoseconds
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
 # a pattern is looked for among all events of its source: so many for one page
 _SEARCHED: Final = 2000
 
@@ -89,6 +92,7 @@ class Reader:
         pattern: str | None = None,
     ) -> Past:
         link, _ = await self._claims.connected()
+        since = None if since is None else min(max(since, _EARLIEST), _LATEST)
         found, position, start = list[Received](), after, since if after == 0 else None
         for _ in range(max(limit, _SEARCHED)):
             message = await find_message(link, STREAM, wanted, sequence=position + 1, since=start)
