@@ -211,6 +211,43 @@ async def test_half_an_answer_is_not_passed_off_as_a_whole_one(proxied: Proxied)
         await scene.get()
 
 
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", 502),
+        (b"HTTP/1.1 200 OK\r\nX-A: b\rX-B: c\r\nContent-Length: 2\r\n\r\nhi", 502),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhidden", 200),
+        (b"nonsense\r\n\r\n", 502),
+    ],
+    ids=["a tunnel", "two lengths", "two small ones", "lengths differ", "short", "bare CR", "two answers", "nonsense"],
+)  # fmt: skip
+async def test_a_sandbox_says_nothing_into_anothers_answer(proxied: Proxied, told: bytes, found: int) -> None:
+    """Its code is nobody's friend: on the caller's connection its answer is one answer, and the next is the next's."""
+    scene = await proxied()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(told)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    scene.connect(scene.first, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    key = scene.key(scene.first)["valhalla-routing-key"]
+    head = f"GET /1 HTTP/1.1\r\nHost: h\r\nValhalla-Routing-Key: {key}\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
+    whole = await scene.raw(head.encode(), answers=2)
+    assert whole.startswith(b"HTTP/1.1 %d " % found), whole
+    assert whole.count(b"HTTP/1.1 ") == 2, whole
+    assert b"hidden" not in whole
+    assert whole.endswith(b"production")
+    server.close()
+
+
 async def test_an_ended_sandbox_has_no_requests_from_then_on(proxied: Proxied) -> None:
     """Nor a socket that is open."""
     scene = await proxied()

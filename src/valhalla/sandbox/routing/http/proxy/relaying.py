@@ -118,6 +118,9 @@ class _WholeAsGiven(_AsGiven, web.Response):
 
 
 async def _answer(request: web.BaseRequest, answer: aiohttp.ClientResponse, marks: Headers) -> web.StreamResponse:
+    if answer.status < 200:
+        # it would turn the caller's connection into a tunnel that nobody asked for
+        raise Unreachable(slow=False, sent=True)
     headers: CIMultiDict[str] = CIMultiDict([*back(tuple(answer.headers.items())), *marks])
     headers.setdefault("Server", "valhalla")
     reason, length = answer.reason or "", answer.content_length

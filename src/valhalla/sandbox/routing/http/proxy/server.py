@@ -205,6 +205,9 @@ def _marks(choice: Choice) -> Headers:
         vary = {"header": choice.header, "baggage": "baggage", "key": "valhalla-routing-key"}.get(choice.by or "")
         # it must not be kept and given to others, who ask production
         marks = [(ROUTED, f"sandbox; name={name}"), ("CDN-Cache-Control", "no-store")]
+        if choice.by == "path":
+            # the key in the address is not told to other sites
+            marks.append(("Referrer-Policy", "same-origin"))
         return marks if vary is None else [*marks, ("Vary", vary)]
     return [] if choice.why is None else [(ROUTED, f"production; why={choice.why}")]
 
