@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 
 from bench.peer_cluster import cluster_times
 from bench.peer_kinds import KINDS, Peer, clear, prepare
+from bench.peer_services import READY, integresql, valhalla
 from bench.plane import folder
 from bench.report import Figure, figure, publish
 from valhalla.embedded import Stack
@@ -63,22 +65,69 @@ def _measure(url: str) -> list[Figure]:
         # in turns, so that a noisy minute of the machine hits all of them and not one
         for _ in range(TURNS):
             for name, kind in KINDS.items():
-                _alone(kind, url, alone[name])
+                _alone(partial(kind, url), alone[name])
         for name, kind in KINDS.items():
             figures += [
                 figure(f"{name}, get", "ms", alone[name].get),
                 figure(f"{name}, to the first query", "ms", alone[name].first),
                 figure(f"{name}, drop", "ms", alone[name].drop),
-                figure(f"{name}, sustained", "1/s", _sustained(kind, url)),
+                figure(f"{name}, sustained", "1/s", _sustained(partial(kind, url))),
             ]
     finally:
         clear(url)
-    return figures + _cluster()
+    return [*figures, *_services(url), *_cluster()]
 
 
-def _alone(kind: Callable[[str], Peer], url: str, into: _Samples) -> None:
+def _services(url: str) -> list[Figure]:
+    """Measure what keeps databases ready; ``drained`` is a get of one caller among four who outrun what is made."""
+    figures: list[Figure] = []
+    for name, service in (("Valhalla", valhalla()), ("IntegreSQL", integresql(url))):
+        try:
+            with service as kind:
+                samples = _Samples()
+                for _ in range(TURNS):
+                    _alone(kind, samples)
+                figures += [
+                    figure(f"{name}, get", "ms", samples.get),
+                    figure(f"{name}, to the first query", "ms", samples.first),
+                    figure(f"{name}, drop", "ms", samples.drop),
+                    figure(f"{name}, sustained", "1/s", _sustained(kind)),
+                    figure(f"{name}, worst get while drained", "ms", _drained(kind)),
+                ]
+        except RuntimeError as error:
+            print(f"{name} does not run here: {error}")
+    return figures
+
+
+def _drained(kind: Callable[[], Peer]) -> list[float]:
+    """Return the slowest get of each caller; together they ask at once for four times what is kept ready."""
+    slowest: list[float] = []
+
+    def work() -> None:
+        peer, worst = kind(), 0.0
+        try:
+            for _ in range(READY):
+                started = time.perf_counter()
+                dsn = peer.get()
+                worst = max(worst, _since(started))
+                peer.drop(dsn)
+        finally:
+            peer.close()
+        slowest.append(worst)
+
+    _together(work)
+    return slowest
+
+
+def _together(work: Callable[[], None]) -> None:
+    with ThreadPoolExecutor(CALLERS) as threads:
+        for done in [threads.submit(work) for _ in range(CALLERS)]:
+            done.result()
+
+
+def _alone(kind: Callable[[], Peer], into: _Samples) -> None:
     """Measure one caller that has the server to itself."""
-    peer = kind(url)
+    peer = kind()
     try:
         for _ in range(N // TURNS):
             started = time.perf_counter()
@@ -98,34 +147,24 @@ def _use(dsn: str) -> None:
         connection.execute("INSERT INTO communities (name) VALUES ('bench')")
 
 
-def _sustained(kind: Callable[[str], Peer], url: str) -> list[float]:
+def _sustained(kind: Callable[[], Peer]) -> list[float]:
     """Return completed cycles of each second; the first second, in which everybody starts at once, is left out."""
     done: list[float] = []
-    failures: list[BaseException] = []
     start = time.monotonic()
     end = start + SECONDS + 1
 
     def work() -> None:
+        peer = kind()
         try:
-            peer = kind(url)
-            try:
-                while time.monotonic() < end:
-                    dsn = peer.get()
-                    _use(dsn)
-                    peer.drop(dsn)
-                    done.append(time.monotonic() - start)
-            finally:
-                peer.close()
-        except psycopg.Error as error:
-            failures.append(error)
+            while time.monotonic() < end:
+                dsn = peer.get()
+                _use(dsn)
+                peer.drop(dsn)
+                done.append(time.monotonic() - start)
+        finally:
+            peer.close()
 
-    threads = [threading.Thread(target=work) for _ in range(CALLERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    _together(work)
     return [float(sum(second <= at < second + 1 for at in done)) for second in range(1, SECONDS + 1)]
 
 
