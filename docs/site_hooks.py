@@ -37,9 +37,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links to files of the repository into their names: the site does not hold them."""
 
     def name(found: re.Match[str]) -> str:
-        inside = (
-            Path(page.file.abs_src_path or ".").parent / found[0].partition("(")[2].rstrip(")").partition("#")[0]
-        ).resolve()
+        target = found[0].partition("(")[2].rstrip(")").partition("#")[0]
+        inside = (REPOSITORY / "docs" / page.file.src_uri).parent.joinpath(target).resolve()
         if inside.is_relative_to(REPOSITORY / "docs"):
             return found[0]
         return f"{found[1]} (`{found[2].strip()}`)"
