@@ -19,6 +19,7 @@ ALL = (
     "governor",
     "jobs",
     "events",
+    "router",
     "blocks",
     "flags",
     "blocklist",
