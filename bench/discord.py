@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvloop
@@ -31,7 +32,7 @@ from valhalla.testing.discord import FakeDiscord
 
 TURNS = 3
 EVENTS = 20_000
-PACED = 5_000
+PACED = 3_000
 RATE = 500
 # microseconds: 30,000 events a second on one core; milliseconds from the frame to the handler
 GOALS = {"read": 33.3, "frame": 0.5, "frame 99": 1.5}
@@ -57,6 +58,8 @@ def run() -> None:
             figure("discord.py: on_message, CPU", "us/event", found["discord.py"], None),
             figure(f"frame sent to handler at {RATE}/s, median", "ms", found["frame"], GOALS["frame"]),
             figure(f"frame sent to handler at {RATE}/s, 99 %", "ms", found["frame 99"], GOALS["frame 99"]),
+            figure(f"ingress to handler at {RATE}/s, median", "ms", found["alone"], None),
+            figure(f"ingress to handler at {RATE}/s, 99 %", "ms", found["alone 99"], None),
         ],
     )
 
@@ -65,7 +68,8 @@ async def _measure(url: str, creds: str) -> dict[str, list[float]]:
     link = await Link.open(url, creds, name="bench")
     await streams.ensure(link, Sizes(max_bytes=2**30))
     await link.close()
-    found: dict[str, list[float]] = {name: [] for name in ("read", "publish", "discord.py", "frame", "frame 99")}
+    names = ("read", "publish", "discord.py", "frame", "frame 99", "alone", "alone 99")
+    found: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(TURNS):
         found["read"].append(await _read(_Nowhere()))
         ingress = Ingress(url, creds, name="discord")
@@ -76,6 +80,9 @@ async def _measure(url: str, creds: str) -> dict[str, list[float]]:
         median, tail = await _paced(url, creds)
         found["frame"].append(median)
         found["frame 99"].append(tail)
+        median, tail = await _alone(url, creds)
+        found["alone"].append(median)
+        found["alone 99"].append(tail)
     return found
 
 
@@ -97,8 +104,8 @@ class _Nowhere:
         pass
 
 
-@contextmanager
-def _discord() -> Generator[tuple[dict[str, Any], Callable[[str], None]]]:
+@asynccontextmanager
+async def _discord() -> AsyncGenerator[tuple[dict[str, Any], Callable[[str], None]]]:
     """Lend a Discord in a process of its own, and what tells it what to send."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.discord", "discord"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -112,14 +119,15 @@ def _discord() -> Generator[tuple[dict[str, Any], Callable[[str], None]]]:
         told.flush()
 
     try:
-        yield json.loads(process.stdout.readline()), tell
+        # an ingress beats meanwhile
+        yield json.loads(await asyncio.to_thread(process.stdout.readline)), tell
     finally:
         process.kill()
         process.wait()
 
 
 async def _read(ingress: Any) -> float:
-    with _discord() as (info, tell):
+    async with _discord() as (info, tell):
         options = Options(SecretStr(info["token"]), parse("all"), api=info["api"])
         gateway, stop = Gateway(options, ingress), asyncio.Event()
         running = asyncio.create_task(gateway.run(stop))
@@ -146,7 +154,7 @@ async def _peer() -> float:
 
     import discord
 
-    with _discord() as (info, tell):
+    async with _discord() as (info, tell):
         # its own names for where Discord is: good enough to measure with
         discord.http.Route.BASE = info["api"]
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(info["gateway"])
@@ -170,27 +178,57 @@ async def _peer() -> float:
 async def _paced(url: str, creds: str) -> tuple[float, float]:
     ingress = Ingress(url, creds, name="discord")
     await ingress.start()
-    handler = subprocess.Popen(
-        [sys.executable, "-m", "bench.discord", "handle", url, creds], stdout=subprocess.PIPE, text=True
-    )
-    assert handler.stdout is not None
     try:
-        await asyncio.to_thread(handler.stdout.readline)
-        with _discord() as (info, tell):
+        async with _handler(url, creds) as heard, _discord() as (info, tell):
             options = Options(SecretStr(info["token"]), parse("all"), api=info["api"])
             gateway, stop = Gateway(options, ingress), asyncio.Event()
             running = asyncio.create_task(gateway.run(stop))
             while not gateway.shards or gateway.shards[0].state != "live":
                 await asyncio.sleep(0.01)
             tell(f"paced {PACED}")
-            median, tail = json.loads(await asyncio.to_thread(handler.stdout.readline))
+            found = await heard()
             stop.set()
             await running
     finally:
-        handler.kill()
-        handler.wait()
         await ingress.stop()
-    return median, tail
+    return found
+
+
+async def _alone(url: str, creds: str) -> tuple[float, float]:
+    """The same from the ingress on: what is left of a gateway's time is the gateway's."""
+    ingress = Ingress(url, creds, name="discord")
+    await ingress.start()
+    try:
+        async with _handler(url, creds) as heard:
+            began, session = time.monotonic(), secrets.token_hex(8)
+            for number in range(PACED):
+                await asyncio.sleep(max(began + number / RATE - time.monotonic(), 0))
+                body = json.dumps({"content": "x" * 600, "nonce": str(time.monotonic_ns())}).encode()
+                await ingress.post(Event("discord", "1", "MESSAGE_CREATE", body, f"{session}:{number}"))
+            return await heard()
+    finally:
+        await ingress.stop()
+
+
+@asynccontextmanager
+async def _handler(url: str, creds: str) -> AsyncGenerator[Callable[[], Awaitable[tuple[float, float]]]]:
+    """Lend a handler in a process of its own, and what waits until it has heard everything."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.discord", "handle", url, creds], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    said = process.stdout
+
+    async def heard() -> tuple[float, float]:
+        median, tail = json.loads(await asyncio.to_thread(said.readline))
+        return median, tail
+
+    try:
+        await asyncio.to_thread(said.readline)
+        yield heard
+    finally:
+        process.kill()
+        process.wait()
 
 
 # --- the other processes
