@@ -19,6 +19,7 @@ ALL = (
     "governor",
     "jobs",
     "events",
+    "discord",
     "router",
     "blocks",
     "flags",
