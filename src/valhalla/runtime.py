@@ -32,6 +32,7 @@ from valhalla.kit.writing import upkeep
 from valhalla.sandbox.arenas import ArenaKeeper
 from valhalla.sandbox.contracts import Limits
 from valhalla.sandbox.pool import PoolSettings
+from valhalla.sandbox.quarantine import Quarantine
 from valhalla.sandbox.quota import QuotaLimits, Watchdog
 from valhalla.sandbox.reaper import Reaper
 from valhalla.sandbox.routing.feature import EventRouting
@@ -72,7 +73,8 @@ class Runtime:
         self.routing = EventRouting(platform, backing.nats_url(settings, endpoints), self.backends.nats)
         self.traffic = HttpTraffic(platform, self.routing)
         self.sources = EventSources(platform, backing.nats_url(settings, endpoints), self.routing, self.backends.nats)
-        self.features = Catalogue.build(platform, self.guard, self.routing, self.sources, self.traffic)
+        self.quarantine = Quarantine(platform)
+        self.features = Catalogue.build(platform, self.guard, self.routing, self.sources, self.traffic, self.quarantine)
         clients, smoke = self.features.clients, self.features.deployments.smoke
         who: Callable[[str], Principal | None] = lambda name: (  # noqa: E731
             smoke.undoing.find_principal(name) or clients.find_principal(name)
@@ -115,6 +117,7 @@ class Runtime:
             )
         )
         self.traffic.compose(self.sandboxes)
+        self.quarantine.compose(self.sandboxes)
         snapshots = self.sandboxes.templates.snapshots
         assert snapshots is not None
         keeper = self.features.maintenance.keeper

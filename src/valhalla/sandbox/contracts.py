@@ -66,6 +66,8 @@ class Sandbox:
     destroyed_at: datetime | None
     last_activity_at: datetime | None
     last_error: str | None
+    quarantined_at: datetime | None = None
+    """Since when nobody enters it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ def described(sandbox: Sandbox) -> dict[str, Any]:
         "destroyed_at": sandbox.destroyed_at,
         "last_activity_at": sandbox.last_activity_at,
         "last_error": sandbox.last_error,
+        "quarantined_at": sandbox.quarantined_at,
     }
 
 

@@ -30,6 +30,9 @@ def judge(
     if sandbox.status != "running":
         broken = True
         reasons.insert(0, f"the sandbox is {sandbox.status}")
+    elif sandbox.quarantined_at is not None:
+        broken = True
+        reasons.insert(0, "the sandbox is in quarantine")
     elif left <= timedelta(0):
         broken = True
         checks["ttl"] = Probe(False, 0.0, "its time is over")

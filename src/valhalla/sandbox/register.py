@@ -113,7 +113,7 @@ class Register:
         """Check a sandbox with its own credentials in every backend."""
         sandbox = await self.get(principal, reference)
         probes: Mapping[str, Probe] = {}
-        if sandbox.status == "running":
+        if sandbox.status == "running" and sandbox.quarantined_at is None:
             probes = await self.backends.probe(sandbox.names)
         lane: LaneHealth | Problem | None = None
         if sandbox.status == "running" and self.lanes is not None:
@@ -158,6 +158,8 @@ class Register:
         """
         if sandbox.status != "running":
             raise NotRunning(f"the sandbox is {sandbox.status}", sandbox_status=sandbox.status)
+        if sandbox.quarantined_at is not None:
+            raise NotRunning("the sandbox is in quarantine", sandbox_status="quarantined")
         if sandbox.expires_at <= self._clock.now():
             raise NotRunning("the sandbox's time is over", sandbox_status="expired")
         if having is not None and having not in sandbox.names.slices:

@@ -43,6 +43,8 @@ sandboxes = sa.Table(
     sa.Column("slot_ready_at", _instant),
     sa.Column("reserved_by", sa.Text),
     sa.Column("slices", ARRAY(sa.Text), nullable=False, server_default="{postgres,valkey,nats}"),
+    # nobody enters since then, and what is in it stays
+    sa.Column("quarantined_at", _instant),
 )
 
 sandbox_routes = sa.Table(

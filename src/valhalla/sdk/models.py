@@ -43,6 +43,7 @@ class Sandbox(Model, frozen=True, kw_only=True):
     schema: str | None = None
     created_by: str | None = None
     last_error: str | None = None
+    quarantined_at: datetime | None = None
     duration_ms: float | None = None
     connection: Connection | None = None
 

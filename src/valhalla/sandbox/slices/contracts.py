@@ -106,6 +106,10 @@ class Slice(Protocol):
         """End all access now: no login works and no live connection survives."""
         ...
 
+    async def admit(self, names: Names, *, expires_at: datetime) -> None:
+        """Undo ``cut`` before anything is dropped: the credentials work again, until ``expires_at``."""
+        ...
+
     async def drop(self, names: Names) -> None:
         """Remove everything the slice holds. Called after ``cut``."""
         ...

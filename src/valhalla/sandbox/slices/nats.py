@@ -122,6 +122,14 @@ class NatsSlice:
         """
         await self._cut(self.account(names).public, names.nats_account)
 
+    async def admit(self, names: Names, *, expires_at: datetime) -> None:
+        """Push the account as it was before the cut.
+
+        Raises:
+            Unavailable: the server cannot be reached, or refuses the account.
+        """
+        await self.provision(names, expires_at=expires_at)
+
     async def _cut(self, account: str, name: str) -> None:
         await self._admin.push_account(
             natsauth.account_jwt(

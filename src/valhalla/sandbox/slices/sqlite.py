@@ -83,6 +83,9 @@ class SqliteSlice:
         """
         await self._run(lambda: self._folders.cut(names.id))
 
+    async def admit(self, names: Names, *, expires_at: datetime) -> None:
+        """Do nothing: a cut removes the file, and a quarantine leaves it alone."""
+
     async def drop(self, names: Names) -> None:
         """Remove everything of the sandbox.
 

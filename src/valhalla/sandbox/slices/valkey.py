@@ -111,6 +111,14 @@ class ValkeySlice:
         """
         await self._server.call("ACL DELUSER", names.valkey_user)
 
+    async def admit(self, names: Names, *, expires_at: datetime) -> None:
+        """Make the user anew; its password derives from its name.
+
+        Raises:
+            Unavailable: the server cannot be reached.
+        """
+        await self.ensure([names])
+
     async def empty(self, names: Names) -> None:
         """Remove every key; the user stays and may write again at once.
 

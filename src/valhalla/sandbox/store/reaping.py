@@ -38,10 +38,10 @@ def note_error(conn: Connection, sandbox_id: str, error: str, *, retry_at: datet
 
 
 def due(conn: Connection, *, now: datetime, limit: int) -> list[str]:
-    """Return ids of running sandboxes whose time is over."""
+    """Return ids of running sandboxes whose time is over; in quarantine it stands still."""
     statement = (
         sa.select(sandboxes.c.id)
-        .where(sandboxes.c.status == "running", sandboxes.c.expires_at <= now)
+        .where(sandboxes.c.status == "running", sandboxes.c.expires_at <= now, sandboxes.c.quarantined_at.is_(None))
         .order_by(sandboxes.c.expires_at)
         .limit(limit)
     )
@@ -88,7 +88,9 @@ def live_names(conn: Connection) -> list[Names]:
     """Return the names of every sandbox and slot that has a Valkey user, or is being given one."""
     rows = conn.execute(
         sa.select(sandboxes).where(
-            sandboxes.c.status.in_(("pending", "creating", "running")), sandboxes.c.slices.contains(["valkey"])
+            sandboxes.c.status.in_(("pending", "creating", "running")),
+            sandboxes.c.slices.contains(["valkey"]),
+            sandboxes.c.quarantined_at.is_(None),
         )
     ).mappings()
     return [names_of(row) for row in rows]

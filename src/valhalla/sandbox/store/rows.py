@@ -79,4 +79,5 @@ def from_row(row: RowMapping) -> Sandbox:
         destroyed_at=row["destroyed_at"],
         last_activity_at=row["last_activity_at"],
         last_error=row["last_error"],
+        quarantined_at=row["quarantined_at"],
     )

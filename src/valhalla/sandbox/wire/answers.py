@@ -44,6 +44,7 @@ class SandboxOut(WireModel):
     destroyed_at: datetime | None
     last_activity_at: datetime | None
     last_error: str | None
+    quarantined_at: datetime | None = Field(None, description="since when nobody enters it, by an operator's word")
 
     @classmethod
     def of(cls, sandbox: Sandbox, **more: Any) -> Any:
@@ -69,6 +70,7 @@ class SandboxOut(WireModel):
             destroyed_at=sandbox.destroyed_at,
             last_activity_at=sandbox.last_activity_at,
             last_error=sandbox.last_error,
+            quarantined_at=sandbox.quarantined_at,
             **more,
         )
 

@@ -88,6 +88,11 @@ class PostgresSlice:
                 return
             await terminate(connection, names.role)
 
+    async def admit(self, names: Names, *, expires_at: datetime) -> None:
+        """Let the role log in again."""
+        async with self._pools.connection() as connection:
+            await alter(connection, names.role, f"LOGIN VALID UNTIL {literal(isoformat(expires_at))}")
+
     async def drop(self, names: Names) -> None:
         """Drop the database, or the schema in pieces, then the role.
 
