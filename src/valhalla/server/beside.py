@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit import liblog, migrate, natsauth
@@ -18,6 +19,9 @@ from valhalla.sandbox.routing.ingress import Ingress
 from valhalla.server import files
 from valhalla.server.database import running_url
 from valhalla.server.options import ServeOptions
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,37 @@ def run(main: Coroutine[Any, Any, None]) -> int:
 
     uvloop.run(main)
     return 0
+
+
+@contextlib.contextmanager
+def measured(collector: Collector, at: tuple[str, int] | None) -> Generator[None]:
+    """Let Prometheus ask at an address meanwhile; nowhere for ``None``.
+
+    Raises:
+        Misconfigured: the address cannot be listened on.
+    """
+    if at is None:
+        yield
+        return
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    registry = CollectorRegistry()
+    registry.register(collector)
+    host, port = at
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise Misconfigured(
+            f"metrics cannot be served on {host}:{port}: {error.strerror}",
+            help="Stop what uses the port, or choose another with --metrics.",
+            setting="metrics",
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def until_signalled() -> asyncio.Event:

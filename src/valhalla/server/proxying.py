@@ -19,7 +19,7 @@ from valhalla.sandbox.routing.http.proxy.contracts import Target, Terms
 from valhalla.sandbox.routing.http.proxy.selecting import Selector, check_terms, known_of
 from valhalla.sandbox.routing.http.upstreams.contracts import UPSTREAMS, Upstream
 from valhalla.sandbox.routing.http.upstreams.rules import Allowed
-from valhalla.server.beside import Beside, run, until_signalled
+from valhalla.server.beside import Beside, measured, run, until_signalled
 from valhalla.server.options import ServeOptions
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ _log = get_logger("server.proxying")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listening:
-    """Where it listens, and how it ends: seconds for requests that are under way."""
+    """Where it listens, and Prometheus may ask; ``grace`` in seconds is for requests under way when it ends."""
 
     host: str
     port: int
     grace: float = 10.0
+    metrics: tuple[str, int] | None = None
 
 
 def proxy(
@@ -64,6 +65,7 @@ def proxy(
 async def _main(
     beside: Beside, production: Target, terms: Terms, listening: Listening, patience: Patience, max_body: int
 ) -> None:
+    from valhalla.sandbox.routing.http.proxy.metrics import ProxyMetrics
     from valhalla.sandbox.routing.http.proxy.server import Frame, Proxy, serve
 
     settings = beside.settings
@@ -91,7 +93,8 @@ async def _main(
             print(f"Proxy listens on {listening.host}:{port}; production is {production.root}", flush=True)  # noqa: T201 - says that it is there
             await stop.wait()
 
-        await serve(answering, listening.host, listening.port, grace=listening.grace, until=until)
+        with measured(ProxyMetrics(answering), listening.metrics):
+            await serve(answering, listening.host, listening.port, grace=listening.grace, until=until)
     except OSError as error:
         raise Misconfigured(
             f"cannot listen on {listening.host}:{listening.port}: {error.strerror}",

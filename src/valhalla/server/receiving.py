@@ -24,23 +24,26 @@ from valhalla.sandbox.routing.http.webhooks import rules
 from valhalla.sandbox.routing.http.webhooks.api import receiving as routes
 from valhalla.sandbox.routing.http.webhooks.contracts import Receiver
 from valhalla.sandbox.routing.http.webhooks.masking import Masking
+from valhalla.sandbox.routing.http.webhooks.metrics import WebhookMetrics
 from valhalla.sandbox.routing.http.webhooks.receiving import RECEIVERS, Receiving
 from valhalla.sandbox.routing.ingress import Ingress
-from valhalla.server.beside import Beside, run, until_signalled
+from valhalla.server.beside import Beside, measured, run, until_signalled
 from valhalla.server.options import ServeOptions
 
 
-def receive(options: ServeOptions, host: str, port: int, *, grace: float = 10.0) -> int:
+def receive(
+    options: ServeOptions, host: str, port: int, *, grace: float = 10.0, metrics: tuple[str, int] | None = None
+) -> int:
     """Receive webhooks until SIGINT or SIGTERM; requests that are under way have ``grace`` seconds then.
 
     Raises:
         Misconfigured: the address cannot be listened on.
         Unavailable: the database or NATS cannot be reached.
     """
-    return run(_main(Beside.of(options), host, port, grace))
+    return run(_main(Beside.of(options), host, port, grace, metrics))
 
 
-async def _main(beside: Beside, host: str, port: int, grace: float) -> None:
+async def _main(beside: Beside, host: str, port: int, grace: float, metrics: tuple[str, int] | None) -> None:
     db = await beside.database("webhooks")
     feed = Feed(db)
     registry = Registry(RECEIVERS, Receiver, Ledger(beside.cell), validate=rules.check)
@@ -57,7 +60,8 @@ async def _main(beside: Beside, host: str, port: int, grace: float) -> None:
     try:
         await feed.start()
         await ingress.start()
-        await _serve(server, host, port, stop)
+        with measured(WebhookMetrics(receiving), metrics):
+            await _serve(server, host, port, stop)
     finally:
         # what has been answered with 202 is stored already: nothing waits here but what nobody was told of
         await asyncio.gather(ingress.stop(), feed.stop(), return_exceptions=True)

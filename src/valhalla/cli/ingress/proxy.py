@@ -32,6 +32,7 @@ _SECONDS: Final = click.FloatRange(min=0.01, max=3600)
 @click.option("--answer-timeout", type=_SECONDS, default=60.0, show_default=True, help="Seconds of silence.")
 @click.option("--max-body", type=click.IntRange(0), default=0, help="Most bytes of a request's body; 0: any.")
 @click.option("--own-host", is_flag=True, help="Ask production under the name in its URL, not the caller's.")
+@click.option("--metrics", type=arguments.endpoint, metavar="HOST:PORT", help="Where Prometheus may ask.")
 @click.option("--grace", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to end at stop.")
 @serving_options
 @shared_options
@@ -48,6 +49,7 @@ def command(
     answer_timeout: float,
     max_body: int,
     grace: float,
+    metrics: tuple[str, int] | None,
     *,
     trust_names: bool,
     own_host: bool,
@@ -72,7 +74,7 @@ def command(
         Serving.of(**said).options(data_directory(invocation.data_dir)),
         production,
         Terms(headers=headers, trust_names=trust_names, ended=ended, down=down, blind=blind),
-        Listening(host=host, port=port, grace=grace),
+        Listening(host=host, port=port, grace=grace, metrics=metrics),
         Patience(connect_timeout, answer_timeout),
         max_body=max_body,
         own_host=own_host,

@@ -174,7 +174,7 @@ async def test_memory_does_not_grow_with_what_passes(
 
 
 async def test_requests_under_way_end_before_the_proxy_does(
-    runtime: Runtime, production: App, client: aiohttp.ClientSession
+    runtime: Runtime, production: App, client: aiohttp.ClientSession, unused_tcp_port: int
 ) -> None:
     begun, going = asyncio.Event(), asyncio.Event()
 
@@ -184,7 +184,10 @@ async def test_requests_under_way_end_before_the_proxy_does(
         return web.Response(text="whole")
 
     production.answer = answer
-    async with child(runtime, "proxy", "--production", f"http://127.0.0.1:{production.port}") as proxy:
+    words = ["--production", f"http://127.0.0.1:{production.port}", "--metrics", f"127.0.0.1:{unused_tcp_port}"]
+    async with child(runtime, "proxy", *words) as proxy:
+        told = await text(client, f"http://127.0.0.1:{unused_tcp_port}/metrics")
+        assert "valhalla_ingress_live 1.0" in told
         asked = asyncio.create_task(text(client, proxy.url))
         await begun.wait()
         ending = asyncio.create_task(proxy.end())

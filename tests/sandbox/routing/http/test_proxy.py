@@ -13,6 +13,7 @@ from aiohttp import web
 from tests.sandbox.routing.http.conftest import Proxied, Scene
 
 from valhalla.sandbox.routing.http.proxy.connecting import Patience
+from valhalla.sandbox.routing.http.proxy.metrics import ProxyMetrics
 
 
 async def test_a_developer_gets_exactly_the_requests_of_their_test_user(proxied: Proxied, key: str) -> None:
@@ -401,6 +402,13 @@ async def test_health_says_whether_routes_are_known(proxied: Proxied) -> None:
     scene = await proxied()
     status, text, _ = await scene.get("/.valhalla/health")
     assert (status, text) == (200, '{"ok": true, "upstreams": 2}')
+    await scene.get()
+    await scene.get(headers=scene.key(scene.first))
+    assert scene.proxy is not None
+    found = {sample.name: sample.value for family in ProxyMetrics(scene.proxy).collect() for sample in family.samples}
+    assert found["valhalla_proxy_production_seconds_count"] == found["valhalla_proxy_sandbox_seconds_count"] == 1
+    assert (found["valhalla_proxy_upstreams"], found["valhalla_ingress_live"]) == (2, 1)
+    assert scene.proxy.counts == {"production": 1, "sandbox": 1}
     scene.ingress._lease_until = 0.0
     assert (await scene.get("/.valhalla/health"))[0] == 503
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from valhalla.kernel.problems import Problem
+from valhalla.kit.histogram import Histogram
 from valhalla.kit.http import problem_parts
 from valhalla.kit.log import get_logger
 from valhalla.kit.outgoing_guard.rules import Network
@@ -54,12 +56,21 @@ class Proxy:
         self._frame = frame
         self._selector = selector
         self._known = known
-        self._ingress = ingress
+        self.ingress = ingress
         self._allowed = allowed
         self._production: aiohttp.ClientSession | None = None
         self._sandboxes: aiohttp.ClientSession | None = None
         self._sockets: dict[str, set[asyncio.Event]] = {}
         self.counts: Counter[str] = Counter()
+        self.production_seconds = Histogram(
+            "valhalla_proxy_production_seconds", "From a request to production's answer"
+        )
+        self.sandbox_seconds = Histogram("valhalla_proxy_sandbox_seconds", "From a request to its sandbox's answer")
+
+    @property
+    def upstreams(self) -> int:
+        """How many sandboxes have one."""
+        return len(self._known().by_id)
 
     async def start(self) -> None:
         """Be ready for requests."""
@@ -90,8 +101,8 @@ class Proxy:
             return _problem(problem, request)
 
     def _health(self) -> web.Response:
-        live = self._ingress.is_live
-        return web.json_response({"ok": live, "upstreams": len(self._known().by_id)}, status=200 if live else 503)
+        live = self.ingress.is_live
+        return web.json_response({"ok": live, "upstreams": self.upstreams}, status=200 if live else 503)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         given: Headers = tuple(request.headers.items())
@@ -123,9 +134,7 @@ class Proxy:
         deadline = asyncio.get_running_loop().time() + _SETTLING
         while True:
             try:
-                return self._selector.choose(
-                    given, path, self._known(), self._ingress.table, live=self._ingress.is_live
-                )
+                return self._selector.choose(given, path, self._known(), self.ingress.table, live=self.ingress.is_live)
             except errors.RoutesUnknown:
                 # a claim that is under way takes milliseconds, and so does joining anew
                 if asyncio.get_running_loop().time() > deadline:
@@ -151,7 +160,12 @@ class Proxy:
         try:
             if is_websocket(request):
                 return await self._socket(request, client, target, choice.path, sent, marks)
-            return await relay(request, client, target, choice.path, sent, marks, most=frame.max_body)
+            began = time.perf_counter()
+            answer = await relay(request, client, target, choice.path, sent, marks, most=frame.max_body)
+            (self.production_seconds if target.sandbox is None else self.sandbox_seconds).observe(
+                time.perf_counter() - began
+            )
+            return answer
         except Unreachable as error:
             if request.transport is None:
                 # whoever asked has gone: there is nobody to tell
