@@ -14,6 +14,7 @@ from tests.features.notifications.conftest import Scene
 from tests.features.notifications.receiver import Got, Receiver, receiving, status
 
 from valhalla.features.data.notifications import Item
+from valhalla.features.data.notifications.errors import BadChannel
 from valhalla.kernel.principal import SYSTEM
 
 pytestmark = pytest.mark.slow
@@ -163,6 +164,26 @@ async def test_bundles(scene: Scene, receiver: Receiver) -> None:
     assert rated == ["b0", "b1"]
     [waiting] = await scene.listed(rule="rate", status="pending")
     assert (waiting.count, waiting.due_at > scene.clock.now() + timedelta(minutes=59)) == (3, True)
+
+
+async def test_a_channel_has_a_pace_of_its_own_and_loses_nothing(scene: Scene, receiver: Receiver) -> None:
+    await scene.hook("slow", receiver, rate="3/2 s")
+    moments: list[float] = []
+
+    def answer(_got: Got) -> bytes:
+        moments.append(scene.clock.monotonic())
+        return status(204)
+
+    receiver.usual = answer
+    sent = [await scene.send("slow", f"m{n}") for n in range(10)]
+    await scene.until(sent[-1], "delivered", seconds=60)
+
+    assert [got.id for got in receiver.got] == sent
+    # one that is late makes the next one look early, by what a loop is late
+    assert all(moments[n + 3] - moments[n] > 1.0 for n in range(7))
+    assert moments[-1] - moments[0] >= 5.0
+    with pytest.raises(BadChannel):
+        await scene.hook("wrong", receiver, rate="a few")
 
 
 async def test_alertmanagers_receivers_are_served(scene: Scene, receiver: Receiver) -> None:

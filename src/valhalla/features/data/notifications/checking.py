@@ -6,11 +6,10 @@ import re
 import ssl
 from typing import Final
 
-from valhalla.features.data.notifications import timing
+from valhalla.features.data.notifications import pacing, timing
 from valhalla.features.data.notifications.contracts import Channel, Digest, Quiet, Rule, Template
 from valhalla.features.data.notifications.errors import BadChannel, BadRule, BadTemplate
-from valhalla.features.data.notifications.rules import NAME
-from valhalla.features.operations.limits.rules import parse_rate
+from valhalla.features.data.notifications.rules import NAME, rate_of
 from valhalla.kernel.alerting import Pattern
 from valhalla.kernel.problems import Invalid
 
@@ -42,6 +41,8 @@ def check_channel(channel: Channel) -> None:
         raise bad(BadChannel, "attempts", f"1 to {timing.MOST_ATTEMPTS} attempts")
     if not 1 <= channel.concurrency <= 64:
         raise bad(BadChannel, "concurrency", "1 to 64 at once")
+    if channel.rate is not None and _rate(channel.rate, BadChannel)[0] > pacing.MOST:
+        raise bad(BadChannel, "rate", f"at most {pacing.MOST:,} messages: take a shorter time")
     if channel.fallback == channel.name:
         raise bad(BadChannel, "fallback", "a channel cannot stand in for itself")
     _check_email(channel)
@@ -110,14 +111,18 @@ def check_rule(rule: Rule) -> None:
     if rule.digest is not None and (rule.group_by or rule.group_wait or rule.rate):
         raise bad(BadRule, "digest", "a digest gathers everything: it has no grouping and no rate")
     if rule.rate is not None:
-        try:
-            parse_rate(rule.rate)
-        except Invalid as error:
-            raise bad(BadRule, "rate", error.detail) from error
+        _rate(rule.rate, BadRule)
     if rule.quiet is not None:
         _check_quiet(rule.quiet)
     if rule.digest is not None:
         _check_digest(rule.digest)
+
+
+def _rate(text: str, kind: type[Invalid]) -> tuple[int, float]:
+    try:
+        return rate_of(text)
+    except Invalid as error:
+        raise bad(kind, "rate", error.detail) from error
 
 
 def _check_quiet(quiet: Quiet) -> None:

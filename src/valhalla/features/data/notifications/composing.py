@@ -109,8 +109,7 @@ def standing_in(delivery: Delivery, channels: Mapping[str, Channel], now: dateti
 
 def window_of(rule: Rule, now: datetime) -> datetime | None:
     """Return when the window began in which a rule's rate counts; None if it has no rate."""
-    rate = rules.rate_of(rule)
-    return None if rate is None else now - timedelta(seconds=rate[1])
+    return None if rule.rate is None else now - timedelta(seconds=rules.rate_of(rule.rate)[1])
 
 
 def example(item: Item, *, channel: str = "example", actor: str = "example") -> Delivery:

@@ -94,6 +94,8 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many at once when not ordered."""
     timeout: float = 20.0
     attempts: int = 10
+    rate: str | None = None
+    """How many in which time, ``10/minute``; what is more waits."""
     fallback: str | None = None
     template: str | None = None
     description: str | None = None

@@ -117,8 +117,10 @@ def plan(rule: Rule, channel: str, item: Item, now: datetime, sent_lately: int |
     elif rule.group_by or rule.group_wait:
         due, why = now + timedelta(seconds=rule.group_wait), "group"
         parts += [member(item.data, name) if name != "type" else item.type for name in rule.group_by]
-    elif sent_lately is not None and (rate := rate_of(rule)) is not None and sent_lately >= rate[0]:
-        due, why = now + timedelta(seconds=rate[1]), "rate"
+    elif sent_lately is not None and rule.rate is not None:
+        most, window = rate_of(rule.rate)
+        if sent_lately >= most:
+            due, why = now + timedelta(seconds=window), "rate"
     if rule.quiet is not None and not reaches(item.severity, rule.quiet.above):
         until = timing.quiet_until(rule.quiet, due)
         if until is not None:
@@ -126,13 +128,15 @@ def plan(rule: Rule, channel: str, item: Item, now: datetime, sent_lately: int |
     return Plan(due, _bundle(why, parts)) if why else Plan(due)
 
 
-def rate_of(rule: Rule) -> tuple[int, float] | None:
-    """Return how many messages in how many seconds a rule sends at most."""
-    if rule.rate is None:
-        return None
+def rate_of(text: str) -> tuple[int, float]:
+    """Read ``20/hour``: how many messages in how many seconds.
+
+    Raises:
+        Invalid: it has another form.
+    """
     from valhalla.features.operations.limits.rules import parse_rate
 
-    found = parse_rate(rule.rate)
+    found = parse_rate(text)
     return found.capacity, found.window
 
 

@@ -69,6 +69,9 @@ class ChannelModel(WireModel):
     concurrency: int = Field(8, ge=1, le=64, description="how many at once when not ordered")
     timeout: float = Field(20.0, ge=0.1, le=60, description="seconds of one attempt")
     attempts: int = Field(10, ge=1, le=10, description="of the schedule of Standard Webhooks")
+    rate: str | None = Field(
+        None, max_length=64, examples=["10/minute"], description="what is more waits, in its order"
+    )
     fallback: ChannelName | None = Field(None, description="who tells what this channel cannot")
     template: ChannelName | None = None
     description: str | None = Field(None, max_length=500)

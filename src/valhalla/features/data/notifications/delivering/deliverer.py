@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from valhalla.features.data.notifications import queue, store
+from valhalla.features.data.notifications import queue, rules, store
 from valhalla.features.data.notifications.circuit import Circuit
-from valhalla.features.data.notifications.contracts import Delivery, Standing
+from valhalla.features.data.notifications.contracts import Channel, Delivery, Standing
 from valhalla.features.data.notifications.delivering.lane import Lane
 from valhalla.features.data.notifications.delivering.outfit import Outfit
 from valhalla.features.data.notifications.delivering.settling import Settling
 from valhalla.features.data.notifications.delivering.tending import Tending
+from valhalla.features.data.notifications.pacing import Pace
 from valhalla.features.data.notifications.policy import Policy
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Unavailable
@@ -175,6 +176,7 @@ class Deliverer:
                 self.settling,
                 clock=self._clock,
                 circuit=self._circuit(name, lane),
+                pace=_pace(record.value, lane),
                 done=self._free,
             )
         return self._lanes[name]
@@ -208,3 +210,12 @@ class Deliverer:
             "error": self.last_error,
             "failing": sorted(name for name, lane in self._lanes.items() if lane.circuit.is_broken),
         }
+
+
+def _pace(channel: Channel, before: Lane | None) -> Pace | None:
+    """Return a channel's pace; what a changed channel sent lately counts as long as its rate is the same."""
+    if channel.rate is None:
+        return None
+    most, window = rules.rate_of(channel.rate)
+    kept = None if before is None else before.pace
+    return kept if kept is not None and (kept.most, kept.window) == (most, window) else Pace(most, window)

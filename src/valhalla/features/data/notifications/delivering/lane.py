@@ -13,6 +13,7 @@ from valhalla.features.data.notifications import rules, timing
 from valhalla.features.data.notifications.circuit import Circuit
 from valhalla.features.data.notifications.contracts import Channel, Delivery, Standing
 from valhalla.features.data.notifications.delivering.settling import Settled, Settling
+from valhalla.features.data.notifications.pacing import Pace
 from valhalla.features.data.notifications.senders import Result, Sender
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Problem
@@ -35,6 +36,7 @@ class Lane:
         *,
         clock: Clock,
         circuit: Circuit,
+        pace: Pace | None,
         done: Callable[[str], None],
     ) -> None:
         """``done`` is called with the channel's name whenever there is room for more."""
@@ -48,6 +50,7 @@ class Lane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: datetime | None = None
         self.circuit = circuit
+        self.pace = pace
         self.is_retired = False
 
     @property
@@ -59,7 +62,8 @@ class Lane:
         """Return how many it would take now."""
         if self.is_retired or self._tasks or not self.channel.enabled or not self.circuit.allows(now):
             return 0
-        return 1 if self.circuit.is_open else BATCH
+        most = 1 if self.circuit.is_open else BATCH
+        return most if self.pace is None else min(most, self.pace.free(self._clock.monotonic()))
 
     def start(self, batch: Sequence[Delivery]) -> None:
         """Begin to send what was taken."""
@@ -110,10 +114,14 @@ class Lane:
         return waiting[::-1]
 
     def _may_go_on(self) -> bool:
+        if self.pace is not None and not self.pace.free(self._clock.monotonic()):
+            return False
         return not self.is_retired and (self.circuit.failures == 0 or self.circuit.allows(self._clock.now()))
 
     async def _try(self, delivery: Delivery) -> bool:
         """Send once and leave what came of it to be written; say whether those behind must wait."""
+        if self.pace is not None:
+            self.pace.note(self._clock.monotonic())
         at, began = self._clock.now(), time.perf_counter()
         result = await self._send(delivery)
         seconds = time.perf_counter() - began
