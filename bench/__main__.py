@@ -24,6 +24,7 @@ ALL = (
     "blocks",
     "flags",
     "blocklist",
+    "decisions",
     "policies",
     "changes",
     "reaction",

@@ -67,6 +67,18 @@ def nats_url(settings: Settings, endpoints: Endpoints) -> str:
     return url
 
 
+def valkey_url(settings: Settings, endpoints: Endpoints) -> str:
+    """Return the Valkey's URL, with the credentials of an administrator.
+
+    Raises:
+        Misconfigured: nobody says where it is.
+    """
+    found = endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
+    if found is None:
+        raise Misconfigured("neither an embedded nor an external Valkey is known", setting="valkey_url")
+    return found
+
+
 def backends(settings: Settings, cell: CellKey, endpoints: Endpoints) -> Backends:
     """Return the slices' backends; nothing is connected yet.
 
@@ -78,9 +90,7 @@ def backends(settings: Settings, cell: CellKey, endpoints: Endpoints) -> Backend
         statement_timeout=settings.sandbox_statement_timeout,
         scram_iterations=settings.scram_iterations,
     )
-    valkey = endpoints.valkey_url if settings.valkey_url is None else settings.valkey_url.get_secret_value()
-    if valkey is None:
-        raise Misconfigured("neither an embedded nor an external Valkey is known", setting="valkey_url")
+    valkey = valkey_url(settings, endpoints)
     operator = None
     creds = None
     if settings.nats_operator_seed is not None and settings.nats_system_creds is not None:

@@ -81,6 +81,7 @@ class Runtime:
         )
         self.guard.holds.owner_of = clients.owner_of
         executor = self.guard.executor(who)
+        self.features.policies.sharing.through(backing.valkey_url(settings, endpoints), cell.cell)
         self.features.policies.reactor.hold = self.guard.passes(self.features.policies.grant)
         self.features.admin.compose(
             self.features, executor, [action for feature in self.features for action in feature.admin_actions()]

@@ -79,3 +79,30 @@ def test_three_decoys_anywhere_and_every_process_shuts_it_out(world: World) -> N
         until(lambda: alerts() >= {"decoy.touched", "policy.blocked"})
         caught = admin.get("/system/security/honeypots/events", params={"address": SCANNER}).json()["items"]
         assert len(caught) == 3
+
+
+def test_what_processes_count_alone_they_reach_together(world: World) -> None:
+    """Nineteen paths that never were, at two processes: too few for either, and for both with one more."""
+    address = "203.0.113.71"
+    with httpx.Client(base_url=str(world.planes[0].url), headers={"Authorization": f"Bearer {world.key}"}) as admin:
+        raised = admin.post("/system/security/mode", json={"mode": "elevated", "reason": "a test"})
+        assert raised.status_code == 200, raised.text
+    with at(world.planes[0].url, address) as a, at(world.planes[1].url, address) as b:
+        for n in range(10):
+            assert a.get(f"/nothing/{n}").status_code == 401
+        for n in range(9):
+            assert b.get(f"/nowhere/{n}").status_code == 401
+        # what the other process counted has come: the metric says so
+        until(lambda: all(_heard(world, number) >= count for number, count in ((0, 9), (1, 10))))
+        assert a.get("/docs").status_code == b.get("/docs").status_code == 200
+        b.get("/nowhere/else")
+        for client in (a, b):
+            until(lambda: client.get("/docs").status_code == 403)  # noqa: B023 - used up within this turn
+        with at(world.planes[0].url, "203.0.113.72") as other:
+            assert other.get("/docs").status_code == 200
+
+
+def _heard(world: World, number: int) -> float:
+    text = httpx.get(f"{world.planes[number].url}/metrics", headers={"Authorization": f"Bearer {world.key}"}).text
+    [line] = [line for line in text.splitlines() if line.startswith("valhalla_security_counted_elsewhere_total ")]
+    return float(line.split()[1])

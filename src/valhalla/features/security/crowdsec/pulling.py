@@ -45,8 +45,10 @@ class Pulls:
         """The revision up to which an answer that is given now can tell."""
         return self._keeper.revision
 
-    async def can_follow(self, cursor: int) -> bool:
+    async def can_follow(self, cursor: int, head: int, wanted: Wanted) -> bool:
         """Say whether what came after a revision is known: not after a backup was restored."""
+        if self._made(cursor, head, wanted) is not None:
+            return True
         return cursor <= self.head and await self._db.read(store.is_kept, cursor, self.head)
 
     async def everything(self, wanted: Wanted) -> AsyncIterator[bytes]:
@@ -58,8 +60,8 @@ class Pulls:
         """Give the answer to a bouncer that knows ``cursor``. Thousands of bouncers ask the same: it is made once."""
         key = (cursor, head, wanted)
         async with self._answering:
-            made = self._answers.get(key)
-            if made is None or time.monotonic() - made[0] > _FRESH:
+            made = self._made(*key)
+            if made is None:
                 pieces = self._document(self._new(cursor, head, wanted), self._gone(cursor, head, wanted))
                 small = b""
                 async for piece in pieces:
@@ -72,11 +74,16 @@ class Pulls:
                     self._answers[key] = (time.monotonic(), small)
                     pieces = None
             else:
-                small, pieces = made[1], None
+                small, pieces = made, None
         yield small
         if pieces is not None:
             async for piece in pieces:
                 yield piece
+
+    def _made(self, cursor: int, head: int, wanted: Wanted) -> bytes | None:
+        """Return an answer that was made a moment ago."""
+        made = self._answers.get((cursor, head, wanted))
+        return None if made is None or time.monotonic() - made[0] > _FRESH else made[1]
 
     async def holding(self, wanted: Wanted) -> Rows:
         """Give every decision that holds now and is asked for."""

@@ -1,11 +1,14 @@
-"""Who failed, scanned or touched decoys, and how often: exact in sliding windows, in bounded memory, per process.
+"""Who failed, scanned or touched decoys, and how often: in sliding windows, in bounded memory.
+
+Own counts are exact and there at once; those of other processes (``sharing``) come a fraction of a second later.
 
 An address is counted by its network of 64 bits where it is IPv6: that is what one customer has.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import asyncio
+from bisect import bisect_left, insort
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -38,7 +41,14 @@ class Counters:
         self._kept: dict[str, dict[str, list[float]]] = {}
         self.evicted = 0
         self.totals: dict[str, int] = dict.fromkeys(COUNTERS, 0)
-        """What was counted of all addresses since the start."""
+        """What was counted of all addresses since the start, in this process."""
+        self.collect = False
+        """Whether what is counted is kept for ``take``."""
+        self.waiting = asyncio.Event()
+        """Set while ``take`` has something."""
+        self.untold = 0
+        """What was counted and not kept for the others: too many addresses at once."""
+        self._fresh: dict[str, dict[str, int]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -56,6 +66,8 @@ class Counters:
         subject = bucket_of(address)
         if subject is None or is_shared(subject):
             return
+        if self.collect:
+            self._collect(subject, name)
         now = self._clock.monotonic()
         # taken out and put in again: the order is that of the last thing noted
         found = self._kept.pop(subject, None) or {}
@@ -65,6 +77,37 @@ class Counters:
         if len(instants) > MOST_COUNTED:
             del instants[0]
         self._forget(now)
+
+    def take(self, most: int) -> dict[str, dict[str, int]]:
+        """Give what was counted since the last time, of ``most`` addresses at once."""
+        if len(self._fresh) <= most:
+            found, self._fresh = self._fresh, {}
+            self.waiting.clear()
+            return found
+        return {subject: self._fresh.pop(subject) for subject in list(self._fresh)[:most]}
+
+    def heard(self, subject: str, name: str, count: int, age: float) -> None:
+        """Add what another process counted of a subject of ours, ``age`` seconds ago."""
+        if name not in COUNTERS or age >= HOUR:
+            return
+        now = self._clock.monotonic()
+        found = self._kept.pop(subject, None) or {}
+        self._kept[subject] = found
+        instants = found.setdefault(name, [])
+        for _ in range(min(count, MOST_COUNTED)):
+            insort(instants, now - age)
+        del instants[:-MOST_COUNTED]
+        self._forget(now)
+
+    def _collect(self, subject: str, name: str) -> None:
+        names = self._fresh.get(subject)
+        if names is None:
+            if len(self._fresh) >= self._most:
+                self.untold += 1
+                return
+            names = self._fresh[subject] = {}
+        names[name] = min(names.get(name, 0) + 1, MOST_COUNTED)
+        self.waiting.set()
 
     def of(self, address: str | None) -> Mapping[str, int] | None:
         """Return the counts of an address, ``None`` if nothing was counted within the hour."""

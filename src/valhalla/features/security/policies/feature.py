@@ -17,6 +17,7 @@ from valhalla.features.security.policies.contracts import Deed, Grant, Policy, S
 from valhalla.features.security.policies.counting import Counters
 from valhalla.features.security.policies.modes import Modes
 from valhalla.features.security.policies.policing import Policing, Sources
+from valhalla.features.security.policies.sharing import Sharing
 from valhalla.features.security.policies.stock import STOCK
 from valhalla.kernel.clock import isoformat
 from valhalla.kit.changes import Snapshot, View
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 REGISTRY: Final = "security_policies"
 GRANTS: Final = "security_grants"
 _LOOP: Final = loop("policies", EVERY, "does what policies want done, lets a raised mode fall back", patience=30)
+
+_SHARING: Final = loop("policy-counts", 5.0, "counts together with the other processes", patience=30)
 
 
 class Policies(Feature):
@@ -51,6 +54,8 @@ class Policies(Feature):
         self.reactor = Reactor(db, ledger, self.modes, clock=clock)
         self.reactor.beat = partial(platform.beat, _LOOP.name)
         self.counters = Counters(clock)
+        self.sharing = Sharing(self.counters)
+        self.sharing.beat = partial(platform.beat, _SHARING.name)
         self.policing = Policing(Sources(self.book, granted), self.modes, self.counters, self.reactor, clock=clock)
 
     def on_caught(self, conn: Connection, source: Source, what: str) -> Sequence[Deed]:
@@ -99,17 +104,17 @@ class Policies(Feature):
 
     def background(self) -> Mapping[str, Run]:
         """Return what does what policies want done."""
-        return {"policies": self.reactor.run}
+        return {"policies": self.reactor.run, "policies.counts": self.sharing.run}
 
     def loops(self) -> Sequence[Loop]:
         """Return what beats."""
-        return (_LOOP,)
+        return (_LOOP, _SHARING)
 
     def collectors(self) -> Sequence[Collector]:
         """Return the metrics."""
         from valhalla.features.security.policies.metrics import PolicyMetrics
 
-        return (PolicyMetrics(self.policing, self.reactor, self.modes),)
+        return (PolicyMetrics(self.policing, self.reactor, self.modes, lambda: self.sharing.heard),)
 
     def status(self) -> Mapping[str, Any]:
         """Return the mode, and what this process makes of the policies."""
@@ -120,6 +125,7 @@ class Policies(Feature):
             "broken": dict(book.broken),
             "addresses": len(self.counters),
             "waiting_dropped": self.reactor.dropped,
+            "counted_elsewhere": self.sharing.heard,
         }
 
     async def start(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -17,8 +17,9 @@ from valhalla.features.security.policies.policing import Policing
 class PolicyMetrics(Collector):
     """What policies did in this process, and which mode holds."""
 
-    def __init__(self, policing: Policing, reactor: Reactor, modes: Modes) -> None:
+    def __init__(self, policing: Policing, reactor: Reactor, modes: Modes, heard: Callable[[], int]) -> None:
         self._policing = policing
+        self._heard = heard
         self._reactor = reactor
         self._modes = modes
 
@@ -33,6 +34,9 @@ class PolicyMetrics(Collector):
         yield GaugeMetricFamily("valhalla_security_mode", "0 normal, 1 elevated, 2 lockdown", value=level)
         counters = self._policing.counters
         yield GaugeMetricFamily("valhalla_security_addresses", "Addresses that are counted", value=len(counters))
+        yield CounterMetricFamily(
+            "valhalla_security_counted_elsewhere", "What other processes counted of addresses", value=self._heard()
+        )
         yield CounterMetricFamily(
             "valhalla_policy_deeds_dropped", "What policies wanted done and was not", value=self._reactor.dropped
         )
