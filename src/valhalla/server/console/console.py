@@ -35,6 +35,8 @@ from valhalla.server.console.signing_in import SigningIn
 from valhalla.server.console.visit import Visit
 
 PREFIX: Final = "/console"
+_AGAIN: Final = 5
+"""Seconds until a page asks again for what was away."""
 View = Callable[[Visit], Awaitable[Response]]
 _log = get_logger("console")
 
@@ -199,4 +201,10 @@ class Console:
         """Return a problem as a page; what it says was checked by nobody, so it is escaped like everything."""
         base = request.scope.get("root_path", "")
         shown = {"title": "Something went wrong", "detail": "", "help": "", "code": "", **problem}
-        return self._pages.answer("problem.html", status, base=base, problem=shown)
+        # what is away comes back: a page that was only looked at asks again by itself
+        again = status == 503 and request.method == "GET" and request.headers.get("hx-request") != "true"
+        headers = {"Refresh": str(_AGAIN)} if again else {}
+        sent = request.method != "GET"
+        return self._pages.answer(
+            "problem.html", status, headers=headers, base=base, problem=shown, again=_AGAIN if again else 0, sent=sent
+        )

@@ -55,6 +55,7 @@
   }
 
   function toast(text) {
+    if (all("#toasts .problem").some((each) => each.textContent === text)) return;
     const note = document.createElement("div");
     note.className = "problem";
     note.textContent = text;
@@ -68,8 +69,11 @@
     try { const problem = JSON.parse(answer.responseText); told = `${problem.title}: ${problem.detail}`; }
     catch { told = new DOMParser().parseFromString(answer.responseText, "text/html").querySelector(".problem")?.textContent.trim() || told; }
     toast(told);
+    if (answer.status >= 500) later(event.detail.elt);
   });
-  document.addEventListener("htmx:sendError", () => toast("The server cannot be reached."));
+  document.addEventListener("htmx:sendError", (event) => { toast("The server cannot be reached."); later(event.detail.elt); });
+  // a part that could not be renewed is still stale
+  const later = (part) => { if (part?.matches?.("[data-topics]")) setTimeout(() => { if (part.isConnected) renew(part, false); }, 5000); };
   document.addEventListener("htmx:afterSwap", () => { tellTimes(document); arrange(document.querySelector("table[data-rows]")); });
 
   // ── clicks and keys ─────────────────────────────────────────────────────
@@ -101,7 +105,8 @@
   try {
     const kept = sessionStorage.getItem(spot), list = rows();
     sessionStorage.removeItem(spot);
-    if (kept !== null && list.length) list[Math.min(Number(kept), list.length - 1)].focus();
+    const waits = (row) => row.querySelector("[data-key]"); // what was decided may still be listed
+    if (kept !== null && list.length) (list.slice(Number(kept)).find(waits) || list.find(waits) || list[0]).focus();
   } catch { /* closed */ }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || dialog?.open) return;
