@@ -83,8 +83,8 @@ def router(feature: EventSources) -> APIRouter:
             if change.after is not None:
                 after[change.key] = registry.decode(change.key, change.after)
                 continue
-            removed = after.pop(change.key, None)
-            if removed is not None and removed.enabled:
+            after.pop(change.key, None)
+            if change.before is not None and registry.decode(change.key, change.before).enabled:
                 raise SourceInUse(f"the source '{change.key}' is enabled", name=change.key)
         for change in changes:
             source = after.get(change.key)
@@ -95,7 +95,7 @@ def router(feature: EventSources) -> APIRouter:
         registry=registry,
         prefix=PREFIX,
         tag="event-sources",
-        noun="event source",
+        noun="foreign source",
         read="sources:read",
         write="sources:write",
         model=SourceModel,
