@@ -68,6 +68,25 @@ async def test_an_export_from_request_to_download(plane: Plane, admin: httpx.Asy
     assert (await admin.delete("/system/rate-limits/export-me")).status_code == 204
 
 
+@pytest.mark.slow
+async def test_whatever_is_listed_can_be_exported_in_every_form(plane: Plane, admin: httpx.AsyncClient) -> None:
+    listed = [one["name"] for one in (await admin.get(f"{EXPORTS}/sources")).json()["items"]]
+    names = [name for name in listed if ":" not in name]
+    assert {"logs", "audit", "spans", "honeypots", "jobs", "notifications"} <= set(names)
+    assert "sandbox:<id or name>" in listed
+    asked: dict[str, str] = {}
+    for n, name in enumerate([*names, "traces"]):
+        body = {"source": name, "format": ("csv", "jsonl", "parquet")[n % 3]}
+        answer = await admin.post(EXPORTS, json=body)
+        assert answer.status_code == 202, (name, answer.text)
+        asked[name] = answer.headers["location"]
+
+    for name, where in asked.items():
+        made = await finished(admin, where)
+        assert (made["status"], made["error"]) == ("completed", None), name
+        assert made["source"] == {"traces": "spans"}.get(name, name)
+
+
 async def test_a_dump_is_what_a_sandbox_holds_and_its_owners_alone(
     plane: Plane, admin: httpx.AsyncClient, issue: Issue
 ) -> None:

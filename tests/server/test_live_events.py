@@ -95,6 +95,22 @@ async def test_a_stream_tells_what_happens(plane: Plane, address: str, issue: Is
     assert first["uid"] != second["uid"]
 
 
+@pytest.mark.slow
+async def test_an_export_is_followed_from_its_request_to_its_end(plane: Plane, address: str, issue: Issue) -> None:
+    key = (await issue("live-x", "events:read", "exports:write", "jobs:read"))["key"]
+    async with listening(address, key, topics="export") as stream:
+        asked = await plane.client(key).post("/system/exports", json={"source": "jobs", "columns": ["id"]})
+        subject, seen = f"export.{asked.json()['id']}", list[dict[str, Any]]()
+        while not seen or seen[-1]["type"] != "export.completed":
+            event = await stream.event()
+            seen += [event] if event["subject"] == subject else []
+
+    kinds = [each["type"] for each in seen]
+    assert (kinds[:2], kinds[-1]) == (["export.requested", "export.running"], "export.completed")
+    assert set(kinds[2:-1]) <= {"export.progress"}
+    assert all({"rows", "written", "eta"} <= each["data"].keys() for each in seen)
+
+
 async def test_only_the_own_sandboxes(
     plane: Plane, address: str, issue: Issue, make: Make, team_b: httpx.AsyncClient
 ) -> None:

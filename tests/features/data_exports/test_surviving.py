@@ -188,6 +188,16 @@ async def test_a_view_that_fails_in_the_middle_ends_the_export_and_says_why(scen
         await many.run(lambda conn: conn.exec_driver_sql(f"CREATE VIEW reporting.daily AS {before}"))
 
 
+async def test_how_far_it_is_is_told_while_it_runs(scene: Scene, many: Database) -> None:
+    made = await scene.make(format="jsonl", compression="gzip", **SPAN)
+
+    query = "SELECT data FROM valhalla.events WHERE type = 'export.progress' AND subject = :subject ORDER BY id"
+    told = await many.read(lambda conn: list(conn.scalars(sa.text(query), {"subject": f"export.{made.id}"})))
+    assert told
+    assert [each["rows"] for each in told] == sorted(each["rows"] for each in told)
+    assert all(0 <= each["rows"] <= MANY and each["status"] == "running" for each in told)
+
+
 async def test_a_child_that_dies_is_no_end(scene: Scene, many: Database) -> None:
     made = await scene.service.request(SYSTEM, Draft("logs", "jsonl", "gzip", **SPAN))
     making = asyncio.create_task(scene.feature.runner.execute(made.id))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy.engine import Connection
 
@@ -35,6 +37,8 @@ _HISTORY = (
     Column("at", "instant"),
     Column("correlation_id", "text"),
 )
+# what people call them, too
+_ALSO: Final[Mapping[str, str]] = MappingProxyType({"traces": "spans", "ledger": "audit"})
 # rows of any kind are named by their registry
 _DATA = "exports:read"
 
@@ -59,6 +63,7 @@ class Sources:
         Raises:
             UnknownSource: there is none of this name, or it is a view that nobody allowed.
         """
+        name = _ALSO.get(name, name)
         kind, colon, rest = name.partition(":")
         if not colon:
             entry = catalog.SOURCES.get(name)
