@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from valhalla.kernel.problems import Misconfigured
 from valhalla.sandbox.routing.discord.gateway import Gateway, Options
 from valhalla.sandbox.routing.discord.gateway.metrics import GatewayMetrics
 from valhalla.sandbox.routing.discord.gateway.shard import Shard
-from valhalla.sandbox.routing.ingress import Ingress
-from valhalla.server.beside import Beside, run, until_signalled
+from valhalla.server.beside import Beside, measured, run, until_signalled
 from valhalla.server.options import ServeOptions
 
 Tell = Callable[[dict[str, Any]], None]
@@ -54,41 +51,17 @@ async def _main(beside: Beside, wanted: Options, tell: Tell, metrics: tuple[str,
     ingress, stop = beside.ingress("discord"), until_signalled()
     gateway = Gateway(wanted, ingress, changed=changed)
     saying = asyncio.create_task(_say(gateway, tell))
-    with contextlib.ExitStack() as serving:
-        if metrics is not None:
-            serving.callback(_serve(gateway, ingress, *metrics))
-        try:
+    try:
+        with measured(GatewayMetrics(gateway, ingress), metrics):
             await ingress.start()
             await gateway.run(stop)
-        finally:
-            saying.cancel()
-            await ingress.stop(patience=0)
-            tell({"kind": "end", **gateway.document()})
+    finally:
+        saying.cancel()
+        await ingress.stop(patience=0)
+        tell({"kind": "end", **gateway.document()})
 
 
 async def _say(gateway: Gateway, tell: Tell) -> None:
     while True:
         await asyncio.sleep(_STATUS)
         tell({"kind": "status", **gateway.document()})
-
-
-def _serve(gateway: Gateway, ingress: Ingress, host: str, port: int) -> Callable[[], None]:
-    from prometheus_client import CollectorRegistry, start_http_server
-
-    registry = CollectorRegistry()
-    registry.register(GatewayMetrics(gateway, ingress))
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        raise Misconfigured(
-            f"metrics cannot be served on {host}:{port}: {error.strerror}",
-            help="Stop what uses the port, or choose another with --metrics.",
-            setting="metrics",
-        ) from error
-
-    def end() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return end
