@@ -116,7 +116,9 @@ class Register:
         if sandbox.status == "running" and sandbox.quarantined_at is None:
             probes = await self.backends.probe(sandbox.names)
         lane: LaneHealth | Problem | None = None
-        if sandbox.status == "running" and self.lanes is not None:
+        silent = "nats" in probes and not probes["nats"].ok
+        # a server that does not answer is waited for and told of once
+        if sandbox.status == "running" and self.lanes is not None and not silent:
             try:
                 lane = await self.lanes.health(sandbox.id)
             except Problem as problem:
