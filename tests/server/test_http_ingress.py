@@ -13,6 +13,8 @@ import pytest
 from standardwebhooks import Webhook as Official
 from tests.server.plane import Plane
 
+from valhalla.sandbox.routing.ingress import Ingress
+
 Make = Callable[..., Awaitable[dict[str, Any]]]
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
@@ -117,6 +119,27 @@ async def test_a_webhook_that_cannot_be_taken_says_why(
         (405, "method-not-allowed"),
         (404, "receiver-not-found"),
     ]
+
+
+async def test_a_webhook_that_cannot_be_stored_is_not_accepted(
+    receiver: Make, outside: httpx.AsyncClient, plane: Plane, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Its sender is told when to try again; and then it is stored."""
+    service, routing = plane.runtime.traffic.receiving, plane.runtime.routing
+    name = (await receiver())["name"]
+    away = Ingress(routing._url, routing._creds, name="away")
+
+    async def never_joined() -> Ingress:
+        return away
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "_ingress", never_joined)
+        patched.setattr(service, "_patience", 0.05)
+        answer = await outside.post(f"/ingress/{name}", json={"tenant": key})
+    assert (answer.status_code, answer.json()["code"]) == (503, "ingress-fenced")
+    assert int(answer.headers["retry-after"]) >= 1
+    again = await outside.post(f"/ingress/{name}", json={"tenant": key})
+    assert (again.status_code, again.json()["duplicate"]) == (202, False)
 
 
 async def test_a_key_may_be_in_the_address(

@@ -42,7 +42,10 @@ class _Opened:
 
 
 class Receiving:
-    """Takes webhooks for every receiver of the snapshot; ``ingress`` returns one that has joined."""
+    """Takes webhooks for every receiver of the snapshot; ``ingress`` returns one that has joined.
+
+    ``patience`` in seconds: how long one may take to be stored.
+    """
 
     def __init__(
         self,
@@ -52,10 +55,12 @@ class Receiving:
         ingress: Callable[[], Awaitable[Ingress]],
         *,
         clock: Clock,
+        patience: float = _PATIENCE,
     ) -> None:
         self._masking = masking
         self._ingress = ingress
         self._clock = clock
+        self._patience = patience
         self._opened = feed.view(registry.name, self._open)
         self.outcomes: Counter[str] = Counter()
         """How many were stored, were stored before, or refused, and why."""
@@ -89,7 +94,7 @@ class Receiving:
             raise
         ingress = await self._ingress()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 stored = await ingress.publish(ingress.traced(event))
         except TimeoutError as error:
             self.outcomes["not-stored"] += 1
