@@ -4,52 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import discord
 import pytest
-from discord import app_commands
 
 from valhalla.testing.discord import FakeDiscord
 
+if TYPE_CHECKING:
+    from tests.testing_discord.bot import Bot
+
 pytestmark = pytest.mark.slow
-
-
-class Bot(discord.AutoShardedClient):
-    """Says hello, knows one slash command, and remembers what it saw."""
-
-    def __init__(self, fake: FakeDiscord, **more: Any) -> None:
-        super().__init__(
-            intents=discord.Intents.all(), connector=fake.connector(), guild_ready_timeout=0.2, **more
-        )  # fmt: skip
-        self.seen: list[str] = []
-        self.happened: list[str] = []
-        self.tree = app_commands.CommandTree(self)
-        self.tree.command(name="ping", description="answers")(ping)
-
-    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Do not wait five seconds."""
-
-    async def on_ready(self) -> None:
-        self.happened.append("ready")
-
-    async def on_resumed(self) -> None:
-        self.happened.append("resumed")
-
-    async def on_message(self, message: discord.Message) -> None:
-        if message.author.bot:
-            return
-        self.seen.append(message.content)
-        if message.content == "hi":
-            await message.channel.send("hello", file=discord.File(__file__, "me.py"))
-            await message.add_reaction("👍")
-
-
-async def ping(interaction: discord.Interaction, text: str) -> None:
-    """Answer, and say more."""
-    await interaction.response.send_message(f"pong {text}")
-    await interaction.followup.send("more")
-    await interaction.edit_original_response(content="changed")
 
 
 @pytest.fixture
@@ -61,6 +25,9 @@ async def fake() -> AsyncGenerator[FakeDiscord]:
 @pytest.fixture
 async def bot(fake: FakeDiscord) -> AsyncGenerator[Bot]:
     """A bot of two shards, each with a guild."""
+    # a second of imports, which only those who run these tests are to pay
+    from tests.testing_discord.bot import Bot
+
     fake.gateway.shards = 2
     fake.guild("home", shard=0)
     fake.guild("away", shard=1)
@@ -150,6 +117,8 @@ async def test_it_waits_where_it_is_limited(fake: FakeDiscord, bot: Bot) -> None
 
 async def test_nothing_else_can_be_reached(fake: FakeDiscord, bot: Bot) -> None:
     """The connector knows Discord's names and no other."""
+    import discord
+
     with pytest.raises(discord.NotFound):
         await bot.http.get_from_cdn("https://cdn.discordapp.com/x")
     with pytest.raises(OSError, match="Cannot connect") as raised:
