@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from tests.server.conftest import Issue
+from tests.server.crowdsec.debian import free_port
 from tests.server.plane import Plane, refused
 from tests.server.serving import serving
 
@@ -105,3 +109,92 @@ async def test_an_application_elsewhere(plane: Plane, admin: httpx.AsyncClient, 
         machine = {"Authorization": f"Bearer {secret}"}
         assert (await asks.post("/orders", headers=machine)).status_code == 200
     await following.close()
+
+
+APPLICATION = """
+import os
+import uvicorn
+import valhalla
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/orders")
+async def orders() -> dict[str, bool]:
+    return {"listed": True}
+
+
+valhalla.install(
+    app, plane=os.environ["PLANE"], public=["/orders"], trusted_proxies=["127.0.0.0/8"], access_log=False
+)
+uvicorn.run(app, port=int(os.environ["PORT"]), log_level="warning")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_an_application_in_another_process_enforces_the_blocklist(
+    plane: Plane, admin: httpx.AsyncClient, issue: Issue, tmp_path: Path
+) -> None:
+    secret = (await issue("http-connected", "snapshot:read"))["key"]
+    rule = {"type": "cidr", "value": "198.51.100.32/27", "reason": "a test"}
+    paths = "/system/security/blocklist"
+    assert (await admin.post(paths, json=rule)).status_code == 201
+    script, port = tmp_path / "application.py", free_port()
+    script.write_text(APPLICATION)
+    async with serving(plane.app) as place:
+        environment = {
+            **os.environ, "PLANE": f"http://{place}", "VALHALLA_API_KEY": secret, "PORT": str(port),
+        }  # fmt: skip
+        process = await asyncio.create_subprocess_exec(sys.executable, str(script), env=environment)
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as asks:
+
+                async def becomes(address: str, status: int) -> None:
+                    async with asyncio.timeout(60):
+                        while True:
+                            try:
+                                answer = await asks.get("/orders", headers={"X-Forwarded-For": address})
+                                if answer.status_code == status:
+                                    return
+                            except httpx.TransportError:
+                                assert process.returncode is None
+                            await asyncio.sleep(0.05)
+
+                await becomes("198.51.100.1", 200)
+                await becomes("198.51.100.40", 403)
+                assert (await admin.post(paths, json={"type": "ip", "value": "198.51.100.1"})).status_code == 201
+                await becomes("198.51.100.1", 403)
+                await admin.post(f"{paths}/unblock", json={"type": "cidr", "value": "198.51.100.32/27"})
+                await becomes("198.51.100.40", 200)
+                allowed = {"type": "cidr", "value": "198.51.100.0/24", "action": "allow"}
+                assert (await admin.post(paths, json=allowed)).status_code == 201
+                await becomes("198.51.100.1", 200)
+        finally:
+            process.terminate()
+            await process.wait()
+            await admin.delete(f"{paths}/allow:cidr:198.51.100.0/24")
+            await admin.post(f"{paths}/unblock", json={"type": "ip", "value": "198.51.100.1"})
+
+
+async def test_the_blocklist_page_by_page_and_change_by_change(
+    plane: Plane, admin: httpx.AsyncClient, machine: httpx.AsyncClient, team_a: httpx.AsyncClient
+) -> None:
+    pages = f"{SNAPSHOT}/blocklist"
+    refused(await team_a.get(pages), 403, "forbidden")
+    whole = (await machine.get(pages)).json()
+    assert whole["known"]
+    paths = "/system/security/blocklist"
+    waiting = asyncio.create_task(machine.get(pages, params={"since": whole["revision"], "wait": 20}))
+    await asyncio.sleep(0.05)
+    assert (await admin.post(paths, json={"type": "ip", "value": "198.51.100.2"})).status_code == 201
+    told = (await waiting).json()
+    line = {"action": "block", "type": "ip", "value": "198.51.100.2", "until": told["rules"][0]["until"]}
+    assert (told["rules"], told["known"], told["revision"]) == ([line], True, whole["revision"] + 1)
+    await admin.post(f"{paths}/unblock", json={"type": "ip", "value": "198.51.100.2"})
+    ended = (await machine.get(pages, params={"since": told["revision"]})).json()
+    assert ended["rules"] == [{**line, "until": None}]
+    assert not (await machine.get(pages, params={"since": ended["revision"] + 7})).json()["known"]
+    nothing = (await machine.get(pages, params={"since": ended["revision"], "wait": 0.05})).json()
+    assert (nothing["rules"], nothing["known"]) == ([], True)

@@ -52,8 +52,8 @@ def install(
 
     Args:
         app: The application; no request has reached it yet.
-        plane: A control plane, or its address: its keys, limits and maintenance hold here, too. What is given besides
-            takes the place of its part.
+        plane: A control plane, or its address: its keys, limits, maintenance and blocklist hold here, too. What is
+            given besides takes the place of its part.
         authenticate: Tells keys apart (``Authorization: Bearer``); the principal is ``principal_in(scope)``.
         public: With ``authenticate`` or ``plane``: the paths that need no key; one that ends in ``/`` stands for all
             below it.
@@ -82,6 +82,7 @@ def install(
 
             plane = Plane(plane)
         authenticate, shield, limits = authenticate or plane.authenticate, shield or plane, limits or plane
+        blocklist = blocklist or plane
         lifespan = plane.lifespan
     hooks = Hooks(
         lifespan=lifespan,

@@ -66,6 +66,17 @@ def snapshot(*, watch: str | None = None, wait: float | None = None) -> Request[
     )
 
 
+def blocked(*, after: str | None = None, since: int | None = None, wait: float | None = None) -> Request[Document]:
+    """Give the blocklist as gates take it: pages by key; with ``since`` what changed, as soon as it does."""
+    return Request(
+        "GET",
+        "/system/snapshot/blocklist",
+        Document,
+        params=params(after=after, since=since, wait=wait),
+        timeout=None if wait is None else wait + 10,
+    )
+
+
 class _System:
     """What both kinds of client have."""
 
@@ -78,6 +89,7 @@ class _System:
     route_changes = Call(route_changes)
     problem = Call(problem)
     snapshot = Call(snapshot)
+    blocked = Call(blocked)
 
 
 class System(Group, _System):

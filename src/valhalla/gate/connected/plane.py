@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,7 @@ from valhalla.features.operations.clients import rules as keys
 from valhalla.features.operations.clients.errors import AddressRefused
 from valhalla.features.operations.limits.contracts import LimitRule
 from valhalla.features.operations.limits.rules import is_free
+from valhalla.gate.connected.blocking import Blocking
 from valhalla.gate.connected.follower import Follower
 from valhalla.gate.connected.held import Held
 from valhalla.gate.contracts import Asking, Header, Taken
@@ -37,6 +38,8 @@ class Following:
     revision: str | None
     age: float
     error: str | None
+    blocklist: int | None = None
+    """The revision of the blocklist; None until it was read whole once."""
 
 
 class Plane:
@@ -50,6 +53,7 @@ class Plane:
         patience: float = 5.0,
         max_age: float | None = None,
         valkey_url: str | None = None,
+        blocklist: bool = True,
         clock: Clock | None = None,
         transport: Callable[[], httpx.BaseTransport] | None = None,
     ) -> None:
@@ -61,6 +65,7 @@ class Plane:
             patience: Seconds that the application's start waits for the first answer.
             max_age: Seconds without an answer after which nobody passes; ``None``: what was told holds on.
             valkey_url: Where rules of the fleet are counted; without it by each process.
+            blocklist: Whether its blocklist is enforced here, too (a thread and the rules in memory).
             clock: Another clock, for tests.
             transport: Makes another transport of httpx, for tests and for certificates of one's own.
 
@@ -76,9 +81,11 @@ class Plane:
         self._url, self._key = found.rstrip("/"), secret
         self._patience = patience
         self._max_age = max_age
+        self._blocks = blocklist
         self._clock = clock or Clock()
         self._transport = transport
         self._follower: Follower | None = None
+        self._blocking: Blocking | None = None
         self._pid = 0
         self.quotas = Quotas(self._rules, fleet=None if valkey_url is None else Fleet(valkey_url))
 
@@ -122,11 +129,35 @@ class Plane:
             return _NOTHING if is_free(asking.path) else Taken((), PlaneUnknown(retry_after=2))
         return self.quotas.take(asking)
 
+    def verdict(
+        self,
+        method: str,
+        path: str,
+        address: str | None,
+        principal: Principal | None,
+        headers: Mapping[bytes, bytes],
+        *,
+        proxied: bool,
+    ) -> Problem | None:
+        """Return why the blocklist lets a caller not in; until it was read whole once it refuses nobody."""
+        self._following()
+        blocking = self._blocking
+        if blocking is None:
+            return None
+        return blocking.verdict(method, path, address, principal, headers, proxied=proxied)
+
+    def refusal(self, method: str, path: str, address: str | None, principal: Principal | None) -> Problem | None:
+        """Return why the blocklist would refuse such a request, and count nothing."""
+        blocking = self._blocking
+        return None if blocking is None else blocking.refusal(method, path, address, principal)
+
     def status(self) -> Following:
         """Say how well the plane is followed, for a readiness check of one's own."""
         follower = self._following()
         revision = None if follower.held is None else follower.held.revision
-        return Following(revision, self._clock.monotonic() - follower.fresh_at, follower.error)
+        blocking = self._blocking
+        rules = None if blocking is None else blocking.revision
+        return Following(revision, self._clock.monotonic() - follower.fresh_at, follower.error, rules)
 
     async def lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Run an application's lifespan, with the first answer before its start as far as patience goes."""
@@ -138,13 +169,20 @@ class Plane:
 
     async def ready(self) -> bool:
         """Begin to follow, and wait for the first answer as long as patience goes; say whether it came."""
-        return await asyncio.to_thread(self._following().loaded.wait, self._patience)
+        deadline = self._clock.monotonic() + self._patience
+        known = await asyncio.to_thread(self._following().loaded.wait, self._patience)
+        if known and self._blocking is not None:
+            left = max(0.0, deadline - self._clock.monotonic())
+            await asyncio.to_thread(self._blocking.loaded.wait, left)
+        return known
 
     async def close(self) -> None:
         """Stop following."""
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.stop()
+        if self._blocking is not None:
+            self._blocking.stop()
         await self.quotas.close()
 
     def _held(self) -> Held | None:
@@ -161,7 +199,17 @@ class Plane:
             held = None if follower is None else follower.held
             follower = Follower(self._url, self._key, held, clock=self._clock, transport=self._transport)
             self._follower = follower
+            if self._blocks:
+                self._blocking = Blocking(self._client)
         return follower
+
+    def _client(self) -> httpx.Client:
+        import httpx
+
+        headers = {"Authorization": f"Bearer {self._key}", "User-Agent": "valhalla-gate"}
+        transport = None if self._transport is None else self._transport()
+        timeout = httpx.Timeout(35.0, connect=5.0)
+        return httpx.Client(base_url=self._url, headers=headers, timeout=timeout, transport=transport)
 
     def _rules(self) -> Sequence[LimitRule]:
         follower: Any = self._follower

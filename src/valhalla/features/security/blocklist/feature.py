@@ -69,13 +69,15 @@ class Blocklist(Feature):
         self.keeper.compile_with(compile)
 
     def routers(self) -> Sequence[APIRouter]:
-        """Return ``/system/security/blocklist``."""
+        """Return ``/system/security/blocklist``, and the rules for other gates."""
         from valhalla.features.security.blocklist.api import router
         from valhalla.features.security.blocklist.face import rule_face
+        from valhalla.features.security.blocklist.giving import giver
 
         face = rule_face(self.service, self.hits.of, self._clock.now)
         return (
             router(self.service, face, self.intake, self.keeper, self.recent, self.hits, self._db, self._clock.now),
+            giver(self._db, self.keeper),
         )
 
     async def start(self) -> None:

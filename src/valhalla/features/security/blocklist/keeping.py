@@ -32,6 +32,8 @@ class Keeper:
         self.compiler = compile
         self.index = Index(compile)
         self.revision = 0
+        self.news = asyncio.Event()
+        """Set, and another put in its place, when the revision is another."""
         self._head = 0
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -63,11 +65,14 @@ class Keeper:
             Unavailable: the database cannot be reached.
         """
         async with self._lock:
-            head = await self._db.read(store.head)
+            before, head = self.revision, await self._db.read(store.head)
             if not self._loaded or head < self.revision:
                 await self._load(head)
             await self._follow()
             self._head = max(self._head, self.revision)
+            if self.revision != before:
+                news, self.news = self.news, asyncio.Event()
+                news.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until told to stop."""
