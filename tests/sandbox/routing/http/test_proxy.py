@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from tests.sandbox.routing.http.conftest import Proxied, Scene
 
+from valhalla.sandbox.routing.http.proxy import server
 from valhalla.sandbox.routing.http.proxy.connecting import Patience
 from valhalla.sandbox.routing.http.proxy.metrics import ProxyMetrics
 
@@ -237,8 +238,8 @@ async def test_a_sandbox_says_nothing_into_anothers_answer(proxied: Proxied, tol
         await asyncio.sleep(0.05)
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    scene.connect(scene.first, url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0)
+    scene.connect(scene.first, url=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
     key = scene.key(scene.first)["valhalla-routing-key"]
     head = f"GET /1 HTTP/1.1\r\nHost: h\r\nValhalla-Routing-Key: {key}\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
     whole = await scene.raw(head.encode(), answers=2)
@@ -246,7 +247,7 @@ async def test_a_sandbox_says_nothing_into_anothers_answer(proxied: Proxied, tol
     assert whole.count(b"HTTP/1.1 ") == 2, whole
     assert b"hidden" not in whole
     assert whole.endswith(b"production")
-    server.close()
+    listener.close()
 
 
 async def test_an_ended_sandbox_has_no_requests_from_then_on(proxied: Proxied) -> None:
@@ -396,6 +397,24 @@ async def test_who_waits_to_be_told_to_send_is_told(proxied: Proxied) -> None:
     assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200")
     assert scene.production.bodies == [b"ok"]
     writer.close()
+
+
+async def test_while_nobody_knows_whose_it_is_a_claimed_request_waits(
+    proxied: Proxied, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the rest goes on: a NATS that is away is not production's."""
+    monkeypatch.setattr(server, "_SETTLING", 30.0)
+    scene = await proxied()
+    claims = scene.bus.claims()
+    await scene.bus.claim(claims, f"x-user={key}", scene.first.name, kind="header")
+    lease, scene.ingress._lease_until = scene.ingress._lease_until, 0.0
+    waiting = asyncio.create_task(scene.get(headers={"x-user": key}))
+    assert (await scene.get(headers={"x-user": f"{key}b"}))[1] == "production"
+    assert (await scene.get(headers=scene.key(scene.second)))[1] == scene.second.name
+    assert not waiting.done()
+    scene.ingress._lease_until = lease + 60
+    assert (await waiting)[1] == scene.first.name
+    await claims.close()
 
 
 async def test_health_says_whether_routes_are_known(proxied: Proxied) -> None:
