@@ -306,6 +306,7 @@ class FakePlane:
             ("POST", "/system/alerts/(.+)/(.+)", self._attend),
             ("GET", "/system/security/policies/usage", lambda **_: (200, {"items": [_POLICY_USAGE]})),
             ("POST", "/system/security/policies/test", lambda **_: (200, _THOUGHT)),
+            ("POST", "/graphql", lambda **_: (200, {"data": {"flags": None}})),
             ("GET", "/system/people", lambda **_: (200, {"items": [_PERSON], "next": None, "total": 1})),
             ("GET", "/system/security/policies", lambda **_: (200, {"items": [_POLICY], "next": None, "total": 1})),
             ("GET", "/system/security/mode", lambda **_: (200, _MODE)),

@@ -58,6 +58,7 @@ DOCUMENTS = [
     ["maintenance", "preview", "--start", "2026-12-06T02:00", "--end", "2026-12-06T04:00"],
     ["maintenance", "window", "ls"],
     ["person", "ls"],
+    ["graphql", "{ flags { next } }", "--var", "n=2"],
     ["policy", "ls"],
     ["policy", "usage"],
     ["policy", "test", "/x", "--count", "failed_auth=3", "--scope", "sandbox:read", "--when", "true"],
