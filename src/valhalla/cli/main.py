@@ -48,6 +48,7 @@ TABLE: Final = {
     "source": (_AT + "source", "Declare who publishes straight to NATS; give credentials."),
     "router": (_AT + "router", "Move events of such publishers onto their lanes."),
     "events": (_AT + "events", "Show what happens, as it does."),
+    "graphql": (_AT + "graphql", "Ask several things in one query."),
     "routes": (_AT + "routes", "See every route, and what would stop a request."),
     "admin": (_AT + "admin", "See how things stand; execute admin actions."),
     "export": (_AT + "export", "Write data to files, and fetch them."),
