@@ -13,10 +13,12 @@ import pytest
 from nats.aio.client import RawCredentials
 from tests.sandbox.plane import Team
 
+from valhalla.kit import natsauth
 from valhalla.runtime import Runtime
 from valhalla.sandbox.routing.foreign import accounts
 from valhalla.sandbox.routing.foreign.contracts import EventSource
 from valhalla.sandbox.routing.foreign.errors import MappingFull, MirrorNeedsRouter, SourceOverlaps
+from valhalla.sandbox.routing.foreign.mapper import Mapper
 
 
 @dataclass
@@ -104,6 +106,7 @@ async def test_a_claim_ends_with_its_sandbox(runtime: Runtime, team: Team, shop:
     assert await shop.publish("acme") == "OWN"
 
 
+@pytest.mark.slow
 async def test_many_claims_at_once_all_hold(runtime: Runtime, team: Team, shop: Shop) -> None:
     """No claim's push takes another's mapping away."""
     box = await team.new()
@@ -117,6 +120,7 @@ async def test_many_claims_at_once_all_hold(runtime: Runtime, team: Team, shop: 
     assert [await shop.publish(key) for key in keys] == ["OWN", "VH_CLAIMED"] * 6
 
 
+@pytest.mark.slow
 async def test_what_somebody_else_overwrote_is_brought_back(runtime: Runtime, team: Team, shop: Shop) -> None:
     """A restart, or an account that was pushed by hand: the mappings are what the routes say."""
     box = await team.new(routes=[(shop.source.kind, "acme")])
@@ -153,6 +157,7 @@ async def test_what_cannot_be_mapped_is_refused_and_leaves_no_route(
     assert await shop.publish("acme") == "OWN"
 
 
+@pytest.mark.slow
 async def test_a_source_that_is_turned_off_maps_nothing(runtime: Runtime, team: Team, shop: Shop) -> None:
     """And on again, everything that is claimed."""
     await team.new(routes=[(shop.source.kind, "acme")])
@@ -165,6 +170,7 @@ async def test_a_source_that_is_turned_off_maps_nothing(runtime: Runtime, team: 
     assert found == ["OWN", "VH_CLAIMED"]
 
 
+@pytest.mark.slow
 async def test_a_publisher_writes_its_own_subjects_and_reaches_nothing_else(
     runtime: Runtime, team: Team, shop: Shop
 ) -> None:
@@ -202,3 +208,47 @@ async def test_a_publisher_writes_its_own_subjects_and_reaches_nothing_else(
     assert {subject for subject in heard if mine in subject or shop.source.kind in subject} == {f"{own}.acme.created"}
     assert not [subject for subject in heard if subject in targets]
     assert len(shop.violations) >= len(targets)
+
+
+@pytest.mark.slow
+async def test_a_new_control_plane_finds_everything_as_it_should_be(runtime: Runtime, team: Team, shop: Shop) -> None:
+    """After a restart nothing has to be pushed; what is missing then is."""
+    await team.new(routes=[(shop.source.kind, "acme")])
+    old = runtime.sources.mapper
+    new = Mapper(
+        runtime.db, runtime.cell, old._registry, old._server, runtime.routing.claims, runtime.sources.url, old._sizes
+    )
+    await new.follow()
+    assert new.pushed == 0
+    assert list(new.mapped[shop.source.account]) == [f"{shop.source.name}.acme.*"]
+    await runtime.backends.nats.accounts.put(accounts.fresh(runtime.cell, shop.source.account))
+    await new.follow()
+    assert (new.pushed, await shop.publish("acme")) == (1, "VH_CLAIMED")
+
+
+@pytest.mark.slow
+async def test_an_account_of_ones_own_keeps_what_it_has(runtime: Runtime, shop: Shop) -> None:
+    """Its limits and imports stay, production's events are imported, and what the server does not know is said."""
+    account = natsauth.KeyPair.derive(runtime.cell, "account", "theirs", shop.source.name).public
+    limits = {**natsauth.UNLIMITED, "conn": 7}
+    body = {"limits": limits, "default_permissions": {}, "type": "account", "version": 2}
+    theirs = EventSource(f"{shop.source.name}-x", f"{shop.source.name}.x.{{key}}", "payer", account, way="router")
+    registry, server = runtime.sources.registry, runtime.backends.nats.accounts
+    await runtime.db.run(lambda conn: registry.put(conn, theirs.name, theirs, actor="test"))
+    await runtime.sources.settle()
+    assert "knows no account" in runtime.sources.mapper.faults[account].detail
+    await server.put({"sub": account, "name": "SHOP", "nats": body})
+    await runtime.sources.mapper.follow()
+    claims = await server.find(account)
+    assert claims is not None
+    assert (claims["name"], claims["nats"]["limits"]["conn"]) == ("SHOP", 7)
+    assert [one["subject"] for one in claims["nats"]["imports"]] == ["ev.p.payer.*.*"]
+    assert account not in runtime.sources.mapper.faults
+
+    await runtime.db.run(lambda conn: registry.delete(conn, theirs.name, actor="test"))
+    await runtime.sources.settle()
+    claims = await server.find(account)
+    assert claims is not None
+    assert "imports" not in claims["nats"]
+    await runtime.backends.nats._admin.delete_accounts([account])
+    runtime.sources.mapper._known.discard(account)

@@ -48,7 +48,7 @@ def transformed(pattern: str, target: str, subject: str) -> str:
     return re.sub(r"\{\{wildcard\((\d+)\)\}\}", lambda found: values[int(found[1]) - 1], target)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(written(), KEYS, KEYS, st.lists(LITERALS, min_size=3, max_size=3))
 def test_a_mapping_takes_its_key_and_no_other(subject: str, key: str, other: str, words: list[str]) -> None:
     """What is mapped says as much as the subject did; another key's is not matched, nor what is mapped already."""
@@ -69,7 +69,7 @@ def test_a_mapping_takes_its_key_and_no_other(subject: str, key: str, other: str
     assert read.type == (found.fixed_type if found.type_at is None else event.split(".")[found.type_at])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(written(), st.sets(KEYS, min_size=2, max_size=5))
 def test_mappings_of_claimed_keys_never_overlap(subject: str, keys: set[str]) -> None:
     """Of overlapping mappings a server applies either, and not always the same."""
@@ -79,7 +79,7 @@ def test_mappings_of_claimed_keys_never_overlap(subject: str, keys: set[str]) ->
     assert not any(kinds.overlap(one, other) for one in made for other in made if one != other)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(written(), KEYS, st.lists(LITERALS, min_size=3, max_size=3))
 def test_a_router_reads_back_what_was_published(subject: str, key: str, words: list[str]) -> None:
     """Key and type come back from the stream's subject; the whole one where they do not say it."""
@@ -133,7 +133,7 @@ def test_sources_of_one_account_may_not_overlap() -> None:
     assert patterns.overlapping(one, [source("orders.{key}.deleted", name="gone")]) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.sets(st.text("abc123", min_size=4, max_size=8), min_size=1, max_size=20))
 def test_each_part_has_one_router(instances: set[str]) -> None:
     """All parts are somebody's, and as evenly as can be."""

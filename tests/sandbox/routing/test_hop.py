@@ -8,13 +8,18 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.isolation.conftest import NatsProcess
 from tests.sandbox.routing.conftest import Bus
 
 from valhalla.kernel.ids import new_id
 from valhalla.kernel.problems import Misconfigured
+from valhalla.kit import natsauth
+from valhalla.kit.cellkey import CellKey
+from valhalla.sandbox.routing import streams
 from valhalla.sandbox.routing.contracts import Sizes
 from valhalla.sandbox.routing.foreign import accounts, hop_stream, patterns
 from valhalla.sandbox.routing.foreign.contracts import EventSource
@@ -23,6 +28,7 @@ from valhalla.sandbox.routing.foreign.suspects import already_stored
 from valhalla.sandbox.routing.lanes import next_message
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.slices.nats_accounts import StandingAccounts
+from valhalla.sandbox.slices.nats_admin import NatsAdmin
 
 SIZES = Sizes(max_bytes=64 * 2**20)
 # routers wait for each other's heartbeats to end
@@ -198,3 +204,44 @@ async def test_a_source_that_was_changed_says_what_to_do(yard: Yard) -> None:
     other = EventSource(yard.source.name, "other.{key}", yard.source.kind, yard.source.account, way="router")
     with pytest.raises(Misconfigured, match="other subjects"):
         await hop_stream.ensure(yard.link, other, SIZES, now=datetime.now(UTC))
+
+
+async def test_mappings_and_positions_outlive_the_server(tmp_path: Path) -> None:
+    """Killed and started again, it maps what it mapped, and a router goes on where it was."""
+    (tmp_path / "nats").mkdir()
+    server = NatsProcess(tmp_path / "nats", CellKey.parse("m" * 43), {})
+    server.start()
+    operator, control = natsauth.operator_key(server.cell), natsauth.control_creds(server.cell)
+    admin = NatsAdmin(server.url, operator, natsauth.system_creds(server.cell), timeout=2)
+    source = EventSource("orders", "orders.{key}.{type}", "tenant")
+    pair = patterns.mapping(source, "acme")
+    assert pair is not None
+    claims, _ = accounts.amended(accounts.fresh(server.cell, "apps"), server.cell, ["tenant"], dict([pair]))
+    await StandingAccounts(admin, operator).put(claims)
+    lanes = await Link.open(server.url, control, name="lanes")
+    await streams.ensure(lanes, SIZES)
+    creds = accounts.credentials(server.cell, source, "publisher")
+    hop = Hop(
+        source, server.url, creds=accounts.credentials(server.cell, source, "account"), control=control, sizes=SIZES
+    )
+    stop = asyncio.Event()
+    task = asyncio.create_task(hop.run(stop))
+    await eventually(lambda: len(hop.parts) == 16)
+    for numbers in (range(5), range(5, 10)):
+        link = await Link.open(server.url, creds, name="publisher")
+        for number in numbers:
+            await link.store("orders.acme.made", b"%d" % number)
+        await link.close()
+        await eventually(lambda last=numbers[-1]: hop.moved > last)
+        if numbers[-1] < 9:
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start)
+            await eventually(lambda: hop.sessions == 2 and len(hop.parts) == 16)
+    stop.set()
+    await task
+    lanes = await Link.open(server.url, control, name="lanes")
+    state = (await lanes.api("STREAM.INFO.VH_EV", {"subjects_filter": ">"}))["state"]
+    assert state["subjects"] == {"ev.p.tenant.acme.made": 10}
+    await lanes.close()
+    await admin.close()
+    server.stop()
