@@ -79,9 +79,8 @@ async def test_a_page_before_a_million_rows_reads_little(plane: Plane, said: Sai
     seeding = conn.transaction()
     await seeding.start()
     try:
-        await conn.execute(
-            "SET LOCAL search_path = valhalla; SET LOCAL jit = off; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
-        )
+        for setting in ("search_path = valhalla", "jit = off", "statement_timeout = 0", "lock_timeout = 0"):
+            await conn.execute(f"SET LOCAL {setting}")
         for seed in SEEDS:
             await conn.execute(seed)
         await conn.execute("ANALYZE system_logs; ANALYZE jobs; ANALYZE ledger_entries")
