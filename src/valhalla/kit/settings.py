@@ -18,8 +18,7 @@ from pydantic_settings import (
 )
 
 from valhalla.kernel.problems import Misconfigured
-from valhalla.kernel.scopes import Role
-from valhalla.kit.setting_places import Places
+from valhalla.kit.setting_people import People
 from valhalla.kit.setting_types import (
     BaseUrl,
     BucketUrl,
@@ -27,10 +26,8 @@ from valhalla.kit.setting_types import (
     DurationOrZero,
     ExportView,
     HttpUrl,
-    IssuerUrl,
     Network,
     Origin,
-    ReadableFile,
 )
 
 PREFIX: Final = "VALHALLA_"
@@ -47,7 +44,7 @@ _OTHER_VARIABLES: Final = frozenset(
 )
 
 
-class Settings(Places):
+class Settings(People):
     """The control plane's settings. A duration is seconds, ``90m``, ``24h``, ``7d``, ``1h30m`` or ISO 8601."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
@@ -145,29 +142,7 @@ class Settings(Places):
     console_session: Duration = Field(
         timedelta(hours=12), description="how long somebody who signed in to the console stays so, used or not"
     )
-    console_url: HttpUrl | None = Field(
-        None, description="how browsers reach the console, such as https://valhalla.example/console; as they ask for it"
-    )
     graphql: bool = Field(False, description="answer GraphQL queries at /graphql; see docs/graphql.md")
-    oidc_issuer: IssuerUrl | None = Field(
-        None, description="an OpenID Connect issuer that people sign in to the console with; see docs/signing-in.md"
-    )
-    oidc_client_id: str | None = Field(None, max_length=256, description="the console's client id there")
-    oidc_client_secret: SecretStr | None = Field(None, description="its secret; without one it is a public client")
-    oidc_client_secret_file: ReadableFile | None = Field(None, description="a file with the secret instead")
-    oidc_scopes: list[str] = Field(["openid", "email", "profile"], description="what the issuer is asked for")
-    oidc_name_claim: str = Field("email", max_length=200, description="the claim that people are called by")
-    oidc_owner_claim: str | None = Field(
-        None, max_length=200, description="the claim that says whose sandboxes they make; made of the name when absent"
-    )
-    oidc_groups_claim: str = Field("groups", max_length=200, description="the claim that lists their groups")
-    oidc_roles: dict[str, Role] = Field(
-        {}, description="the role that each group gives, as {platform = \"operator\"}; '*': everybody the issuer knows"
-    )
-    oidc_domains: list[str] = Field([], description="domains of mail that may sign in; any when empty")
-    oidc_session: Duration = Field(
-        timedelta(hours=1), description="after how long they are sent to the issuer again, which may know them no more"
-    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     access_log: bool = Field(True, description="write a line for each request")
     log_store: bool = Field(True, description="keep log lines in the database, to be searched at /system/logs")

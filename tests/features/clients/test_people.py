@@ -37,6 +37,15 @@ def test_the_star_is_everybody_and_no_group_of_that_name() -> None:
     assert person_of({**ALICE, "groups": ["*"]}, TERMS, NOW).groups == ()
 
 
+def test_a_quorum_comes_beside_a_role_and_never_alone() -> None:
+    terms = Terms(TERMS.issuer, TERMS.roles, quorums={"accounting": "finance"})
+    person = person_of({**ALICE, "groups": ["platform", "accounting"]}, terms, NOW)
+    principal = principal_of(person, terms)
+    assert principal is not None
+    assert {"role:finance", "holds:approve"} <= principal.scopes
+    assert principal_of(person_of({**ALICE, "groups": ["accounting"]}, terms, NOW), terms) is None
+
+
 def test_one_group_as_text_is_one_group() -> None:
     assert person_of({**ALICE, "groups": "platform"}, TERMS, NOW).groups == ("platform",)
     assert person_of({**ALICE, "groups": "platforms"}, TERMS, NOW).groups == ()

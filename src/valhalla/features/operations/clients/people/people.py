@@ -55,7 +55,9 @@ class People:
             NameTaken: another account has the name.
             PersonInactive: an operator does not want them here.
         """
-        key = PREFIX + said.name
+        key, terms = PREFIX + said.name, self.terms
+        if terms is None:
+            raise NoAccess("no issuer is trusted here")
 
         def work(conn: Connection) -> Person:
             self.registry.lock(conn)
@@ -65,7 +67,7 @@ class People:
                 if record.value.digest != said.digest:
                     raise NameTaken
                 person = msgspec.structs.replace(said, created_at=record.value.created_at, active=record.value.active)
-            if record is not None or person.groups:
+            if record is not None or rules.role_of(person, terms) is not None:
                 # who was never let in leaves nothing behind
                 self.registry.put(conn, key, person, actor=key, reason="signed in")
             return person
@@ -76,7 +78,7 @@ class People:
             await self._feed.refresh()
         if not person.active:
             raise PersonInactive
-        principal = None if self.terms is None else rules.principal_of(person, self.terms)
+        principal = rules.principal_of(person, terms)
         if principal is None:
             raise NoAccess("none of your groups has a role here")
         return principal
@@ -98,5 +100,6 @@ def terms_of(settings: Settings) -> Terms | None:
         name_claim=settings.oidc_name_claim,
         owner_claim=settings.oidc_owner_claim,
         groups_claim=settings.oidc_groups_claim,
+        quorums=settings.oidc_quorums,
         domains=tuple(domain.lower() for domain in settings.oidc_domains),
     )

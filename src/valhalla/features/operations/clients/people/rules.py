@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ class Terms:
     owner_claim: str | None = None
     groups_claim: str = "groups"
     domains: Sequence[str] = ()
+    quorums: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def person_of(claims: Mapping[str, Any], terms: Terms, now: datetime) -> Person:
@@ -64,7 +65,8 @@ def principal_of(person: Person, terms: Terms) -> Principal | None:
     role = role_of(person, terms)
     if role is None or not person.active:
         return None
-    return Principal(PREFIX + person.name, person.owner, scopes_of(role), kind="person")
+    quorums = {f"role:{terms.quorums[group]}" for group in person.groups if group in terms.quorums}
+    return Principal(PREFIX + person.name, person.owner, scopes_of(role) | quorums, kind="person")
 
 
 def _groups(claims: Mapping[str, Any], terms: Terms) -> tuple[str, ...]:
@@ -72,7 +74,8 @@ def _groups(claims: Mapping[str, Any], terms: Terms) -> tuple[str, ...]:
     listed: list[Any] = list(said) if isinstance(said, list | tuple) else [said]  # pyright: ignore[reportUnknownArgumentType]
     # who names a group of this name is not everybody
     names = {each for each in listed if isinstance(each, str)} - {ANYBODY}
-    return tuple(sorted((names & terms.roles.keys()) | ({ANYBODY} & terms.roles.keys())))
+    known = terms.roles.keys() | terms.quorums.keys()
+    return tuple(sorted((names & known) | ({ANYBODY} & terms.roles.keys())))
 
 
 def _name(claims: Mapping[str, Any], terms: Terms) -> str:
