@@ -1,0 +1,28 @@
+"""What a sandbox may do in a guild, as the routes are now. Pure."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from valhalla.sandbox.routing.table import RouteTable
+
+Right = Literal["all", "look", "none"]
+"""``all``: the guild is the sandbox's. ``look``: it gets copies of its events, so it may read. ``none``: neither."""
+
+_SOURCE: Final = "discord"
+
+
+def right(table: RouteTable, sandbox: str, guild: str) -> Right:
+    """Return what a sandbox may do in a guild. While a claim moves nobody may."""
+    way = table.way(_SOURCE, guild)
+    if way.held:
+        return "none"
+    if way.sandbox == sandbox:
+        return "all"
+    return "look" if way.mirror == sandbox else "none"
+
+
+def guilds(table: RouteTable, sandbox: str) -> list[str]:
+    """Return the guilds that are the sandbox's, in the order of their ids."""
+    found = [key for source, key, record, _ in table.claimed() if source == _SOURCE and record.sandbox == sandbox]
+    return sorted((key for key in found if right(table, sandbox, key) == "all"), key=int)

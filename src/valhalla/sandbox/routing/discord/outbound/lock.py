@@ -1,0 +1,253 @@
+"""The lock: each call of a sandbox's bot passes, is pretended, or is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from valhalla.kit.cellkey import CellKey
+from valhalla.sandbox.routing.discord.outbound import answers, claims, rules
+from valhalla.sandbox.routing.discord.outbound.answers import Pretence, Reply
+from valhalla.sandbox.routing.discord.outbound.channels import Channels
+from valhalla.sandbox.routing.discord.outbound.commands import scoped
+from valhalla.sandbox.routing.discord.outbound.pacing import Pacer, TooMany
+from valhalla.sandbox.routing.discord.outbound.rules import Call
+from valhalla.sandbox.routing.discord.outbound.tokens import sandbox_of
+from valhalla.sandbox.routing.discord.outbound.upstream import NotSent, Unanswered, Upstream, document
+from valhalla.sandbox.routing.table import RouteTable
+
+_PRETENDED: Final = 10_000
+_KEPT: Final = ("content-type", "x-audit-log-reason")
+_READS: Final = frozenset({"own", "guilds"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of a bot; ``path`` is raw, with the version and without the query."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Writes(Protocol):
+    """Does what changes something, so that it is known afterwards."""
+
+    async def do(self, sandbox: str, call: Call, body: bytes, send: Callable[[], Awaitable[Reply]]) -> Reply:
+        """Send it, once.
+
+        Raises:
+            NotSent, Unanswered, TooMany: as ``send``; or nobody may write now (``Problem``).
+        """
+        ...
+
+    async def pretend(self, sandbox: str, call: Call, why: str) -> None:
+        """Note what was not sent."""
+        ...
+
+
+class Lock:
+    """Decides by the routes of each moment; ``runs`` says whether a sandbox does."""
+
+    def __init__(
+        self,
+        cell: CellKey,
+        upstream: Upstream,
+        table: Callable[[], RouteTable | None],
+        runs: Callable[[str], Awaitable[bool]],
+        writes: Writes,
+        *,
+        pacer: Pacer | None = None,
+    ) -> None:
+        """``table`` returns the routes, None while nobody knows them: then nothing passes."""
+        self._cell = cell
+        self._upstream = upstream
+        self._table = table
+        self._runs = runs
+        self._writes = writes
+        self._pacer = pacer or Pacer()
+        self._channels = Channels(upstream, self._pacer)
+        self._pretence = Pretence()
+        self._pretended: OrderedDict[str, None] = OrderedDict()
+        self._application: dict[str, Any] = {}
+        self._bot: dict[str, Any] = {}
+        self.counts: Counter[str] = Counter()
+
+    async def start(self) -> str:
+        """Connect to Discord; return the name of the application.
+
+        Raises:
+            TokenRefused, DiscordAway: the token is not valid, or Discord does not answer.
+        """
+        self._application = await self._upstream.start()
+        bot: Any = self._application.get("bot")
+        self._bot = bot if isinstance(bot, dict) else {"id": self._application["id"], "username": "bot", "bot": True}
+        return str(self._application.get("name", ""))
+
+    async def answer(self, asked: Asked) -> Reply:
+        """Answer one request. Never raises but to be cancelled."""
+        call = rules.classify(asked.method, asked.path)
+        try:
+            # who answers an interaction shows no bot token: the interaction's own is in the path
+            sandbox = sandbox_of(self._cell, asked.headers.get("authorization"))
+            if call.subject not in ("interaction", "followup") and sandbox is None:
+                return self._count("unauthorized", answers.unauthorized())
+            if sandbox is not None and not await self._runs(sandbox):
+                return self._count("unauthorized", answers.unauthorized())
+            return await self._decide(call, asked, sandbox or "")
+        except TooMany as limit:
+            return self._count("limited", answers.too_many(limit.seconds, everywhere=limit.everywhere))
+        except NotSent:
+            return self._count("away", answers.away("Discord cannot be reached; nothing was sent"))
+        except Unanswered:
+            return self._count(
+                "unanswered", answers.json(502, {"message": "Valhalla: Discord did not answer", "code": 0})
+            )
+
+    async def _decide(self, call: Call, asked: Asked, sandbox: str) -> Reply:
+        if call.subject == "unknown":
+            return self._refuse("this route is not let through")
+        if call.subject in ("interaction", "followup"):
+            # the token came on this lane, and is good for one interaction alone; a channel's webhook is not
+            if call.subject == "followup" and call.key != str(self._application.get("id")):
+                return self._refuse("webhooks of channels are not let through")
+            return await self._pass(call, asked, sandbox, with_token=False)
+        if call.subject == "own":
+            return await self._pass(call, asked, sandbox)
+        if (table := self._table()) is None:
+            return self._count("away", answers.away("the routes are not known at the moment; nothing was sent"))
+        return await self._by_routes(call, asked, sandbox, table)
+
+    async def _by_routes(self, call: Call, asked: Asked, sandbox: str, table: RouteTable) -> Reply:
+        match call.subject:
+            case "guilds":
+                return await self._guilds(call, asked, sandbox, table)
+            case "direct":
+                return await self._pretend(call, asked, sandbox, "a direct message is no guild's")
+            case "commands":
+                return await self._commands(call, asked, sandbox, table)
+            case _:
+                return await self._of_guild(call, asked, sandbox, table)
+
+    async def _of_guild(self, call: Call, asked: Asked, sandbox: str, table: RouteTable) -> Reply:
+        guild = call.key if call.subject == "guild" else None
+        if call.subject == "channel":
+            if call.key in self._pretended:
+                return await self._pretend(call, asked, sandbox, "what it is about was pretended")
+            guild = await self._channels.guild(call.key, sandbox)
+        right = "none" if guild is None else claims.right(table, sandbox, guild)
+        if call.reads:
+            return (
+                await self._pass(call, asked, sandbox) if right != "none" else self._refuse("not this sandbox's guild")
+            )
+        if right != "all":
+            why = "copies of its events are the sandbox's, not the guild" if right == "look" else "not its guild"
+            return await self._pretend(call, asked, sandbox, why)
+        if call.subject == "channel" and rules.forwards(_message(asked), call.key):
+            return self._refuse("a message of another channel is not carried along")
+        parts = call.path.split("/")
+        if len(parts) > 3 and parts[1] == "applications":
+            call = Call(
+                call.subject, call.method, "/".join(["", parts[1], str(self._application["id"]), *parts[3:]]), call.key
+            )
+        return await self._pass(call, asked, sandbox)
+
+    async def _commands(self, call: Call, asked: Asked, sandbox: str, table: RouteTable) -> Reply:
+        mine = claims.guilds(table, sandbox)
+        if not mine and not call.reads and "/commands/" not in call.path:
+            return await self._pretend(call, asked, sandbox, "no guild is the sandbox's")
+
+        async def send(each: Call) -> Reply:
+            return await self._pass(each, asked, sandbox)
+
+        return await scoped(call, str(self._application["id"]), mine, send)
+
+    async def _guilds(self, call: Call, asked: Asked, sandbox: str, table: RouteTable) -> Reply:
+        reply = await self._pass(call, asked, sandbox)
+        found = document(reply)
+        if reply.status != 200 or not isinstance(found, list):
+            return reply
+        listed: list[Any] = found  # pyright: ignore[reportUnknownVariableType]
+        seen = [one for one in listed if claims.right(table, sandbox, str(one.get("id", ""))) != "none"]
+        return Reply(200, msgspec.json.encode(seen), reply.headers)
+
+    async def _pass(self, call: Call, asked: Asked, sandbox: str, *, with_token: bool = True) -> Reply:
+        bucket = rules.bucket(call)
+        headers = {name: asked.headers[name] for name in _KEPT if name in asked.headers}
+
+        async def send() -> Reply:
+            await self._pacer.turn(sandbox, bucket)
+            reply = await self._upstream.send(
+                call.method,
+                call.path,
+                query=asked.query,
+                body=asked.body or None,
+                headers=headers,
+                with_token=with_token,
+            )
+            self._pacer.learn(bucket, reply.status, reply.headers)
+            return reply
+
+        # an interaction has three seconds, and its token is the permission: what is noted is noted afterwards
+        reply = await send() if call.reads else await self._writes.do(sandbox, call, asked.body, send)
+        return self._count("passed", reply)
+
+    async def _pretend(self, call: Call, asked: Asked, sandbox: str, why: str) -> Reply:
+        await self._writes.pretend(sandbox, call, why)
+        reply = self._pretence.of(call, _message(asked), self._bot)
+        if call.subject == "direct":
+            self._remember(str(document(reply)["id"]))
+        return self._count("pretended", reply)
+
+    def _remember(self, channel: str) -> None:
+        if len(self._pretended) >= _PRETENDED:
+            self._pretended.popitem(last=False)
+        self._pretended[channel] = None
+
+    def _refuse(self, why: str) -> Reply:
+        return self._count("refused", answers.refused(why))
+
+    def _count(self, what: str, reply: Reply) -> Reply:
+        self.counts[what] += 1
+        return reply
+
+
+def _message(asked: Asked) -> Any:
+    """Return the JSON of a body; of one with files the part that is a document, None where there is none."""
+    kind = asked.headers.get("content-type", "")
+    if kind.startswith("multipart/form-data"):
+        return _in_form(asked.body, kind)
+    try:
+        return msgspec.json.decode(asked.body) if asked.body else None
+    except msgspec.DecodeError:
+        return None
+
+
+def _in_form(body: bytes, kind: str) -> Any:
+    from email import message_from_bytes
+
+    parsed = message_from_bytes(b"Content-Type: " + kind.encode("latin-1", "replace") + b"\r\n\r\n" + body)
+    for part in parsed.walk():
+        if part.get_param("name", header="content-disposition") == "payload_json":
+            content = part.get_payload(decode=True)
+            try:
+                return msgspec.json.decode(content) if isinstance(content, bytes) else None
+            except msgspec.DecodeError:
+                return None
+    return None
+
+
+async def patiently(lock: Lock, asked: Asked, seconds: float) -> Reply:
+    """Answer within a time: a bot that waits for ever waits for its next heartbeat too."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await lock.answer(asked)
+    except TimeoutError:
+        return answers.away("no answer came in time")
