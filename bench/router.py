@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -83,7 +84,7 @@ async def _measure(url: str, cell: CellKey) -> dict[str, list[float]]:
 
 
 @asynccontextmanager
-async def _running(hop: Hop) -> Any:
+async def _running(hop: Hop) -> AsyncGenerator[None]:
     stop = asyncio.Event()
     task = asyncio.create_task(hop.run(stop))
     while not hop.sessions or len(hop.parts) < 16:

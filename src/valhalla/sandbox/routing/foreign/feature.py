@@ -28,6 +28,7 @@ from valhalla.work.loops import Loop, loop
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+    from prometheus_client.registry import Collector
 
 _KEEPING: Final = loop("event-sources", 10.0, "lets publishers that are not ours follow the routes", patience=60)
 _log = get_logger("sandbox.routing.foreign")
@@ -92,6 +93,12 @@ class EventSources(Feature):
     def loops(self) -> Sequence[Loop]:
         """Return what beats."""
         return (_KEEPING,)
+
+    def collectors(self) -> Sequence[Collector]:
+        """Return the metrics of sources."""
+        from valhalla.sandbox.routing.foreign.metrics import SourceMetrics
+
+        return (SourceMetrics(self),)
 
     def status(self) -> Mapping[str, Any]:
         """Say what is mapped, and which accounts cannot be written."""
