@@ -8,7 +8,12 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
+import httpx
+import pytest
+from tests.chaos.world import World
 from tests.conftest import Servers
+from tests.crash.control_plane import until
+from tests.server.test_scanner import world  # noqa: F401 - a fixture
 
 from valhalla.features.operations.limits.contracts import LimitRule
 from valhalla.gate.contracts import Asking, Taken
@@ -81,3 +86,54 @@ async def test_without_valkey_each_process_counts_by_itself() -> None:
     assert await passes(quotas, "another")
     assert time.monotonic() - begin < 10
     await closed([quotas])
+
+
+async def test_usage_is_that_of_all_processes(servers: Servers) -> None:
+    one, two, three = processes(servers, 3, "1000/day", strict=True)
+    for quotas, count in ((one, 3), (two, 4)):
+        for _ in range(count):
+            assert await passes(quotas)
+    assert await passes(two, "another")
+    await one.publish()
+    await two.publish()
+    for quotas in (one, two, three):
+        found = await quotas.usage_of_all(1)
+        [rule] = found["items"]
+        assert (rule["taken"], rule["refused"]) == (8, 0)
+        assert rule["top"] == [{"subject": "k", "taken": 7, "refused": 0}]
+        assert found["processes"] >= 2
+    assert three.usage(1)["items"][0]["taken"] == 0
+    await closed([one, two, three])
+
+
+async def test_usage_without_valkey_is_ones_own() -> None:
+    rules = (LimitRule("alone", "4/day", scope="key", count="fleet", strict=True),)
+    quotas = Quotas(lambda: rules, fleet=Fleet("redis://127.0.0.1:1"))
+    assert await passes(quotas)
+    await quotas.publish()
+    found = await quotas.usage_of_all(5)
+    assert (found["items"][0]["taken"], found["processes"]) == (1, 1)
+    await closed([quotas])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_console_shows_what_two_control_planes_count(world: World) -> None:  # noqa: F811
+    headers = {"Authorization": f"Bearer {world.key}"}
+    one, two = (httpx.Client(base_url=str(plane.url), headers=headers, timeout=20) for plane in world.planes)
+    with one, two:
+        rule = {"name": "shown", "rate": "1000/day", "scope": "global", "routes": ["/system/info"]}
+        assert one.post("/system/rate-limits", json=rule).status_code == 201
+        until(lambda: two.get("/system/rate-limits/shown").status_code == 200)
+        time.sleep(0.2)
+        for client, count in ((one, 3), (two, 4)):
+            for _ in range(count):
+                assert client.get("/system/info").status_code == 200
+
+        def shown(client: httpx.Client) -> tuple[int, int]:
+            found = client.get("/system/rate-limits/usage").json()
+            [item] = [item for item in found["items"] if item["name"] == "shown"]
+            return item["taken"], found["processes"]
+
+        for client in (one, two):
+            until(lambda: shown(client) == (7, 2), seconds=60)  # noqa: B023 - used up within this turn

@@ -13,6 +13,7 @@ from valhalla.features.operations.limits.rules import Request
 from valhalla.gate.contracts import Asking, Quota, Taken
 from valhalla.gate.quotas.counted import Charge, Counted, Way, counted_by, quotas_of, refusal
 from valhalla.gate.quotas.fleet import Answer, Fleet
+from valhalla.gate.quotas.merging import merged
 from valhalla.gate.quotas.talkers import Talkers
 from valhalla.guard.governor import Decision, Governor, Limit
 
@@ -22,6 +23,8 @@ _DOOR: Final = "/system/rate-limits"
 _LOOK: Final = 4096
 _SHARED: Final = 8192
 _PLANNED: Final = 4096
+# talkers of each rule that other processes hear of
+_TOLD: Final = 50
 
 
 class Quotas:
@@ -161,6 +164,16 @@ class Quotas:
             for counted in (*self._counted.values(), *self._own.values())
         ]
         return {"items": items, "buckets": self._governor.buckets()}
+
+    async def publish(self) -> None:
+        """Tell the other processes what is used here."""
+        if self._fleet is not None:
+            await self._fleet.publish(self.usage(_TOLD))
+
+    async def usage_of_all(self, top: int) -> Mapping[str, Any]:
+        """Return the members of ``UsageOut`` of every process, as far as they told within half a minute."""
+        others = [] if self._fleet is None else await self._fleet.published()
+        return merged(self.usage(max(top, _TOLD)), others, top)
 
     def explain(self, request: Request) -> Mapping[str, Any]:
         """Return the members of ``TestOut``: what every rule would say; nothing is charged."""

@@ -8,8 +8,11 @@ share per process more. While Valkey is away each process counts by itself.
 from __future__ import annotations
 
 import asyncio
+import json
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
@@ -23,6 +26,9 @@ from valhalla.kit.log import get_logger
 
 _log = get_logger("limits")
 _PREFIX: Final = "valhalla:limit:"
+_USAGE: Final = "valhalla:limit-usage"
+# seconds after which what a process told is of one that is gone
+_STALE: Final = 30.0
 _PATIENCE: Final = 0.5
 _PAUSE: Final = 1.0
 _SHARE: Final = 20
@@ -58,6 +64,7 @@ class Fleet:
         """``url`` is the Valkey's, with the credentials of an administrator; connected when first needed."""
         self._url = url
         self._clock = clock
+        self._process = secrets.token_hex(8)
         self._redis: Redis | None = None
         self._shares: dict[tuple[str, str], Share] = {}
         self._away = 0.0
@@ -103,6 +110,33 @@ class Fleet:
         if now >= share.until:
             share.units, share.until = 0, now + limit.window / 10
         share.units += cost
+
+    async def publish(self, usage: Mapping[str, Any]) -> None:
+        """Tell what is used in this process; nobody hears it while Valkey is away."""
+        with suppress(RedisError, OSError, TimeoutError):
+            redis = self._connected()
+            body = json.dumps({"at": time.time(), "usage": usage})
+            await redis.hset(_USAGE, self._process, body)
+            await redis.expire(_USAGE, int(_STALE) * 10)
+
+    async def published(self) -> list[Mapping[str, Any]]:
+        """Return what the other processes have told, and forget those that are gone."""
+        found: list[Mapping[str, Any]] = []
+        with suppress(RedisError, OSError, TimeoutError):
+            redis, now = self._connected(), time.time()
+            for process, body in (await redis.hgetall(_USAGE)).items():
+                told = _told(body)
+                if told is None or now - told["at"] > _STALE:
+                    await redis.hdel(_USAGE, process)
+                elif process.decode() != self._process:
+                    found.append(told["usage"])
+        return found
+
+    def _connected(self) -> Any:
+        if self._redis is None:
+            client: Any = Redis
+            self._redis = client.from_url(self._url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE)
+        return self._redis
 
     async def close(self) -> None:
         """Close the connections."""
@@ -150,10 +184,7 @@ class Fleet:
         self, resource: str, subject: str, want: int, least: int, limit: Limit
     ) -> tuple[int, float, int, float] | None:
         try:
-            if self._redis is None:
-                client: Any = Redis
-                self._redis = client.from_url(self._url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE)
-            redis: Any = self._redis
+            redis = self._connected()
             script = redis.register_script(self._source)
             key = f"{_PREFIX}{resource}:{subject}"
             units, wait, free, reset = await script([key], [interval_of(limit), limit.most, want, least])
@@ -163,3 +194,12 @@ class Fleet:
             self._away = self._clock() + _PAUSE
             return None
         return int(units), wait / 1e6, int(free), reset / 1e6
+
+
+def _told(body: bytes) -> dict[str, Any] | None:
+    try:
+        found: Any = json.loads(body)
+        return {"at": float(found["at"]), "usage": dict(found["usage"])}
+    except (ValueError, KeyError, TypeError):
+        # of a newer release
+        return None

@@ -37,9 +37,9 @@ def router(
 
     @routes.get("/usage")
     async def usage(principal: Reader, top: Top = 10) -> UsageOut:
-        """Say what became of each rule's requests in this process, and who takes most."""
+        """Say what became of each rule's requests in all processes, and who takes most."""
         gate = counting()
-        return UsageOut.model_validate({"items": [], "buckets": 0} if gate is None else gate.usage(top))
+        return UsageOut.model_validate({"items": [], "buckets": 0} if gate is None else await gate.usage_of_all(top))
 
     @routes.post("/test")
     @while_closed("read")

@@ -76,7 +76,7 @@ class Talker(WireModel):
 
 
 class RuleUsage(WireModel):
-    """What became of one rule's requests in this process since it started counting."""
+    """What became of one rule's requests, in every process since it started counting."""
 
     name: str
     taken: int
@@ -86,7 +86,8 @@ class RuleUsage(WireModel):
 
 
 class UsageOut(WireModel):
-    """The usage of every rule, as this process sees it."""
+    """The usage of every rule; of other processes as they told it some seconds ago."""
 
     items: list[RuleUsage]
     buckets: int
+    processes: int = Field(1, description="whose usage this is: 1 while Valkey is away, or there is no other")
