@@ -10,7 +10,7 @@ class PersonNotFound(NotFound):
 
     code = "person-not-found"
     title = "There is no such person"
-    help = "'valhalla registry ls people' lists those who have signed in."
+    help = "'valhalla person ls' lists those who have signed in."
 
 
 class NoAccess(Forbidden):
@@ -26,7 +26,7 @@ class NameTaken(Forbidden):
 
     code = "name-taken"
     title = "Another account has this name"
-    help = "If the name has a new holder, an operator deletes the person's record: 'valhalla registry delete people …'."
+    help = "If the name has a new holder, an operator deletes the person's record: 'valhalla person rm …'."
 
 
 class PersonInactive(Forbidden):
