@@ -41,6 +41,7 @@ jobs = sa.Table(
     sa.Column("traceparent", sa.Text),
     sa.Index("uq_jobs_dedup", "name", "dedup_key", unique=True, postgresql_where=_open),
     sa.Index("ix_jobs_status", "status", "id"),
+    sa.Index("ix_jobs_name", "name", "id"),
     sa.Index("ix_jobs_finished", "finished_at", postgresql_where=sa.text("finished_at IS NOT NULL")),
 )
 

@@ -24,6 +24,7 @@ entries = sa.Table(
     sa.Column("prev", sa.LargeBinary),
     sa.Column("hash", sa.LargeBinary),
     sa.Index("ix_ledger_entries_subject", "kind", "subject", "id"),
+    sa.Index("ix_ledger_entries_actor", "actor", "id"),
     sa.Index("ix_ledger_entries_unsealed", "id", postgresql_where=sa.text("seq IS NULL")),
 )
 
