@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +13,7 @@ from valhalla.server.console import forms, showing
 from valhalla.server.console.abilities import Abilities
 from valhalla.server.console.api_index import fill
 from valhalla.server.console.calling import Answer, Refused
-from valhalla.server.console.contracts import Action, Page
+from valhalla.server.console.contracts import Action, Field, Page
 from valhalla.server.console.errors import NoSuchPage
 from valhalla.server.console.flag_editor import Editor
 from valhalla.server.console.layout import Layout
@@ -142,7 +142,7 @@ class Acting:
             problem=problem,
             outcome=outcome,
             back=back if visit.is_here(back) else "",
-            curl=showing.curl(action.method, visit.origin + path, action.body),
+            curl=_command(visit.origin + path, action, fields, typed, record),
         )
 
     def _definition(self, page: Page, action: Action, record: Mapping[str, Any]) -> str:
@@ -151,6 +151,19 @@ class Acting:
         known = {name: record[name] for name in members if name in record}
         examples = {name: value for name, value in members.items() if value is not None}
         return showing.pretty(known or examples)
+
+
+def _command(
+    address: str, action: Action, fields: Sequence[Field], typed: Mapping[str, str], record: Mapping[str, Any]
+) -> str:
+    """Return the request as a command, with what is typed as far as that can be sent."""
+    given = typed or {each.name: each.default for each in fields}
+    try:
+        filled = forms.fill(action, fields, given, record)
+    except Invalid:
+        filled = forms.Filled({}, action.body)
+    query = urlencode(filled.query)
+    return showing.curl(action.method, f"{address}?{query}" if query else address, filled.body)
 
 
 def _typed(name: str, default: str, typed: Mapping[str, str], query: Mapping[str, str]) -> str:

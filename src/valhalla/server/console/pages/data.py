@@ -66,6 +66,7 @@ PAGES: Final = (
         noun="template",
         teach="There are none; every event has words of its own without one.",
         columns=(Column("name"), Column("subject"), Column("body"), Column("description"), UPDATED),
+        cli="valhalla notify template ls",
     ),
     Page(
         slug="deliveries",
@@ -103,6 +104,7 @@ PAGES: Final = (
         ),
         actions=(Action(name="replay", each=False, label="Replay", path="{one}/replay"),),
         topics=("notification",),
+        cli="valhalla notify delivery ls",
     ),
     Page(
         slug="exports",
@@ -162,6 +164,7 @@ PAGES: Final = (
         ),
         topics=("export",),
         choices={"status": ("pending", "running", "completed", "failed", "cancelled")},
+        cli="valhalla export list",
     ),
     Page(
         slug="retention",
@@ -228,6 +231,7 @@ PAGES: Final = (
         noun="hold",
         teach="There are none. What a hold names is not purged while it lasts.",
         columns=(Column("name"), Column("category"), Column("reason"), Column("since"), Column("until"), UPDATED),
+        cli="valhalla legal-hold ls",
     ),
     Page(
         slug="purges",
