@@ -39,10 +39,12 @@ PAGES = (
     "jobs",
     "jobs?status=dead",
     "jobs?name=large.3",
+    "jobs?name=nothing",
     "jobs?queue=large&status=succeeded",
     "audit",
     "audit?kind=sandbox&subject=s77",
     "audit?actor=client-7",
+    "audit?actor=nobody",
     "audit?action=sandbox.3",
 )
 Said = list[tuple[str, tuple[Any, ...]]]
