@@ -57,6 +57,8 @@ def test_every_answer_is_described(description: dict[str, Any]) -> None:
         assert default["content"]["application/problem+json"]["schema"] == problem, (path, method)
         for response in operation["responses"].values():
             assert "X-Correlation-ID" in response["headers"], (path, method)
+    # nothing changed in time, for who follows a registry
+    assert "304" in description["paths"]["/system/config"]["get"]["responses"]
 
 
 def test_every_body_has_an_example(description: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from valhalla.kit.registry_routes.wire import (
 )
 
 _COUNTED: Final = 10_000
+_UNCHANGED: Final[dict[int | str, dict[str, Any]]] = {304: {"description": "Nothing changed"}}
 
 
 class DiffQuery(PageQuery):
@@ -96,7 +97,16 @@ def add_reading(routes: APIRouter, face: Face[Any], db: Database, made: Wires, p
         (path + "/history", typed(history_of, principal=reader), HistoryPage, f"What happened to one {noun}"),
         (path, typed(get, principal=reader), made.out, f"One {noun}"),
     ):
-        routes.add_api_route(where_to, handler, methods=["GET"], response_model=model, summary=summary)
+        # of a list that is followed when nothing came in time, of a record to who has it as it is
+        unchanged = where_to == path or (where_to == "" and face.followers is not None)
+        routes.add_api_route(
+            where_to,
+            handler,
+            methods=["GET"],
+            response_model=model,
+            summary=summary,
+            responses=_UNCHANGED if unchanged else None,
+        )
 
 
 async def _history(face: Face[Any], db: Database, key: str | None, query: PageQuery) -> dict[str, Any]:
