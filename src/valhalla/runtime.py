@@ -75,23 +75,7 @@ class Runtime:
         self.sources = EventSources(platform, backing.nats_url(settings, endpoints), self.routing, self.backends.nats)
         self.quarantine = Quarantine(platform)
         self.features = Catalogue.build(platform, self.guard, self.routing, self.sources, self.traffic, self.quarantine)
-        clients, smoke = self.features.clients, self.features.deployments.smoke
-        who: Callable[[str], Principal | None] = lambda name: (  # noqa: E731
-            smoke.undoing.find_principal(name) or clients.find_principal(name)
-        )
-        self.guard.holds.owner_of = clients.owner_of
-        executor = self.guard.executor(who)
-        self.features.policies.sharing.through(backing.valkey_url(settings, endpoints), cell.cell)
-        self.features.policies.reactor.hold = self.guard.passes(self.features.policies.grant)
-        self.features.admin.compose(
-            self.features, executor, [action for feature in self.features for action in feature.admin_actions()]
-        )
-        self.features.actions.compose(
-            self.features.admin.service,
-            RequestDesk(self.guard.holds, executor),
-            who,
-            lambda: self.features.policies.modes.mode,
-        )
+        self._join()
         self.load = Load()
         timing = Timing(settings.lease, settings.orphan_grace)
         self.sandboxes = self.routing.compose(
@@ -175,6 +159,27 @@ class Runtime:
         self.first_admin: IssuedKey | None = None
         self._stop = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
+
+    def _join(self) -> None:
+        """Let features know what they ask of each other."""
+        clients, smoke = self.features.clients, self.features.deployments.smoke
+        who: Callable[[str], Principal | None] = lambda name: (  # noqa: E731
+            smoke.undoing.find_principal(name) or clients.find_principal(name)
+        )
+        self.guard.holds.owner_of = clients.owner_of
+        executor = self.guard.executor(who)
+        valkey = backing.valkey_url(self.settings, self.endpoints)
+        self.features.policies.sharing.through(valkey, self.cell.cell)
+        self.features.policies.reactor.hold = self.guard.passes(self.features.policies.grant)
+        self.features.admin.compose(
+            self.features, executor, [action for feature in self.features for action in feature.admin_actions()]
+        )
+        self.features.actions.compose(
+            self.features.admin.service,
+            RequestDesk(self.guard.holds, executor),
+            who,
+            lambda: self.features.policies.modes.mode,
+        )
 
     async def start(self, keep_admin_key: Callable[[str], None]) -> None:
         """Bring the stores up to date, load the snapshots, start the background parts.

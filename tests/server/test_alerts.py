@@ -110,6 +110,8 @@ async def test_bulk_and_registries(writer: httpx.AsyncClient, reader: httpx.Asyn
             "/system/alerts/bulk", params={"dry_run": "true"}, json={"action": "resolve", "filter": {"name": name}}
         )
     ).json()
+    nul = await writer.post("/system/alerts/bulk", json={"action": "resolve", "filter": {"text": "a\x00b"}})
+    assert nul.status_code == 422, nul.text
     did = (await writer.post("/system/alerts/bulk", json={"action": "resolve", "filter": {"name": name}})).json()
     subscribed = await writer.post("/system/alerts/subscriptions", json={"key": name, "pattern": name})
     listed = await reader.get("/system/alerts/subscriptions")

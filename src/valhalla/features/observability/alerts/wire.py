@@ -13,9 +13,10 @@ from valhalla.kernel.alerting import Severity
 from valhalla.kit.http import WireModel
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/ -]{0,199}$")]
-Line = Annotated[str, Field(min_length=1, max_length=500)]
+# no NUL: nothing that is stored has one
+Line = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
-LabelValue = Annotated[str, Field(max_length=1000)]
+LabelValue = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
 
 
 class AlertIn(WireModel):
