@@ -60,6 +60,7 @@ class UsageOut(WireModel):
     policies: int
     broken: dict[str, str] = Field(description="policies of which this release cannot make sense")
     addresses: int = Field(description="addresses of which something is counted")
+    counted_elsewhere: int = Field(description="what other processes counted of addresses")
     waiting_dropped: int
     items: list[PolicyUsage]
 
