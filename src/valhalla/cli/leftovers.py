@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from valhalla.kit.cellkey import CellKey
+
+# counts of the control plane itself; no sandbox may write there
+_OWN: Final = b"valhalla:"
 
 
 async def leftovers(data_dir: Path) -> list[str]:
@@ -47,7 +50,7 @@ async def leftovers(data_dir: Path) -> list[str]:
         found.extend(f"{item.slice} {item.kind} {item.name}" for item in items if item.sandbox_id not in slots)
         await part.close()
     admin: Any = cast("Any", redis.Redis).from_url(valkey_url)
-    found.extend([f"valkey key {key!r}" async for key in admin.scan_iter()])
+    found.extend([f"valkey key {key!r}" async for key in admin.scan_iter() if not key.startswith(_OURS)])
     await admin.aclose()
     known = set(natsauth.trust(cell).accounts)
     streams = data_dir / "nats"
