@@ -35,6 +35,7 @@ from valhalla.sandbox.pool import PoolSettings
 from valhalla.sandbox.quarantine import Quarantine
 from valhalla.sandbox.quota import QuotaLimits, Watchdog
 from valhalla.sandbox.reaper import Reaper
+from valhalla.sandbox.routing.discord.outbound.feature import DiscordBots
 from valhalla.sandbox.routing.feature import EventRouting
 from valhalla.sandbox.routing.foreign.feature import EventSources
 from valhalla.sandbox.routing.http.feature import HttpTraffic
@@ -72,9 +73,12 @@ class Runtime:
         self.backends = backing.backends(settings, cell, endpoints)
         self.routing = EventRouting(platform, backing.nats_url(settings, endpoints), self.backends.nats)
         self.traffic = HttpTraffic(platform, self.routing)
+        self.bots = DiscordBots(platform, lambda: self.sandboxes)
         self.sources = EventSources(platform, backing.nats_url(settings, endpoints), self.routing, self.backends.nats)
         self.quarantine = Quarantine(platform)
-        self.features = Catalogue.build(platform, self.guard, self.routing, self.sources, self.traffic, self.quarantine)
+        self.features = Catalogue.build(
+            platform, self.guard, self.routing, self.sources, self.traffic, self.bots, self.quarantine
+        )
         self._join()
         self.load = Load()
         timing = Timing(settings.lease, settings.orphan_grace)

@@ -260,6 +260,7 @@ class FakePlane:
             ("DELETE", f"{one}/routes/([^/]+)/([^/]+)", self._unlink),
             ("GET", f"{one}/audit", self._audit),
             ("GET", f"{one}/upstream", lambda _ref, **_: (200, {"name": "x", "url": "http://upstream", "key": "k"})),
+            ("GET", f"{one}/discord-token", lambda _ref, **_: (200, {"sandbox": "x", "name": "x", "token": "t"})),
             ("PUT", f"{one}/upstream", lambda _ref, **_: (200, {"name": "x", "url": "http://upstream", "key": "k"})),
             ("DELETE", f"{one}/upstream", lambda _ref, **_: (204, None)),
             ("GET", "/system/ingress/receivers", lambda **_: (200, {"items": [], "next": None, "total": 0})),

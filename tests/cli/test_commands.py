@@ -25,6 +25,7 @@ DOCUMENTS = [
     ["sandbox", "reap", "-n"],
     ["sandbox", "rm", "-y", "x"],
     ["sandbox", "upstream", "x"],
+    ["sandbox", "discord-token", "x"],
     ["sandbox", "upstream", "x", "http://127.0.0.1:3000", "--own-host"],
     ["sandbox", "upstream", "x", "--rm"],
     ["ingress", "receiver", "ls"],

@@ -120,6 +120,11 @@ def drop_upstream(ref: str) -> Request[None]:
     return Request("DELETE", _at(ref, "upstream"), type(None))
 
 
+def discord_token(ref: str) -> Request[Document]:
+    """The ``token`` that the Discord bot of a running sandbox uses at ``valhalla ingress discord-api``."""
+    return Request("GET", _at(ref, "discord-token"), Document)
+
+
 def publish(events: Sequence[Mapping[str, Any]]) -> Request[list[Document]]:
     """Publish events, each on the lane of its key: ``source``, ``key``, ``type``, ``id`` and ``data``.
 

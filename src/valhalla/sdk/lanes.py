@@ -18,6 +18,7 @@ from valhalla.sdk.lane_calls import (
     change_routes,
     copy_past,
     dead,
+    discord_token,
     events_of,
     page,
     past,
@@ -102,6 +103,7 @@ class Lanes(Group):
     set_upstream = Call(set_upstream)
     upstream = Call(upstream)
     drop_upstream = Call(drop_upstream)
+    discord_token = Call(discord_token)
 
     def follow(self, ref: str, *, after: int | None = None, since: datetime | None = None) -> Iterator[Document]:
         """Yield events of a sandbox's lane as they come, each once, over lost connections too.
@@ -185,6 +187,7 @@ class AsyncLanes(AsyncGroup):
     set_upstream = Call(set_upstream)
     upstream = Call(upstream)
     drop_upstream = Call(drop_upstream)
+    discord_token = Call(discord_token)
 
     async def follow(
         self, ref: str, *, after: int | None = None, since: datetime | None = None

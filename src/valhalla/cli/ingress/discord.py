@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ from typing import Any
 import click
 
 from valhalla.cli import arguments
-from valhalla.cli.failures import Refusal
+from valhalla.cli.ingress.bot_token import read_token, token_option
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.cli.output import remark
 from valhalla.cli.serving import Serving, serving_options
 from valhalla.sdk.discovery import data_directory
 
-VARIABLE = "DISCORD_TOKEN"
-_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -36,7 +33,7 @@ def _numbers(value: str) -> tuple[int, ...]:
 
 
 @click.command("discord")
-@click.option("--token-file", type=_FILE, help=f"File that holds the bot token (default: the variable {VARIABLE}).")
+@token_option
 @click.option("--intents", default="default", show_default=True, help="Names with commas, 'all', or the number.")
 @click.option("--shards", type=click.IntRange(1), help="Shards of all processes together (default: as Discord says).")
 @click.option("--only", type=_numbers, metavar="0,2-4", help="The shards that this process reads.")
@@ -75,7 +72,7 @@ def command(
     from valhalla.sandbox.routing.discord.gateway.intents import parse
     from valhalla.server.reading_discord import read
 
-    token = SecretStr(_token(token_file))
+    token = SecretStr(read_token(token_file))
     wanted = Options(token, parse(intents), shards, only, keep and keep.absolute(), api or DISCORD)
     options = Serving.of(**said).options(data_directory(invocation.data_dir))
 
@@ -87,25 +84,6 @@ def command(
             remark(invocation, line)
 
     return read(options, wanted, tell, metrics=metrics)
-
-
-def _token(path: Path | None) -> str:
-    text = path.read_text() if path is not None else os.environ.get(VARIABLE, "")
-    token = text.strip().removeprefix("Bot ").strip()
-    if not token:
-        raise Refusal(
-            "discord-token-missing",
-            f"there is no bot token in {path or VARIABLE}",
-            f"Copy it from the bot's page in Discord's developer portal into {VARIABLE}, or into the file of "
-            "--token-file. It is never taken from the command line, which others on this machine can read.",
-        )
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise Refusal(
-            "discord-token-malformed",
-            f"what {path or VARIABLE} holds is no bot token",
-            "A bot token is one word of letters, digits, dots, '-' and '_'.",
-        )
-    return token
 
 
 def _line(document: dict[str, Any]) -> str | None:

@@ -21,6 +21,7 @@ TABLE: Final = {
     "unlink": (_AT + "unlink", "End a route."),
     "routes": (_AT + "routes", "List which live events it gets."),
     "upstream": (_AT + "upstream", "Say where its HTTP requests go."),
+    "discord-token": (_AT + "discord_token", "Print the token of its Discord bot."),
     "events": (_AT + "events", "Show its live events."),
     "record": (_AT + "record", "Write its live events into a file."),
     "replay": (_AT + "replay", "Give it recorded or past events."),

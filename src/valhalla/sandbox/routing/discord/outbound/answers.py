@@ -47,6 +47,11 @@ def away(why: str) -> Reply:
     return json(503, {"message": f"Valhalla: {why}", "code": 0}, {"Retry-After": "1"})
 
 
+def unanswered() -> Reply:
+    """Return what a call gets that may have been made. Clients repeat after a 502 or 504, and not after this."""
+    return json(503, {"message": "Valhalla: no answer came; it may have been done", "code": 0})
+
+
 def too_many(seconds: float, *, everywhere: bool = False) -> Reply:
     """Return Discord's 429; ``seconds`` until the call may be repeated."""
     headers = {

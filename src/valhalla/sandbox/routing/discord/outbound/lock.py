@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from valhalla.kit.cellkey import CellKey
-from valhalla.sandbox.routing.discord.outbound import answers, claims, rules
+from valhalla.sandbox.routing.discord.outbound import answers, bodies, claims, rules
 from valhalla.sandbox.routing.discord.outbound.answers import Pretence, Reply
 from valhalla.sandbox.routing.discord.outbound.channels import Channels
 from valhalla.sandbox.routing.discord.outbound.commands import scoped
@@ -22,8 +22,8 @@ from valhalla.sandbox.routing.discord.outbound.upstream import NotSent, Unanswer
 from valhalla.sandbox.routing.table import RouteTable
 
 _PRETENDED: Final = 10_000
+_OPEN: Final = frozenset({"interaction", "followup"})
 _KEPT: Final = ("content-type", "x-audit-log-reason")
-_READS: Final = frozenset({"own", "guilds"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Asked:
 class Writes(Protocol):
     """Does what changes something, so that it is known afterwards."""
 
-    async def do(self, sandbox: str, call: Call, body: bytes, send: Callable[[], Awaitable[Reply]]) -> Reply:
+    async def do(self, sandbox: str, call: Call, send: Callable[[], Awaitable[Reply]]) -> Reply:
         """Send it, once.
 
         Raises:
@@ -91,39 +91,51 @@ class Lock:
         self._bot = bot if isinstance(bot, dict) else {"id": self._application["id"], "username": "bot", "bot": True}
         return str(self._application.get("name", ""))
 
+    def knows(self, asked: Asked) -> bool:
+        """Say whether the request shows a sandbox's token, or needs none: no body is read of one that does neither."""
+        is_open = rules.classify(asked.method, asked.path).subject in _OPEN
+        return is_open or sandbox_of(self._cell, asked.headers.get("authorization")) is not None
+
     async def answer(self, asked: Asked) -> Reply:
-        """Answer one request. Never raises but to be cancelled."""
+        """Answer one request.
+
+        Raises:
+            Problem: what changes something cannot be noted, or nobody knows which sandboxes run; nothing was sent.
+        """
         call = rules.classify(asked.method, asked.path)
         try:
-            # who answers an interaction shows no bot token: the interaction's own is in the path
-            sandbox = sandbox_of(self._cell, asked.headers.get("authorization"))
-            if call.subject not in ("interaction", "followup") and sandbox is None:
-                return self._count("unauthorized", answers.unauthorized())
-            if sandbox is not None and not await self._runs(sandbox):
-                return self._count("unauthorized", answers.unauthorized())
-            return await self._decide(call, asked, sandbox or "")
+            return await self._admit(call, asked)
         except TooMany as limit:
             return self._count("limited", answers.too_many(limit.seconds, everywhere=limit.everywhere))
-        except NotSent:
-            return self._count("away", answers.away("Discord cannot be reached; nothing was sent"))
+        except bodies.Unreadable as error:
+            return self._count("refused", answers.json(400, {"message": f"Valhalla: {error}", "code": 50_109}))
+        except NotSent as error:
+            return self._count("away", answers.away(f"nothing was sent: {error}"))
         except Unanswered:
-            return self._count(
-                "unanswered", answers.json(502, {"message": "Valhalla: Discord did not answer", "code": 0})
-            )
+            return self._count("unanswered", answers.unanswered())
 
-    async def _decide(self, call: Call, asked: Asked, sandbox: str) -> Reply:
+    async def _admit(self, call: Call, asked: Asked) -> Reply:
+        sandbox = sandbox_of(self._cell, asked.headers.get("authorization"))
+        # who answers an interaction shows no bot token: the interaction's own is in the path
+        if (sandbox is None and call.subject not in _OPEN) or (sandbox is not None and not await self._runs(sandbox)):
+            return self._count("unauthorized", answers.unauthorized())
         if call.subject == "unknown":
             return self._refuse("this route is not let through")
-        if call.subject in ("interaction", "followup"):
-            # the token came on this lane, and is good for one interaction alone; a channel's webhook is not
-            if call.subject == "followup" and call.key != str(self._application.get("id")):
-                return self._refuse("webhooks of channels are not let through")
-            return await self._pass(call, asked, sandbox, with_token=False)
+        if call.subject in _OPEN:
+            return await self._interaction(call, asked, sandbox or "")
         if call.subject == "own":
-            return await self._pass(call, asked, sandbox)
+            return await self._pass(call, asked, sandbox or "")
         if (table := self._table()) is None:
             return self._count("away", answers.away("the routes are not known at the moment; nothing was sent"))
-        return await self._by_routes(call, asked, sandbox, table)
+        return await self._by_routes(call, asked, sandbox or "", table)
+
+    async def _interaction(self, call: Call, asked: Asked, sandbox: str) -> Reply:
+        # the token came on this lane, and is good for one interaction alone; a channel's webhook is not
+        if call.subject == "followup" and call.key != str(self._application.get("id")):
+            return self._refuse("webhooks of channels are not let through")
+        if not call.reads and bodies.foreign(self._read(call, asked), None):
+            return self._refuse("an answer refers to no message")
+        return await self._pass(call, asked, sandbox, with_token=False)
 
     async def _by_routes(self, call: Call, asked: Asked, sandbox: str, table: RouteTable) -> Reply:
         match call.subject:
@@ -144,20 +156,24 @@ class Lock:
             guild = await self._channels.guild(call.key, sandbox)
         right = "none" if guild is None else claims.right(table, sandbox, guild)
         if call.reads:
-            return (
-                await self._pass(call, asked, sandbox) if right != "none" else self._refuse("not this sandbox's guild")
-            )
+            if right == "none" or (right == "look" and rules.tells_secrets(call)):
+                return self._refuse("not this sandbox's guild" if right == "none" else "copies do not open this")
+            return await self._pass(call, asked, sandbox, guild=guild)
         if right != "all":
             why = "copies of its events are the sandbox's, not the guild" if right == "look" else "not its guild"
             return await self._pretend(call, asked, sandbox, why)
-        if call.subject == "channel" and rules.forwards(_message(asked), call.key):
+        if call.subject == "channel" and bodies.foreign(self._read(call, asked), call.key):
             return self._refuse("a message of another channel is not carried along")
         parts = call.path.split("/")
         if len(parts) > 3 and parts[1] == "applications":
-            call = Call(
-                call.subject, call.method, "/".join(["", parts[1], str(self._application["id"]), *parts[3:]]), call.key
-            )
-        return await self._pass(call, asked, sandbox)
+            path = "/".join(["", parts[1], str(self._application["id"]), *parts[3:]])
+            call = Call(call.subject, call.method, path, call.key)
+        return await self._pass(call, asked, sandbox, guild=guild)
+
+    @staticmethod
+    def _read(call: Call, asked: Asked) -> Any:
+        names = None if call.subject == "guild" else bodies.FILE
+        return bodies.read(asked.headers.get("content-type", ""), asked.body, names=names)
 
     async def _commands(self, call: Call, asked: Asked, sandbox: str, table: RouteTable) -> Reply:
         mine = claims.guilds(table, sandbox)
@@ -165,7 +181,7 @@ class Lock:
             return await self._pretend(call, asked, sandbox, "no guild is the sandbox's")
 
         async def send(each: Call) -> Reply:
-            return await self._pass(each, asked, sandbox)
+            return await self._pass(each, asked, sandbox, guild=each.key)
 
         return await scoped(call, str(self._application["id"]), mine, send)
 
@@ -178,12 +194,22 @@ class Lock:
         seen = [one for one in listed if claims.right(table, sandbox, str(one.get("id", ""))) != "none"]
         return Reply(200, msgspec.json.encode(seen), reply.headers)
 
-    async def _pass(self, call: Call, asked: Asked, sandbox: str, *, with_token: bool = True) -> Reply:
+    def _still(self, sandbox: str, guild: str, call: Call) -> bool:
+        # a claim may have moved while the call waited: this is asked in the same step as the sending begins
+        table = self._table()
+        right = "none" if table is None else claims.right(table, sandbox, guild)
+        return right == "all" or (right == "look" and call.reads)
+
+    async def _pass(
+        self, call: Call, asked: Asked, sandbox: str, *, guild: str | None = None, with_token: bool = True
+    ) -> Reply:
         bucket = rules.bucket(call)
-        headers = {name: asked.headers[name] for name in _KEPT if name in asked.headers}
+        headers = _headers(asked)
 
         async def send() -> Reply:
             await self._pacer.turn(sandbox, bucket)
+            if guild is not None and not self._still(sandbox, guild, call):
+                raise NotSent("the routes have changed in the meantime")
             reply = await self._upstream.send(
                 call.method,
                 call.path,
@@ -195,13 +221,14 @@ class Lock:
             self._pacer.learn(bucket, reply.status, reply.headers)
             return reply
 
-        # an interaction has three seconds, and its token is the permission: what is noted is noted afterwards
-        reply = await send() if call.reads else await self._writes.do(sandbox, call, asked.body, send)
+        # that it begins is noted first, also of an interaction with its three seconds: milliseconds, and nothing that
+        # was sent is unknown. That it has ended is noted when Discord has it already
+        reply = await send() if call.reads else await self._writes.do(sandbox, call, send)
         return self._count("passed", reply)
 
     async def _pretend(self, call: Call, asked: Asked, sandbox: str, why: str) -> Reply:
         await self._writes.pretend(sandbox, call, why)
-        reply = self._pretence.of(call, _message(asked), self._bot)
+        reply = self._pretence.of(call, self._read(call, asked), self._bot)
         if call.subject == "direct":
             self._remember(str(document(reply)["id"]))
         return self._count("pretended", reply)
@@ -219,35 +246,15 @@ class Lock:
         return reply
 
 
-def _message(asked: Asked) -> Any:
-    """Return the JSON of a body; of one with files the part that is a document, None where there is none."""
-    kind = asked.headers.get("content-type", "")
-    if kind.startswith("multipart/form-data"):
-        return _in_form(asked.body, kind)
-    try:
-        return msgspec.json.decode(asked.body) if asked.body else None
-    except msgspec.DecodeError:
-        return None
-
-
-def _in_form(body: bytes, kind: str) -> Any:
-    from email import message_from_bytes
-
-    parsed = message_from_bytes(b"Content-Type: " + kind.encode("latin-1", "replace") + b"\r\n\r\n" + body)
-    for part in parsed.walk():
-        if part.get_param("name", header="content-disposition") == "payload_json":
-            content = part.get_payload(decode=True)
-            try:
-                return msgspec.json.decode(content) if isinstance(content, bytes) else None
-            except msgspec.DecodeError:
-                return None
-    return None
+def _headers(asked: Asked) -> dict[str, str]:
+    found = {name: asked.headers[name] for name in _KEPT if name in asked.headers}
+    return {name: value for name, value in found.items() if value.isascii() and value.isprintable()}
 
 
 async def patiently(lock: Lock, asked: Asked, seconds: float) -> Reply:
-    """Answer within a time: a bot that waits for ever waits for its next heartbeat too."""
+    """Answer within a time in seconds: a bot that waits for ever waits for its next heartbeat too."""
     try:
         async with asyncio.timeout(seconds):
             return await lock.answer(asked)
     except TimeoutError:
-        return answers.away("no answer came in time")
+        return answers.unanswered()

@@ -7,6 +7,7 @@ requests a second altogether.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Final
 _EVERYWHERE: Final = 50
 _SECOND: Final = 1.0
 _MOST: Final = 10_000
+_ANSWER: Final = 1.0
 _WAITING: Final = 20
 """Requests of one sandbox that may wait: those of the others come in between."""
 
@@ -29,13 +31,15 @@ class TooMany(Exception):  # noqa: N818 - what the answer is
 
 
 class _Bucket:
-    __slots__ = ("lock", "remaining", "until")
+    __slots__ = ("free", "lock", "remaining", "told", "until")
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         # before Discord has said how many there are, one is tried
         self.remaining = 1
         self.until = 0.0
+        self.told = asyncio.Event()
+        self.free = False
 
 
 class Pacer:
@@ -77,18 +81,21 @@ class Pacer:
                 self._closed_until = max(self._closed_until, now + after)
                 return
             mine = self._bucket(bucket)
-            mine.remaining, mine.until = 0, max(mine.until, now + after)
+            mine.remaining, mine.until, mine.free = 0, max(mine.until, now + after), False
+            mine.told.set()
             return
         left = headers.get("x-ratelimit-remaining", "")
         mine = self._bucket(bucket)
         if after is None or not left.isdigit():
             # a route without a limit of its own
-            mine.remaining, mine.until = 1, 0.0
+            mine.free = mine.remaining > 0 or now >= mine.until or not mine.told.is_set()
+            mine.told.set()
             return
         # requests that are under way have been taken off already
-        fresh = now >= mine.until
+        fresh = now >= mine.until or not mine.told.is_set()
         mine.remaining = int(left) if fresh else min(mine.remaining, int(left))
-        mine.until = now + after
+        mine.until, mine.free = now + after, False
+        mine.told.set()
 
     async def _take(self, bucket: _Bucket) -> None:
         # first come, first served: who waits here waits in line
@@ -96,16 +103,24 @@ class Pacer:
             while True:
                 now = time.monotonic()
                 if bucket.remaining <= 0 and now >= bucket.until:
+                    # a new window: one is tried, and the others wait for what is said to it, or that it is lost
                     bucket.remaining = 1
-                wait = max(
-                    self._closed_until - now, self._rush(now), bucket.until - now if bucket.remaining <= 0 else 0
-                )
+                    bucket.told.clear()
+                short = bucket.until - now if bucket.remaining <= 0 and not bucket.free else 0.0
+                wait = max(self._closed_until - now, self._rush(now), short)
                 if wait <= 0:
                     break
                 if wait > self._patience:
                     raise TooMany(wait, everywhere=self._closed_until - now >= wait)
-                await asyncio.sleep(wait)
+                if short < wait or bucket.told.is_set():
+                    await asyncio.sleep(wait)
+                else:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await bucket.told.wait()
             bucket.remaining -= 1
+            if not bucket.told.is_set() and not bucket.free:
+                bucket.until = now + _ANSWER
             self._sent.append(time.monotonic())
 
     def _rush(self, now: float) -> float:

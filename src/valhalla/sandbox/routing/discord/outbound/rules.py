@@ -7,8 +7,10 @@ are capabilities: whoever has one was sent it on a lane of its own.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
+from urllib.parse import unquote_to_bytes
 
 Subject = Literal["own", "guilds", "direct", "guild", "channel", "interaction", "followup", "commands", "unknown"]
 """``own`` is the application itself, ``guilds`` the list of where it is, ``direct`` a message to one person,
@@ -77,6 +79,8 @@ _RULES: Final = (
     _rule("guild", "*", "/guilds/{id}/[^/]+" + _BELOW),
     # following sends a channel's messages into a channel that the body names, of whichever guild
     _rule("unknown", "*", "/channels/{id}/followers"),
+    # and this into all channels that follow, of whichever guilds
+    _rule("unknown", "*", "/channels/{id}/messages/{other}/crosspost"),
     _rule("channel", "*", "/channels/{id}" + _BELOW),
 )
 
@@ -85,13 +89,30 @@ def classify(method: str, path: str) -> Call:
     """Say what a call is about; ``unknown`` is refused whatever it claims to be. ``path`` is raw, without a query."""
     versioned = _VERSION.fullmatch(path) if len(path) <= _LONGEST else None
     rest = "" if versioned is None else versioned["rest"]
-    if method not in _METHODS or _PLAIN.fullmatch(rest) is None:
+    if method not in _METHODS or _PLAIN.fullmatch(rest) is None or not _one_reading(rest):
         return Call("unknown", method, rest)
     for rule in _RULES:
         found = rule.pattern.fullmatch(rest)
         if found is not None and ("GET" if method == "HEAD" else method) in rule.methods:
             return Call(rule.subject, method, rest, found.groupdict().get("key") or "")
     return Call("unknown", method, rest)
+
+
+def _one_reading(path: str) -> bool:
+    """Say whether escapes are text that stays what it is: not overlong, and no character that folds into a slash."""
+    if "%" not in path:
+        return True
+    try:
+        text = unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        return False
+    # what an emoji is made of does not fold into anything of ASCII
+    return not any(each.isascii() for one in text if not one.isascii() for each in unicodedata.normalize("NFKC", one))
+
+
+def tells_secrets(call: Call) -> bool:
+    """Say whether reading this gives what one may write with: tokens of webhooks, invitations."""
+    return not {"webhooks", "invites", "integrations", "vanity-url"}.isdisjoint(call.path.split("/")[3:])
 
 
 def bucket(call: Call) -> str:
@@ -103,14 +124,3 @@ def bucket(call: Call) -> str:
         minor = part.isdigit() and not major
         named.append("-" if minor or parts[number - 1] == "reactions" else part)
     return "/".join(named)
-
-
-def forwards(document: object, channel: str) -> bool:
-    """Say whether a message would carry another channel's message along: reading it is no sandbox's right."""
-    if not isinstance(document, dict):
-        return False
-    reference: object = document.get("message_reference")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    if not isinstance(reference, dict):
-        return False
-    source: object = reference.get("channel_id")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-    return source is not None and str(source) != channel  # pyright: ignore[reportUnknownArgumentType]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -15,6 +18,9 @@ from valhalla.sandbox.routing.discord.outbound.lock import Asked, Lock, patientl
 from valhalla.sandbox.routing.discord.outbound.upstream import LARGEST
 
 _SECONDS: Final = 40.0
+_SMALL: Final = 65_536
+_LARGE_AT_ONCE: Final = 8
+_ONCE: Final = ("Authorization", "Content-Type", "X-Audit-Log-Reason")
 _log = get_logger("sandbox.routing.discord")
 
 
@@ -25,8 +31,10 @@ async def serve(lock: Lock, host: str, port: int, until: Callable[[int], Awaitab
         OSError: the port cannot be had.
     """
 
+    large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        return _sent(await _answer(lock, request))
+        return _sent(await _answer(lock, request, large))
 
     runner = web.ServerRunner(web.Server(handle, access_log=None), handle_signals=False, shutdown_timeout=10)
     await runner.setup()
@@ -37,25 +45,50 @@ async def serve(lock: Lock, host: str, port: int, until: Callable[[int], Awaitab
         await runner.cleanup()
 
 
-async def _answer(lock: Lock, request: web.BaseRequest) -> Reply:
+async def _answer(lock: Lock, request: web.BaseRequest, large: asyncio.Semaphore) -> Reply:
     path, _, query = request.raw_path.partition("?")
-    if (request.content_length or 0) > LARGEST:
-        return answers.json(413, {"message": "Request entity too large", "code": 40_005})
-    try:
-        body = await request.content.read(LARGEST + 1)
-        while len(body) <= LARGEST and (more := await request.content.read(LARGEST + 1 - len(body))):
-            body += more
-    except web.RequestPayloadError:
-        return answers.json(400, {"message": "the body broke off", "code": 0})
-    if len(body) > LARGEST:
-        return answers.json(413, {"message": "Request entity too large", "code": 40_005})
     headers = {name.lower(): value for name, value in request.headers.items()}
+    asked = Asked(request.method, path, query, headers, b"")
+    if any(len(request.headers.getall(name, ())) > 1 for name in _ONCE):
+        return answers.json(400, {"message": "a header comes twice", "code": 0})
+    if not lock.knows(asked):
+        return answers.unauthorized()
+    small = request.content_length is not None and request.content_length <= _SMALL
+    # many bodies of thirty megabytes at a time would be the end of this process
+    turn = contextlib.nullcontext() if small or not request.can_read_body else large
     try:
-        return await patiently(lock, Asked(request.method, path, query, headers, body), _SECONDS)
+        async with turn:
+            body = await _body(request)
+            return await patiently(lock, replace(asked, body=body), _SECONDS)
+    except _Unread as error:
+        return error.reply
     except Problem as problem:
         # the guard's store or the database: what changes something waits for them
         _log.warning("a call was not let through", code=problem.code, error=problem.detail)
-        return answers.away(problem.title)
+        return answers.away(f"nothing was sent: {problem.title}")
+
+
+class _Unread(Exception):  # noqa: N818 - what it is
+    def __init__(self, status: int, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.reply = answers.json(status, {"message": message, "code": code})
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    parts: list[bytes] = []
+    left = LARGEST + 1 if (request.content_length or 0) <= LARGEST else 0
+    try:
+        async with asyncio.timeout(_SECONDS):
+            while left > 0 and (part := await request.content.read(left)):
+                parts.append(part)
+                left -= len(part)
+    except TimeoutError as error:
+        raise _Unread(408, "the body did not come in time") from error
+    except web.RequestPayloadError as error:
+        raise _Unread(400, "the body broke off") from error
+    if left <= 0:
+        raise _Unread(413, "Request entity too large", 40_005)
+    return b"".join(parts)
 
 
 def _sent(reply: Reply) -> web.Response:

@@ -98,6 +98,9 @@ class Upstream:
                 return Reply(answer.status, content, kept)
         except aiohttp.ClientConnectorError as error:
             raise NotSent(str(error)) from error
+        except (aiohttp.InvalidURL, ValueError) as error:
+            # headers are checked before anything is written
+            raise NotSent(str(error)) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unanswered(str(error) or type(error).__name__) from error
 
