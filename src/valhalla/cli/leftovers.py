@@ -50,7 +50,7 @@ async def leftovers(data_dir: Path) -> list[str]:
         found.extend(f"{item.slice} {item.kind} {item.name}" for item in items if item.sandbox_id not in slots)
         await part.close()
     admin: Any = cast("Any", redis.Redis).from_url(valkey_url)
-    found.extend([f"valkey key {key!r}" async for key in admin.scan_iter() if not key.startswith(_OURS)])
+    found.extend([f"valkey key {key!r}" async for key in admin.scan_iter() if not key.startswith(_OWN)])
     await admin.aclose()
     known = set(natsauth.trust(cell).accounts)
     streams = data_dir / "nats"
