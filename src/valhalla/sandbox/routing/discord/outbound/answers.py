@@ -84,9 +84,11 @@ class Pretence:
         if isinstance(body, list):
             # a list of commands is answered with each of them
             given: list[Any] = body  # pyright: ignore[reportUnknownVariableType]
-            return json(200, [{"id": self.id(), **one} for one in given if isinstance(one, dict)])
+            return json(200, [self._command(one, bot) for one in given if isinstance(one, dict)])  # pyright: ignore[reportUnknownArgumentType]
         known: dict[str, Any] = body if isinstance(body, dict) else {}  # pyright: ignore[reportUnknownVariableType]
         parts = call.path.split("/")
+        if "commands" in parts:
+            return json(200, self._command(known, bot))
         ids = [part for part in parts if part.isdigit()]
         made: dict[str, Any] = {"id": ids[-1] if call.method in ("PATCH", "PUT") and ids else self.id(), **known}
         if call.subject == "direct":
@@ -108,3 +110,8 @@ class Pretence:
                 "type": 0,
             }
         return json(200, made)
+
+    def _command(self, said: dict[str, Any], bot: Mapping[str, Any]) -> dict[str, Any]:
+        # a bot's user has the id of its application
+        made = {"id": self.id(), "application_id": bot["id"], "version": self.id(), "type": 1, "description": ""}
+        return {**made, "default_member_permissions": None, **said}

@@ -53,7 +53,9 @@ class GuardedWrites:
         mine = _Sending(send)
         token = self._sending.set(mine)
         try:
-            with self._guard.acting(f"sandbox:{sandbox}" if sandbox else "sandbox:interaction"):
+            who = f"sandbox:{sandbox}" if sandbox else "sandbox:interaction"
+            # lines of the ledger have no arguments: what it was about they tell by this
+            with self._guard.acting(who, correlation=f"{call.method} {hidden(call)}"):
                 outcome = await self._guard.arun(NAME, self._write, call.method, hidden(call), outcome=True)
         except Problem as problem:
             # done, and only the end of it could not be noted: the bot gets its answer, the guard knows it as unsettled

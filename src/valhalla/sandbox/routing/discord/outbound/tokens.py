@@ -11,7 +11,7 @@ from valhalla.kit.cellkey import CellKey
 
 _ID: Final = 16
 # three parts, as Discord's own: clients that look at the form are content
-_FORM: Final = re.compile(r"valhalla\.([a-z0-9]{16})\.[a-z2-7]{32}")
+_FORM: Final = re.compile(r"Bot (valhalla\.([a-z0-9]{16})\.[a-z2-7]{32})")
 
 
 def bot_token(cell: CellKey, sandbox_id: str) -> str:
@@ -22,8 +22,7 @@ def bot_token(cell: CellKey, sandbox_id: str) -> str:
 
 def sandbox_of(cell: CellKey, authorization: str | None) -> str | None:
     """Return the id of the sandbox whose token a header ``Authorization: Bot …`` holds, None if it is nobody's."""
-    token = (authorization or "").removeprefix("Bot ").strip()
-    form = _FORM.fullmatch(token)
+    form = _FORM.fullmatch(authorization or "")
     if form is None:
         return None
-    return form[1] if hmac.compare_digest(token, bot_token(cell, form[1])) else None
+    return form[2] if hmac.compare_digest(form[1], bot_token(cell, form[2])) else None
