@@ -61,7 +61,7 @@ class TestSubset:
         assert await left(created.sandbox.id) == ["sqlite folder"]
         health = await team.runtime.sandboxes.health(team.principal, created.sandbox.id)
         assert health.health == "healthy"
-        assert {"sqlite", "ttl", "routes"} == set(health.checks)
+        assert {"sqlite", "ttl", "routes", "lane"} == set(health.checks)
         await team.destroy(created.sandbox.id)
         assert not path.exists()
         assert await left(created.sandbox.id) == []

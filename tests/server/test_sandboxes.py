@@ -90,7 +90,7 @@ async def test_status_connection_and_tables(team_a: httpx.AsyncClient, make: Mak
 
     status = (await team_a.get(f"{path}/status")).json()
     assert (status["health"], status["reasons"]) == ("healthy", [])
-    assert status["checks"].keys() == {"postgres", "valkey", "nats", "ttl", "routes"}
+    assert status["checks"].keys() == {"postgres", "valkey", "nats", "ttl", "routes", "lane"}
 
     connection = await team_a.get(f"{path}/connection")
     assert connection.headers["cache-control"] == "no-store"
