@@ -40,7 +40,7 @@ class Channels:
         bucket = f"GET/channels/{channel}"
         await self._pacer.turn(sandbox, bucket)
         reply = await self._upstream.send("GET", f"/channels/{channel}")
-        self._pacer.learn(bucket, reply.status, reply.headers)
+        self._pacer.learn(sandbox, bucket, reply.status, reply.headers)
         said = document(reply) if reply.status == 200 else None
         guild = said.get("guild_id") if isinstance(said, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         named = guild if isinstance(guild, str) else None

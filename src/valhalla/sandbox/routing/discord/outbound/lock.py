@@ -218,7 +218,7 @@ class Lock:
                 headers=headers,
                 with_token=with_token,
             )
-            self._pacer.learn(bucket, reply.status, reply.headers)
+            self._pacer.learn(sandbox, bucket, reply.status, reply.headers)
             return reply
 
         # that it begins is noted first, also of an interaction with its three seconds: milliseconds, and nothing that

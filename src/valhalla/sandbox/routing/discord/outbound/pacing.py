@@ -13,6 +13,8 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping
 from typing import Final
 
+from valhalla.sandbox.routing.discord.outbound.mistakes import Mistakes
+
 _EVERYWHERE: Final = 50
 _SECOND: Final = 1.0
 _MOST: Final = 10_000
@@ -45,7 +47,8 @@ class _Bucket:
 class Pacer:
     """Lets requests go when Discord would take them. ``patience``: seconds that a request waits here at most."""
 
-    def __init__(self, patience: float = 5.0, everywhere: int = _EVERYWHERE) -> None:
+    def __init__(self, patience: float = 5.0, everywhere: int = _EVERYWHERE, mistakes: Mistakes | None = None) -> None:
+        self._mistakes = mistakes or Mistakes()
         self._patience = patience
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._sent: deque[float] = deque(maxlen=everywhere)
@@ -58,6 +61,8 @@ class Pacer:
         Raises:
             TooMany: that would take too long, or this sandbox has too many waiting.
         """
+        if (wait := self._mistakes.wait(sandbox)) > 0:
+            raise TooMany(wait)
         if self._waiting[sandbox] >= _WAITING:
             raise TooMany(1.0)
         self._waiting[sandbox] += 1
@@ -71,8 +76,9 @@ class Pacer:
             if not self._waiting[sandbox]:
                 del self._waiting[sandbox]
 
-    def learn(self, bucket: str, status: int, headers: Mapping[str, str]) -> None:
+    def learn(self, sandbox: str, bucket: str, status: int, headers: Mapping[str, str]) -> None:
         """Take over what an answer says."""
+        self._mistakes.note(sandbox, status, headers.get("x-ratelimit-scope"))
         now = time.monotonic()
         after = _seconds(headers.get("x-ratelimit-reset-after"))
         if status == 429:
