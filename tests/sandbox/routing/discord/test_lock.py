@@ -492,3 +492,24 @@ async def test_an_answer_to_a_command_waits_for_one_note_alone(scene: Scene, mon
     callback = f"/interactions/{asked.document['id']}/{asked.token}/callback"
     assert (await scene.ask(box, "POST", callback, {"type": 5}))[0] in (200, 204)
     assert had == [True]
+
+
+async def test_a_flood_of_one_bot_is_no_flood_of_the_ledger(scene: Scene) -> None:
+    """Neither of pretended writes nor of those that have no turn; another's bot writes meanwhile."""
+    home, second, other = (scene.fake.guild(name) for name in ("home", "second", "other"))
+    box, quiet = await scene.sandbox(home), await scene.sandbox(second)
+    scene.fake.limit("POST", "/channels/{channel_id}/messages", 1, 60.0)
+    paths = [f"/channels/{first(guild)}/messages" for guild in (home, other)]
+    assert (await scene.ask(box, "POST", paths[0], {"content": "x"}))[0] == 200
+    found = await asyncio.gather(
+        *(scene.ask(box, "POST", path, {"content": "x"}) for path in paths for _ in range(60)),
+        scene.ask(quiet, "POST", f"/channels/{first(second)}/messages", {"content": "x"}),
+    )
+    await scene.runtime.guard.carrier.once()
+    page = await scene.runtime.db.read(scene.runtime.ledger.page, actor=f"sandbox:{box.id}", limit=200)
+    pretended = sum(entry.action == "discord.pretended" for entry in page.items)
+
+    assert found[-1][0] == 200
+    assert {status for status, _ in found[:60]} == {429}
+    assert pretended == sum(status == 200 for status, _ in found[60:120])
+    assert sum(entry.action.startswith("action.") for entry in page.items) == 2

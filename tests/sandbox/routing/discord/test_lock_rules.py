@@ -367,3 +367,12 @@ async def test_a_stopped_sandbox_gets_no_turn() -> None:
     with pytest.raises(TooMany):
         await pacer.turn("x", "b")
     await pacer.turn("y", "b")
+
+
+async def test_all_together_are_as_many_in_a_second_as_discord_takes() -> None:
+    """Whatever their buckets."""
+    pacer = Pacer(patience=0.05, everywhere=5)
+    for number in range(5):
+        await pacer.turn("x", f"bucket{number}")
+    with pytest.raises(TooMany):
+        await pacer.turn("y", "another")

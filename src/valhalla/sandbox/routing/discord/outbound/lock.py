@@ -75,6 +75,8 @@ class Lock:
         self._pacer = pacer or Pacer()
         self._channels = Channels(upstream, self._pacer)
         self._pretence = Pretence()
+        # each is a line of the ledger: as many in a second as Discord would take
+        self._pretending = Pacer()
         self._pretended: OrderedDict[str, None] = OrderedDict()
         self._application: dict[str, Any] = {}
         self._bot: dict[str, Any] = {}
@@ -206,8 +208,10 @@ class Lock:
         bucket = rules.bucket(call)
         headers = _headers(asked)
 
+        # before it is an action: who asks too fast does not fill the ledger
+        await self._pacer.turn(sandbox, bucket)
+
         async def send() -> Reply:
-            await self._pacer.turn(sandbox, bucket)
             if guild is not None and not self._still(sandbox, guild, call):
                 raise NotSent("the routes have changed in the meantime")
             reply = await self._upstream.send(
@@ -227,8 +231,10 @@ class Lock:
         return self._count("passed", reply)
 
     async def _pretend(self, call: Call, asked: Asked, sandbox: str, why: str) -> Reply:
-        await self._writes.pretend(sandbox, call, why)
         reply = self._pretence.of(call, self._read(call, asked), self._bot)
+        await self._pretending.turn(sandbox, sandbox)
+        self._pretending.learn(sandbox, sandbox, 200, {})
+        await self._writes.pretend(sandbox, call, why)
         if call.subject == "direct":
             self._remember(str(document(reply)["id"]))
         return self._count("pretended", reply)
