@@ -513,3 +513,24 @@ async def test_a_flood_of_one_bot_is_no_flood_of_the_ledger(scene: Scene) -> Non
     assert {status for status, _ in found[:60]} == {429}
     assert pretended == sum(status == 200 for status, _ in found[60:120])
     assert sum(entry.action.startswith("action.") for entry in page.items) == 2
+
+
+async def test_a_redirect_is_not_followed(scene: Scene) -> None:
+    """Whoever answers in Discord's place cannot have the token carried elsewhere, nor another guild be written to."""
+    home, other = scene.fake.guild("home"), scene.fake.guild("other")
+    box = await scene.sandbox(home)
+    assert (await scene.ask(box, "GET", f"/channels/{first(home)}"))[0] == 200
+    place = f"{scene.fake.api_url}/channels/{first(other)}/messages"
+
+    async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 307 x\r\nLocation: {place}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(elsewhere, "127.0.0.1", 0)
+    scene.lock._upstream._base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v10"
+    status, _ = await scene.ask(box, "POST", f"/channels/{first(home)}/messages", {"content": "x"})
+    server.close()
+    assert status == 307
+    assert scene.sent() == []
