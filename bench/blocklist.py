@@ -128,6 +128,11 @@ async def _loading(rules: list[tuple[int, int]]) -> list[Figure]:
     ]
     keeper = Keeper(_Pages(lines))  # type: ignore[arg-type]
     await keeper.refresh()
+    # a million tuples stand in for the database here: as in a server, what was there before is no business of the
+    # collector, and it looks as seldom
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     pauses: list[float] = []
     done = asyncio.Event()
 
