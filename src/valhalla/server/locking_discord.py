@@ -71,6 +71,7 @@ async def _main(
 
         with measured(LockMetrics(made, ingress), metrics):
             await serve(made, host, port, until)
+        tell({"kind": "end", **made.counts})
     except OSError as error:
         raise Misconfigured(
             f"cannot listen on {host}:{port}: {error.strerror}",
@@ -82,4 +83,3 @@ async def _main(
         await upstream.close()
         guard.close()
         await db.close()
-        tell({"kind": "end", **made.counts})

@@ -299,6 +299,7 @@ async def test_an_ended_sandbox_and_a_wrong_token_are_nobodys(scene: Scene) -> N
     for wrong in ("", proof, f"Bot {proof}x", f"Bot {scene.fake.token}", f"Bearer {proof}", f"Bot {proof} x"):
         status, _ = await scene.ask(None, "POST", path, {"content": "x"}, headers={"Authorization": wrong})
         assert status == 401
+    assert scene.lock.counts["unauthorized"] == 6
     await scene.team.destroy(box.id)
     await asyncio.sleep(2.1)
     assert (await scene.ask(box, "POST", path, {"content": "late"}))[0] == 401

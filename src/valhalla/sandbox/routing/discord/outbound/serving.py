@@ -52,6 +52,7 @@ async def _answer(lock: Lock, request: web.BaseRequest, large: asyncio.Semaphore
     if any(len(request.headers.getall(name, ())) > 1 for name in _ONCE):
         return answers.json(400, {"message": "a header comes twice", "code": 0})
     if not lock.knows(asked):
+        lock.counts["unauthorized"] += 1
         return answers.unauthorized()
     small = request.content_length is not None and request.content_length <= _SMALL
     # many bodies of thirty megabytes at a time would be the end of this process
