@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import select
 import statistics
+import sys
 import time
+from asyncio.subprocess import PIPE
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import psycopg
 import sqlalchemy as sa
 
@@ -42,7 +45,7 @@ _OLD = """
         now() - interval '30 days' + make_interval(secs => n * 0.001)
     FROM generate_series(1, %(rows)s) AS n
 """
-_NEW = "INSERT INTO valhalla.events (uid, subject, type, data, at) VALUES ($1, 'bench', 'bench', '{}', now())"
+_NEW = "INSERT INTO valhalla.events (uid, subject, type, data, at) VALUES (%s, 'bench', 'bench', '{}', now())"
 _DAY = """
     INSERT INTO valhalla.system_logs (at, level, origin, category, message)
     SELECT %(day)s + make_interval(secs => n * 0.1), 20, 'server', 'bench', 'line ' || n
@@ -111,19 +114,30 @@ def _fill(url: str, text: str, values: dict[str, Any]) -> None:
 
 
 async def _inserts(url: str, until: asyncio.Task[Any]) -> list[float]:
-    """Insert at a steady rate until a task ends; return milliseconds."""
-    found: list[float] = []
-    connection = await asyncpg.connect(url)
+    """Insert at a steady rate until a task ends; return milliseconds.
+
+    In a process of its own: an insert waits for the server, and not for the event loop of who purges.
+    """
+    command = [sys.executable, "-m", "bench.purge", url]
+    child = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=2**24)
     try:
-        while not until.done():
-            begin = time.perf_counter()
-            await connection.execute(_NEW, str(len(found)))
-            found.append((time.perf_counter() - begin) * 1000)
-            await asyncio.sleep(1 / RATE)
         await until
+        told, _ = await child.communicate(b"enough\n")
     finally:
-        await connection.close()
-    return found
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    return json.loads(told)
+
+
+def _insert_until_told(url: str) -> None:
+    found: list[float] = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        while not select.select([sys.stdin], [], [], 1 / RATE)[0]:
+            begin = time.perf_counter()
+            connection.execute(_NEW, (str(len(found)),), prepare=True)
+            found.append((time.perf_counter() - begin) * 1000)
+    print(json.dumps(found))
 
 
 async def _drop(db: Database, feature: Retention, url: str, rows: int) -> list[Figure]:
@@ -149,3 +163,7 @@ async def _drop(db: Database, feature: Retention, url: str, rows: int) -> list[F
         figure(f"a day of {rows:,} lines: readers wait", "ms", [waited]),
         figure(f"a day of {rows:,} lines: dropped, files gone", "ms", [whole]),
     ]
+
+
+if __name__ == "__main__":
+    _insert_until_told(sys.argv[1])

@@ -39,6 +39,8 @@ class Listening:
             config.ssl = tls
         self._server = _Quiet(config)
         self._socket = socket.create_server(("127.0.0.1", port), backlog=2048)
+        # connections inherit it; asyncio sets it only on sockets that name their protocol, and answers wait 40 ms then
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._socket.getsockname()[1]
         self._task: asyncio.Task[None] | None = None
 

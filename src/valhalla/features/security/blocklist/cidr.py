@@ -3,17 +3,18 @@
 The upper bits of an address find a slot, a dictionary of the rules below them; its keys number the nodes of the binary
 tree under the slot (1, then 2 and 3, …), so one dictionary holds every prefix length, and a rule costs no object of its
 own. A slot knows which lengths it has: only those are probed. Nothing here is ever copied or resized as a whole, so a
-rule comes or goes without a pause. The garbage collector has next to nothing to visit: there are only integers.
+rule comes or goes without a pause. The garbage collector has nothing to visit: a dictionary of integers is none of its
+business, and a single tuple in each would make it walk through all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from valhalla.features.security.blocklist.contracts import FOREVER
 
-# under this key a slot keeps the shifts of the lengths that it has, the longest prefix first; nodes begin at 1
+# under this key a slot keeps the shifts of the lengths that it has, a bit for each; nodes begin at 1
 _SHIFTS: Final = 0
 _SHARED: Final = 65_536
 _ARRAY: Final = 16
@@ -38,10 +39,10 @@ class Networks:
         self._mark = 1 << self._low
         self._mask = self._mark - 1
         # the upper 16 bits are few enough for an array: one step less to memory that is not in a cache
-        places: list[dict[int, Any] | None] = [None] * (1 << top if top <= _ARRAY else 0)
+        places: list[dict[int, int] | None] = [None] * (1 << top if top <= _ARRAY else 0)
         self._array = places or None
-        self._sparse: dict[int, dict[int, Any]] = {}
-        self._slot: Callable[[int], dict[int, Any] | None] = (
+        self._sparse: dict[int, dict[int, int]] = {}
+        self._slot: Callable[[int], dict[int, int] | None] = (
             self._sparse.get if self._array is None else self._array.__getitem__
         )
         # networks wider than a slot, by the shift that leaves their bits, the longest prefix first
@@ -49,7 +50,8 @@ class Networks:
         # equal integers are one object: what makes a rule small
         self._nodes: dict[int, int] = {}
         self._times: dict[int, int] = {}
-        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
+        # the shifts by their bits, the longest prefix first
+        self._shapes: dict[int, tuple[int, ...]] = {0: ()}
         self.count = 0
 
     def put(self, number: int, length: int, until: int = FOREVER) -> None:
@@ -67,9 +69,8 @@ class Networks:
         node = (number & self._mask | self._mark) >> shift
         if node not in slot:
             self.count += 1
-            if shift not in slot[_SHIFTS]:
-                wider = tuple(sorted((*slot[_SHIFTS], shift)))
-                slot[_SHIFTS] = self._shapes.setdefault(wider, wider)
+            if not slot[_SHIFTS] >> shift & 1:
+                slot[_SHIFTS] = self._shaped(slot[_SHIFTS] | 1 << shift)
             # in line: a million calls of a function are a fifth of a build
             known = self._nodes
             if len(known) > 2 * _SHARED:
@@ -102,7 +103,7 @@ class Networks:
         slot = self._slot(number >> self._low)
         if slot is not None:
             marked = number & self._mask | self._mark
-            for shift in slot[_SHIFTS]:
+            for shift in self._shapes[slot[_SHIFTS]]:
                 until = slot.get(marked >> shift)
                 if until is not None and until > now:
                     return self._bits - shift
@@ -119,7 +120,7 @@ class Networks:
         least = self._bits - length
         if slot is not None and length >= self._top:
             marked = number & self._mask | self._mark
-            for shift in slot[_SHIFTS]:
+            for shift in self._shapes[slot[_SHIFTS]]:
                 until = slot.get(marked >> shift) if shift >= least else None
                 if until is not None and until > now:
                     yield number >> shift << shift, self._bits - shift, until
@@ -157,8 +158,14 @@ class Networks:
                 yield
         self.count = 0
 
-    def _open(self, place: int) -> dict[int, Any]:
-        slot: dict[int, Any] = {_SHIFTS: ()}
+    def _shaped(self, bits: int) -> int:
+        if bits not in self._shapes:
+            self._shapes[bits] = tuple(shift for shift in range(bits.bit_length()) if bits >> shift & 1)
+        # equal ones are one object here too
+        return _shared(self._nodes, bits)
+
+    def _open(self, place: int) -> dict[int, int]:
+        slot = {_SHIFTS: 0}
         if self._array is None:
             self._sparse[place] = slot
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import chain
 from typing import Final
 
 from valhalla.features.security.blocklist import store
@@ -106,7 +107,8 @@ class Keeper:
         # what was written while it read is replayed: each change says how its rule is afterwards
         revision = max(revision, await self._replay(index, revision))
         old, self.index, self.revision, self._loaded = self.index, index, revision, True
-        for _ in (*old.blocked.pieces(), *old.allowed.pieces()):
+        # one after the other: a tuple of both would take all of them down at once, and everybody would wait
+        for _ in chain(old.blocked.pieces(), old.allowed.pieces()):
             await asyncio.sleep(0)
 
     async def _follow(self) -> None:
