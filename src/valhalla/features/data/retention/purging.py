@@ -30,7 +30,7 @@ from valhalla.kit.relations import Condition
 
 log = get_logger("retention")
 KIND: Final = "retention"
-FIRST: Final = 2000
+FIRST: Final = 500
 # what somebody else has locked is left after so many looks in vain
 _PATIENCE: Final = 3
 ABANDONED: Final = timedelta(days=1)
