@@ -19,6 +19,7 @@ ALL = (
     "governor",
     "jobs",
     "events",
+    "lanes",
     "discord",
     "router",
     "blocks",
