@@ -102,7 +102,7 @@ async def test_what_belongs_to_many_is_read_once(admin: httpx.AsyncClient) -> No
     asked: list[str] = []
 
     def count(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "ledger_entries" in statement and "unnest" in statement:
+        if "ledger_entries" in statement and "unnest" in statement and "UPDATE" not in statement:
             asked.append(statement)
 
     sa.event.listen(sa.Engine, "before_cursor_execute", count)
