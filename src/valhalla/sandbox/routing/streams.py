@@ -33,8 +33,8 @@ def configs(sizes: Sizes) -> list[dict[str, Any]]:
             "max_bytes": sizes.max_bytes,
             "duplicate_window": int(sizes.dedup.total_seconds() * _SECOND),
             "discard": "new" if sizes.when_full == "refuse" else "old",
-            # one per sandbox; the server's own default is 1,000
-            "max_consumers": -1,
+            # one per sandbox. No number at all is the server's own default, which is 1,000 since 2.15
+            "max_consumers": 1_000_000,
             "allow_direct": True,
         },
         {
