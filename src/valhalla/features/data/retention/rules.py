@@ -181,11 +181,11 @@ def chained(before: str | None, digest: str) -> str:
 
 def pace(size: int, seconds: float) -> tuple[int, float]:
     """Return the size of the next batch and the pause before it: short statements, and most of the time is others'."""
-    if seconds < 0.015:
-        size = min(1_000, size * 2)
-    elif seconds > 0.05:
+    if seconds < 0.03:
+        size = min(2_000, size * 2)
+    elif seconds > 0.1:
         size = max(100, size // 2)
-    return size, max(0.002, 2.0 * seconds)
+    return size, max(0.005, 2.0 * seconds)
 
 
 _DIGEST: Final = (
