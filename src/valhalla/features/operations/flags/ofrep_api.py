@@ -33,7 +33,8 @@ _JSON: Final = "application/json"
 def _described(description: str, *required: str) -> dict[str, Any]:
     members: dict[str, Any] = {name: {"type": "string"} for name in ("key", "errorCode", "errorDetails")}
     schema = {"type": "object", "required": list(required), "properties": members}
-    return {"description": description, "content": {_JSON: {"schema": schema}}}
+    # what is refused before a flag is looked at, such as an address with a NUL, is a problem as everywhere
+    return {"description": description, "content": {_JSON: {"schema": schema}, **PROBLEMS["default"]["content"]}}
 
 
 _ONE: Final[dict[str, Any]] = {
