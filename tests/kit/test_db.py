@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import asyncpg
@@ -102,3 +103,42 @@ def test_a_full_disk_is_a_backend_that_is_away_and_says_so() -> None:
 def test_a_session_that_the_server_has_just_ended_is_away() -> None:
     """The driver reads the farewell, and then refuses the next statement in words of its own."""
     assert is_away(asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"))
+
+
+async def test_a_transaction_that_lost_to_another_is_run_anew(db: Database) -> None:
+    """Two lock the same rows the wrong way round: Postgres takes one back, and both are done in the end."""
+    await db.run(lambda conn: conn.execute(sa.insert(ITEMS), [{"id": 901}, {"id": 902}]))
+    both = threading.Barrier(2)
+    turns: list[int] = []
+
+    def locked(conn: sa.Connection, first: int, second: int) -> int:
+        turns.append(first)
+        _lock(conn, first)
+        if len(turns) <= 2:
+            both.wait(10)
+        _lock(conn, second)
+        return first
+
+    done = await asyncio.gather(
+        asyncio.to_thread(db.run_blocking, locked, 901, 902), asyncio.to_thread(db.run_blocking, locked, 902, 901)
+    )
+    assert done == [901, 902]
+    assert len(turns) == 3
+
+
+def _lock(conn: sa.Connection, number: int) -> None:
+    conn.execute(sa.select(ITEMS.c.id).where(ITEMS.c.id == number).with_for_update())
+
+
+async def test_a_transaction_that_always_loses_fails_in_the_end(db: Database) -> None:
+    """Nobody waits for ever, and what it failed with is told."""
+    turns: list[int] = []
+
+    def lose(conn: sa.Connection) -> None:
+        turns.append(1)
+        conn.execute(sa.text("DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$"))
+
+    with pytest.raises(sa.exc.DBAPIError) as lost:
+        await db.run(lose)
+    assert sqlstate(lost.value) == "40001"
+    assert len(turns) == 4

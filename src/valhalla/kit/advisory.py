@@ -14,6 +14,7 @@ ARENAS: Final = _BASE | 4
 PARTITIONS: Final = _BASE | 5
 NOTIFICATIONS: Final = _BASE | 6
 EVENT_ACCOUNTS: Final = _BASE | 7
+ORPHANS: Final = _BASE | 8
 
 # 32-bit classes of the two-argument form; the second argument is a hash of what is locked
 EVENT_SUBJECT: Final = 0x7668_0001

@@ -48,6 +48,9 @@ _BROKEN: Final = (
     asyncpg.InternalClientError,
 )
 _READ_ONLY: Final = "25006"
+# a deadlock or a serialization failure: the server undid all of it, and lets it through the next time
+_LOST_TO_ANOTHER: Final = ("40001", "40P01")
+_REPEATS: Final = 3
 _SHORTAGES: Final = {
     "53100": "the disk of Postgres is full",
     "53200": "Postgres is out of memory or of locks",
@@ -172,6 +175,8 @@ class Database:
     async def run(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``f(conn, ...)`` in one transaction: committed when it returns, rolled back when it raises.
 
+        It is run anew when Postgres took it back for another's sake (a deadlock), so it must do nothing but write here.
+
         Raises:
             Unavailable: the server cannot be reached; a transaction that was not acknowledged may still have committed.
             Problem: it wrote while writes are closed.
@@ -268,6 +273,13 @@ def _read_only(engine: Engine) -> Engine:
 
 
 def _in_transaction(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    for _ in range(_REPEATS):
+        try:
+            with engine.begin() as connection:
+                return f(connection, *args, **kwargs)
+        except sqlalchemy.exc.DBAPIError as error:
+            if sqlstate(error) not in _LOST_TO_ANOTHER:
+                raise
     with engine.begin() as connection:
         return f(connection, *args, **kwargs)
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.engine import Connection
 
+from valhalla.kit.advisory import ORPHANS
 from valhalla.sandbox.slices.contracts import Found, Names
 from valhalla.sandbox.store.rows import names_of
 from valhalla.sandbox.tables import sandbox_orphans, sandboxes
@@ -111,6 +112,8 @@ def ended(conn: Connection, ids: Iterable[str]) -> set[str]:
 
 def suspect(conn: Connection, found: Sequence[Found], *, slices: Sequence[str], now: datetime) -> dict[Found, datetime]:
     """Remember orphan candidates, forget those that are gone from ``slices``, and return when each was first seen."""
+    # every reaper finds the same ones, each in its own order
+    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(ORPHANS)))
     keys = [(item.slice, item.kind, item.name) for item in found]
     columns = (sandbox_orphans.c.slice, sandbox_orphans.c.kind, sandbox_orphans.c.name)
     gone = sandbox_orphans.c.slice.in_(slices)

@@ -165,9 +165,12 @@ def touch(conn: Connection, activity: Mapping[str, datetime]) -> None:
         ids = sa.cast(list(activity), sa.ARRAY(sa.Text))
         instants = sa.cast(list(activity.values()), sa.ARRAY(sa.DateTime(timezone=True)))
         moments = sa.func.unnest(ids, instants).table_valued("id", "at").render_derived()
+        # rows in one order, and none that somebody changes now: two reapers would lock each other out
+        free = sa.select(sandboxes.c.id).where(sandboxes.c.id.in_(list(activity)))
+        free = free.order_by(sandboxes.c.id).with_for_update(skip_locked=True)
         conn.execute(
             sandboxes.update()
-            .where(sandboxes.c.id == moments.c.id)
+            .where(sandboxes.c.id == moments.c.id, sandboxes.c.id.in_(free))
             .values(last_activity_at=sa.func.greatest(sandboxes.c.last_activity_at, moments.c.at))
         )
 
