@@ -102,24 +102,6 @@ def replay(ref: str, number: int) -> Request[Document]:
     return Request("POST", _at(ref, "events", "dead", str(number), "replay"), Document)
 
 
-def set_upstream(ref: str, url: str, *, own_host: bool = False) -> Request[Document]:
-    """Say where the requests of a sandbox go that come by the proxy; the answer has its routing ``key``.
-
-    It is asked under the name that the caller used, or under the one in its URL (``own_host``).
-    """
-    return Request("PUT", _at(ref, "upstream"), Document, body={"url": url, "own_host": own_host})
-
-
-def upstream(ref: str) -> Request[Document]:
-    """Where the requests of a sandbox go, and its routing ``key`` if one may change that."""
-    return Request("GET", _at(ref, "upstream"), Document)
-
-
-def drop_upstream(ref: str) -> Request[None]:
-    """Forget where the requests of a sandbox go; what it has claimed is answered with 502 then."""
-    return Request("DELETE", _at(ref, "upstream"), type(None))
-
-
 def discord_token(ref: str) -> Request[Document]:
     """The ``token`` that the Discord bot of a running sandbox uses at ``valhalla ingress discord-api``."""
     return Request("GET", _at(ref, "discord-token"), Document)
