@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from valhalla.kernel.problems import Misconfigured, Unavailable
-from valhalla.kit import liblog, natsauth
-from valhalla.kit.cellkey import CellKey
+from valhalla.kit import natsauth
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.registry import Registry
-from valhalla.kit.settings import Settings, load
 from valhalla.kit.waiting import first_of
 from valhalla.sandbox.routing.contracts import Sizes
 from valhalla.sandbox.routing.foreign import accounts, patterns
 from valhalla.sandbox.routing.foreign.contracts import REGISTRY, EventSource
 from valhalla.sandbox.routing.foreign.hop import Hop
 from valhalla.sandbox.routing.foreign.hops import Hops
-from valhalla.server import files
-from valhalla.server.database import running_url
+from valhalla.server.beside import Beside, run, until_signalled
 from valhalla.server.options import ServeOptions
 
 _LOOK: Final = 5.0
@@ -38,48 +33,29 @@ def route(options: ServeOptions, names: Sequence[str], *, creds: Mapping[str, Pa
         Misconfigured: a named source is not routed, or the credentials of its account are missing.
         Unavailable: no control plane has ever run here, or its database cannot be reached.
     """
-    settings = _settings(options)
-    liblog.capture()
-    # the same place as the database, asked first: it says it in words when no control plane runs
-    url = running_url(options)
-    cell = (
-        CellKey.parse(settings.cell_key.get_secret_value())
-        if settings.cell_key is not None
-        else CellKey.load_or_create(files.prepare(settings.data_dir) / "cell.key")
-    )
-    routers = Routers(settings, cell, Database(url, application_name="valhalla-router"), _nats(settings), names, creds)
-    import uvloop
+    return run(_main(Beside.of(options), names, creds))
 
-    uvloop.run(routers.main())
-    return 0
+
+async def _main(beside: Beside, names: Sequence[str], creds: Mapping[str, Path]) -> None:
+    await Routers(beside, await beside.database("router"), names, creds).main()
 
 
 class Routers:
     """The hops of this process; each source of the registry that is enabled and routed has one."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        cell: CellKey,
-        db: Database,
-        url: str,
-        names: Sequence[str],
-        creds: Mapping[str, Path],
-    ) -> None:
-        self._cell = cell
+    def __init__(self, beside: Beside, db: Database, names: Sequence[str], creds: Mapping[str, Path]) -> None:
+        self._cell = beside.cell
         self._db = db
-        self._url = url
+        self._url = beside.nats_url
         self._names = names
         self._creds = creds
-        self._sizes = Sizes(max_age=settings.events_kept)
-        self._registry: Registry[EventSource] = Registry(REGISTRY, EventSource, Ledger(cell))
+        self._sizes = Sizes(max_age=beside.settings.events_kept)
+        self._registry: Registry[EventSource] = Registry(REGISTRY, EventSource, Ledger(beside.cell))
         self._hops = Hops(self._make)
 
     async def main(self) -> None:
         """Run until a signal."""
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop = until_signalled()
         try:
             wanted = await self._wanted()
             for name in self._names:
@@ -120,19 +96,3 @@ class Routers:
                 setting="creds",
             )
         return path.read_text()
-
-
-def _settings(options: ServeOptions) -> Settings:
-    overrides = dict(options.overrides)
-    if options.data_dir is not None:
-        overrides["data_dir"] = options.data_dir
-    return load(options.config, **overrides)
-
-
-def _nats(settings: Settings) -> str:
-    if settings.nats_url is not None:
-        return settings.nats_url
-    running = files.running(files.prepare(settings.data_dir))
-    if running is None:
-        raise Unavailable("nats", f"no control plane runs on {settings.data_dir}, and no nats_url is set")
-    return str(running["services"]["nats"]["address"])
