@@ -26,8 +26,8 @@ from valhalla.sandbox.routing.discord.gateway import Gateway, Options
 from valhalla.sandbox.routing.discord.gateway.intents import parse
 from valhalla.sandbox.routing.following import Following
 from valhalla.sandbox.routing.ingress import Ingress
+from valhalla.sandbox.routing.items import Stored
 from valhalla.sandbox.routing.link import Link
-from valhalla.sandbox.routing.outgoing import Stored
 from valhalla.testing.discord import FakeDiscord
 
 TURNS = 3

@@ -15,7 +15,7 @@ from pathlib import Path
 from valhalla.kernel.problems import Problem
 from valhalla.sandbox.routing.contracts import Event
 from valhalla.sandbox.routing.ingress import Ingress
-from valhalla.sandbox.routing.outgoing import Stored
+from valhalla.sandbox.routing.items import Stored
 
 
 async def main(spec: dict[str, str | int | float]) -> None:

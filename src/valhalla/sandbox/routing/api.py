@@ -18,7 +18,7 @@ from valhalla.kit.spans import span
 from valhalla.sandbox import rules
 from valhalla.sandbox.routing import envelope
 from valhalla.sandbox.routing.errors import Fenced
-from valhalla.sandbox.routing.outgoing import Stored
+from valhalla.sandbox.routing.items import Stored
 from valhalla.sandbox.routing.reading import document
 from valhalla.sandbox.routing.wire import (
     DeadOut,

@@ -26,8 +26,9 @@ from valhalla.sandbox.routing.contracts import BEAT, LEASE, ROUTES_STREAM, STREA
 from valhalla.sandbox.routing.errors import EventsFull, Fenced
 from valhalla.sandbox.routing.following import Following
 from valhalla.sandbox.routing.frames import ApiError
+from valhalla.sandbox.routing.items import Stored
 from valhalla.sandbox.routing.link import Link
-from valhalla.sandbox.routing.outgoing import Outgoing, Stored
+from valhalla.sandbox.routing.outgoing import Outgoing
 from valhalla.sandbox.routing.table import RouteTable
 
 _log = get_logger("sandbox.routing.ingress")

@@ -9,66 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from valhalla.sandbox.routing import envelope, subjects
 from valhalla.sandbox.routing.acks import Refusal, read_ack
 from valhalla.sandbox.routing.contracts import Event
 from valhalla.sandbox.routing.errors import EventInvalid, EventsFull, EventTooLarge, Fenced
+from valhalla.sandbox.routing.items import Answer, Item, Stored
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.routing.table import RouteTable, Way, sampled
 
 _KEPT_TYPES: Final = 10_000
 _UNANSWERED: Final = 5.0
-
-
-class Stored(NamedTuple):
-    """Where an event is; ``duplicate``: it was there already, in whichever lane; ``sandbox`` is None for production."""
-
-    sequence: int
-    duplicate: bool
-    sandbox: str | None
-
-
-class Answer(Protocol):
-    """Who is told what became of an event: a future, or something lighter."""
-
-    def done(self) -> bool:
-        """Say whether nobody waits for it any more."""
-        ...
-
-    def set_result(self, result: Stored, /) -> None:
-        """It is stored."""
-        ...
-
-    def set_exception(self, exception: Exception, /) -> None:
-        """It is not, and will not be."""
-        ...
-
-
-class _Item:
-    """One message. ``copy`` is the sandbox that it is a mirror's copy for."""
-
-    __slots__ = ("copy", "data", "future", "key", "msg_id", "sandbox", "source", "standing", "tail")
-
-    def __init__(self, event: Event, tail: str, future: Answer | None) -> None:
-        self.source = event.source
-        self.key = event.key
-        self.tail = tail
-        self.msg_id = envelope.message_id(event)
-        self.standing = envelope.standing_headers(event)
-        self.data = event.data
-        self.future = future
-        self.copy: str | None = None
-        self.sandbox: str | None = None
-
-    def copied(self, sandbox: str) -> _Item:
-        """Return the copy for a mirror."""
-        other = object.__new__(_Item)
-        other.source, other.key, other.tail = self.source, self.key, self.tail
-        other.standing, other.data, other.future = self.standing, self.data, None
-        other.msg_id, other.copy, other.sandbox = f"{self.msg_id}+{sandbox}", sandbox, None
-        return other
 
 
 class Outgoing:
@@ -91,10 +43,10 @@ class Outgoing:
         self._sid: str | None = None
         self._prefix = ""
         self._next = 0
-        self._waiting: deque[_Item] = deque()
-        self._pending: dict[int, _Item] = {}
-        self._failed: dict[int, _Item] = {}
-        self._held: dict[tuple[str, str], list[_Item]] = {}
+        self._waiting: deque[Item] = deque()
+        self._pending: dict[int, Item] = {}
+        self._failed: dict[int, Item] = {}
+        self._held: dict[tuple[str, str], list[Item]] = {}
         self._barriers: deque[tuple[int, set[int]]] = deque()
         self._types: dict[str, str] = {}
         self._pause = 0.05
@@ -133,7 +85,7 @@ class Outgoing:
             if self.is_full:
                 raise EventsFull("the stream is full, and more events wait at this ingress than it may keep")
             raise Fenced("more events wait at this ingress than it may keep")
-        item = _Item(event, tail, future)
+        item = Item(event, tail, future)
         if self._waiting or self._failed or self._link is None or len(self._pending) >= self._window:
             self._waiting.append(item)
         else:
@@ -195,7 +147,7 @@ class Outgoing:
         self._changed.set()
 
     @staticmethod
-    def _is_pending_event(copy: _Item, items: list[_Item]) -> bool:
+    def _is_pending_event(copy: Item, items: list[Item]) -> bool:
         event_id = copy.msg_id.rpartition("+")[0]
         return any(item.copy is None and item.msg_id == event_id for item in items)
 
@@ -215,7 +167,7 @@ class Outgoing:
 
     # --- sending
 
-    def _send(self, item: _Item) -> None:
+    def _send(self, item: Item) -> None:
         way = self.table.way(item.source, item.key)
         if item.copy is not None:
             self._write(item, item.copy, way)
@@ -228,7 +180,7 @@ class Outgoing:
             self.copies += 1
             self._write(item.copied(way.mirror), way.mirror, way)
 
-    def _write(self, item: _Item, sandbox: str | None, way: Way) -> None:
+    def _write(self, item: Item, sandbox: str | None, way: Way) -> None:
         assert self._link is not None
         self._next += 1
         if not self._pending:
@@ -280,7 +232,7 @@ class Outgoing:
         else:
             self._changed.set()
 
-    def _refused(self, token: int, item: _Item, error: Refusal) -> None:
+    def _refused(self, token: int, item: Item, error: Refusal) -> None:
         if error.is_for_ever:
             problem: EventTooLarge | EventsFull = EventTooLarge(
                 f"the stream refuses it: {error.description}", member="data"

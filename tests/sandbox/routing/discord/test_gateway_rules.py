@@ -22,7 +22,7 @@ from valhalla.sandbox.routing.discord.gateway.intents import parse
 from valhalla.sandbox.routing.discord.gateway.keeping import Shelf
 from valhalla.sandbox.routing.discord.gateway.marks import Marks
 from valhalla.sandbox.routing.errors import EventTooLarge, Fenced
-from valhalla.sandbox.routing.outgoing import Stored
+from valhalla.sandbox.routing.items import Stored
 
 GUILD = "811234567890123456"
 STORED = Stored(1, False, None)

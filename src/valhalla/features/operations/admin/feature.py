@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
-from valhalla.features.operations.admin import stock
+from valhalla.features.operations.admin import key_actions, stock
 from valhalla.features.operations.admin.blocks import blocks
 from valhalla.features.operations.admin.contracts import AdminAction, Executor
 from valhalla.features.operations.admin.handouts import Handouts
@@ -53,7 +53,7 @@ class Admin(Feature):
         settle = platform.feed.refresh
         self.service.compose(
             [
-                *stock.keys(of.clients, self.handouts, settle),
+                *key_actions.keys(of.clients, self.handouts, settle),
                 *stock.modes(of.maintenance, settle),
                 *stock.flags(of.flags),
                 *stock.jobs(JobDesk(platform.db, platform.jobs, platform.ledger)),

@@ -29,8 +29,9 @@ from valhalla.sandbox.routing.foreign.part import Deliver, Part, Taken
 from valhalla.sandbox.routing.foreign.suspects import already_stored
 from valhalla.sandbox.routing.frames import ApiError
 from valhalla.sandbox.routing.ingress import Ingress
+from valhalla.sandbox.routing.items import Answer
 from valhalla.sandbox.routing.link import Link
-from valhalla.sandbox.routing.outgoing import Answer, Outgoing
+from valhalla.sandbox.routing.outgoing import Outgoing
 from valhalla.sandbox.routing.table import RouteTable
 
 _log = get_logger("sandbox.routing.hop")

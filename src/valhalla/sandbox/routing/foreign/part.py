@@ -9,8 +9,8 @@ from typing import Final
 
 from valhalla.sandbox.routing.envelope import read_block
 from valhalla.sandbox.routing.foreign.hop_stream import PENDING
+from valhalla.sandbox.routing.items import Stored
 from valhalla.sandbox.routing.link import Link
-from valhalla.sandbox.routing.outgoing import Stored
 
 _BATCH: Final = PENDING // 2
 _EXPIRES: Final = 30_000_000_000

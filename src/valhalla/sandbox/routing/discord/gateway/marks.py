@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from valhalla.kernel.problems import Unavailable
 
 if TYPE_CHECKING:
-    from valhalla.sandbox.routing.outgoing import Stored
+    from valhalla.sandbox.routing.items import Stored
 
 
 class Mark:

@@ -25,7 +25,7 @@ from valhalla.sandbox.routing.http.webhooks.errors import (
 )
 from valhalla.sandbox.routing.http.webhooks.masking import Masking
 from valhalla.sandbox.routing.ingress import Ingress
-from valhalla.sandbox.routing.outgoing import Stored
+from valhalla.sandbox.routing.items import Stored
 
 RECEIVERS: Final = "webhook_receivers"
 # senders give up after 5 to 30 seconds, and send again
