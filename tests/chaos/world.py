@@ -42,13 +42,13 @@ class Plane:
 
     def start(self) -> None:
         """Start and wait until it serves; one that finds a server away is started again, as a supervisor would."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             self.process = spawn(self.data_dir, "up", **self.environment)
             # a full pipe would stop it
             threading.Thread(target=self._listen, args=[self.process], daemon=True).start()
             with suppress(AssertionError):
-                self.url = until(self._serving, seconds=20)
+                self.url = until(self._serving, seconds=60)
                 return
             self.kill()
             assert time.monotonic() < deadline, f"{self.data_dir.name} does not start: {list(self.output)[-5:]}"

@@ -242,6 +242,21 @@ class TestOrphans:
         await runtime.reaper.once()
         assert await left(names.id) == []
 
+    async def test_several_reapers_remove_the_same(self, runtime: Runtime, left: Left) -> None:
+        """Whoever comes late finds it gone, or is told that it is busy; in no case does a run fail."""
+        names = await self._make(runtime)
+        postgres = runtime.backends.postgres
+        found = [item for item in await postgres.found() if item.sandbox_id == names.id]
+        assert sorted(item.kind for item in found) == ["role", "schema"]
+        for item in sorted(found, key=lambda each: each.kind == "role"):
+            answers = await asyncio.gather(*(postgres.remove(item) for _ in range(6)), return_exceptions=True)
+            assert {type(answer) for answer in answers if answer is not None} <= {Unavailable}
+            await postgres.remove(item)
+        for part in runtime.backends:
+            await part.cut(names)
+            await part.drop(names)
+        assert await left(names.id) == []
+
     async def test_of_a_destroyed_sandbox(self, runtime: Runtime, team: Team, clock: MovableClock, left: Left) -> None:
         """A worker that went on after its sandbox was declared gone."""
         sandbox = await team.new()

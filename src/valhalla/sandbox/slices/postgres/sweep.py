@@ -6,6 +6,9 @@ import re
 from datetime import datetime
 from typing import Final
 
+import asyncpg
+
+from valhalla.kernel.problems import Unavailable
 from valhalla.sandbox.slices.contracts import Found
 from valhalla.sandbox.slices.postgres.arenas import Arenas
 from valhalla.sandbox.slices.postgres.databases import OwnDatabases
@@ -51,25 +54,39 @@ async def everything(pools: Pools, arenas: Arenas, databases: OwnDatabases) -> l
 
 
 async def remove(orphan: Found, pools: Pools, arenas: Arenas, databases: OwnDatabases) -> None:
-    """Drop one database, one schema or one role that ``everything`` has listed.
+    """Drop one database, one schema or one role that ``everything`` has listed; one that is gone meanwhile is fine.
 
     Raises:
         Unavailable: the server is away, or the thing is still in use.
     """
-    if orphan.kind == "database":
-        await databases.drop(orphan.name)
-    elif orphan.kind == "schema":
-        arena, _, schema = orphan.name.partition(".")
+    try:
+        if orphan.kind == "database":
+            await databases.drop(orphan.name)
+        elif orphan.kind == "schema":
+            await _remove_schema(orphan.name, pools)
+        else:
+            await _remove_role(orphan.name, pools, arenas)
+    except asyncpg.UndefinedObjectError:
+        # another reaper was faster
+        return
+    except asyncpg.PostgresError as error:
+        raise Unavailable("postgres", f"{orphan.kind} {orphan.name} cannot be removed now: {error}") from error
+
+
+async def _remove_schema(name: str, pools: Pools) -> None:
+    arena, _, schema = name.partition(".")
+    async with pools.connection(arena) as connection:
+        # the owner has the schema's name
+        await drop_schema(connection, schema, through(schema))
+
+
+async def _remove_role(name: str, pools: Pools, arenas: Arenas) -> None:
+    async with pools.connection() as connection:
+        await alter(connection, name, "NOLOGIN")
+    await await_silence(pools, name)
+    async with pools.connection() as connection:
+        maker = await connection.fetchval("SELECT vh_makers.maker_of($1)", name)
+    # what a maker made can own something in the maker's arena only
+    for arena in await arenas.list() if maker is None else [maker.rpartition("_m")[0]]:
         async with pools.connection(arena) as connection:
-            # the owner has the schema's name
-            await drop_schema(connection, schema, through(schema))
-    else:
-        async with pools.connection() as connection:
-            await alter(connection, orphan.name, "NOLOGIN")
-        await await_silence(pools, orphan.name)
-        async with pools.connection() as connection:
-            maker = await connection.fetchval("SELECT vh_makers.maker_of($1)", orphan.name)
-        # what a maker made can own something in the maker's arena only
-        for arena in await arenas.list() if maker is None else [maker.rpartition("_m")[0]]:
-            async with pools.connection(arena) as connection:
-                await drop_role(connection, orphan.name, through(orphan.name))
+            await drop_role(connection, name, through(name))
