@@ -302,6 +302,34 @@ async def test_alerts_are_found_and_removed_by_filters_that_are_understood(
     assert (await agent.delete(f"/v1/alerts/{one}")).status_code == 404
 
 
+async def test_what_an_alert_blocked_ends_with_it(
+    admin: httpx.AsyncClient,
+    bouncer: httpx.AsyncClient,
+    agent: httpx.AsyncClient,
+    rules: str,  # noqa: F811
+) -> None:
+    await admin.post(rules, json={"type": "ip", "value": "192.0.2.172", "reason": "an operator's, and longer"})
+    await pull(bouncer, startup="true")
+    values = ("192.0.2.170", "192.0.2.171", "192.0.2.172")
+    sent = [alert(*map(ban, values)), alert(ban(values[1]), source={"scope": "Ip", "value": values[1]})]
+    one, two = (await agent.post("/v1/alerts", json=sent)).json()
+    # the operator's has become worse by the agent's word, and is still the operator's
+    assert await pull(bouncer) == (set(values), set())
+    assert (await agent.delete(f"/v1/alerts/{one}")).json() == {"nbDeleted": "1"}
+    # the second alert blocked one of them too, and the last is not the agent's
+    assert await pull(bouncer) == (set(), {"192.0.2.170"})
+    history = (await admin.get(f"{rules}/ip:192.0.2.170/history")).json()["items"]
+    assert history[0]["reason"] == "the alert was removed"
+    assert (await agent.delete("/v1/alerts", params={"value": "192.0.2.171"})).json() == {"nbDeleted": "1"}
+    assert await pull(bouncer) == (set(), {"192.0.2.171"})
+    # what an operator has written since is theirs
+    (three,) = (await agent.post("/v1/alerts", json=[alert(ban(values[0]))])).json()
+    await admin.post(rules, json={"type": "ip", "value": values[0], "reason": "an operator's now"})
+    assert (await agent.delete(f"/v1/alerts/{three}")).json() == {"nbDeleted": "1"}
+    assert await pull(bouncer) == ({values[0]}, set())
+    assert (await agent.delete(f"/v1/alerts/{two}")).status_code == 404
+
+
 async def test_metrics_and_heartbeats_are_kept(
     admin: httpx.AsyncClient, bouncer: httpx.AsyncClient, agent: httpx.AsyncClient, plane: Plane
 ) -> None:

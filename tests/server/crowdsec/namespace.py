@@ -16,7 +16,7 @@ import threading
 
 _SIOCSIFFLAGS, _SIOCSIFADDR, _UP, _RUNNING = 0x8914, 0x8916, 0x1, 0x40
 # packets can come from these
-_OWN = ("192.0.2.21", "192.0.2.22", "192.0.2.50")
+_OWN = ("192.0.2.21", "192.0.2.22", "192.0.2.48", "192.0.2.50")
 
 
 def main(way_out: str, asked: str, *command: str) -> int:

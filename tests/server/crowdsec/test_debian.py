@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.server.conftest import Issue
-from tests.server.crowdsec.debian import configure, free_port, needs, program, until, write
+from tests.server.crowdsec.debian import KEY, configure, free_port, needs, oracle, program, until, write
 from tests.server.plane import Plane
 from tests.server.serving import serving
 from tests.server.test_blocklist import PATH, block, rules  # noqa: F401 - a fixture
@@ -83,57 +84,103 @@ def in_a_namespace_of_ones_own() -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-@needs("crowdsec-firewall-bouncer", "nft", "unshare")
-@pytest.mark.skipif(not in_a_namespace_of_ones_own(), reason="no network namespaces with nftables for users here")
-async def test_the_firewall_bouncer_drops_packets(
-    admin: httpx.AsyncClient, issue: Issue, place: str, tmp_path: Path
-) -> None:
-    """In a network of its own, whose only way to the plane is a socket: the machine's firewall is never touched."""
-    key = (await issue("bouncers", "bouncer"))["key"]
+def firewall(folder: Path, key: str, mode: str) -> Path:
+    """Write the firewall bouncer's configuration, as Debian's is but for names."""
     members = {
-        "mode": "nftables", "disable_ipv6": False, "deny_action": "DROP", "deny_log": False,
+        "mode": mode, "disable_ipv6": False, "deny_action": "DROP", "deny_log": False,
         "supported_decisions_types": ["ban"], "blacklists_ipv4": "blocked", "blacklists_ipv6": "blocked6",
+        "ipset_type": "nethash", "iptables_chains": ["INPUT"],
         "nftables": {
             "ipv4": {"enabled": True, "set-only": False, "table": "crowdsec", "chain": "crowdsec-chain"},
             "ipv6": {"enabled": True, "set-only": False, "table": "crowdsec6", "chain": "crowdsec6-chain"},
         },
     }  # fmt: skip
-    config = write(tmp_path / "bouncer.yaml", common(tmp_path, "http://127.0.0.1:8080/", key) | members)
-    way_out, asked = tmp_path / "plane.sock", tmp_path / "asked.sock"
-    host, port = place.split(":")
-    relay = await asyncio.start_unix_server(lambda reader, writer: _relay(reader, writer, host, int(port)), way_out)
+    return write(folder / "bouncer.yaml", common(folder, "http://127.0.0.1:8080/", key) | members)
 
-    def reached(address: str) -> bool:
-        """Ask in the namespace whether packets from an address arrive."""
+
+class Enclosed:
+    """A network of its own, whose only way out is a socket to an LAPI: the machine's firewall is never touched."""
+
+    def __init__(self, folder: Path) -> None:
+        self.way_out, self._asked = folder / "lapi.sock", folder / "asked.sock"
+        self._log = folder / "log"
+
+    @asynccontextmanager
+    async def enforcing(self, config: Path, lapi: str) -> AsyncIterator[None]:
+        """Run a firewall bouncer in it that pulls from an address."""
+        host, port = lapi.split(":")
+        relay = await asyncio.start_unix_server(
+            lambda reader, writer: _relay(reader, writer, host, int(port)), self.way_out
+        )
+        inside = ("unshare", "-Urn", sys.executable, str(NAMESPACE), str(self.way_out), str(self._asked))
+        async with relay, program(*inside, "crowdsec-firewall-bouncer", "-c", str(config), log=self._log):
+            await until(lambda: self.is_reached("192.0.2.22"), "the namespace")
+            yield
+
+    async def is_reached(self, address: str) -> bool:
+        """Say whether packets from an address arrive."""
+        return self._asked.exists() and await asyncio.to_thread(self._reached, address)
+
+    async def is_cut(self, address: str) -> bool:
+        """Say whether they do not."""
+        return self._asked.exists() and not await asyncio.to_thread(self._reached, address)
+
+    def _reached(self, address: str) -> bool:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(10)
-            client.connect(str(asked))
+            client.connect(str(self._asked))
             client.sendall(f"{address}\n".encode())
             return bool(json.loads(client.makefile().readline()))
 
-    async def is_reached(address: str) -> bool:
-        return asked.exists() and await asyncio.to_thread(reached, address)
 
-    async def is_cut(address: str) -> bool:
-        return asked.exists() and not await asyncio.to_thread(reached, address)
+ENCLOSED = (
+    needs("crowdsec-firewall-bouncer", "nft", "unshare"),
+    pytest.mark.skipif(not in_a_namespace_of_ones_own(), reason="no network namespaces with nftables for users here"),
+)
 
+
+def enclosed(test: Any) -> Any:
+    """Run a test where a user can have a network of his own with a firewall in it."""
+    for mark in ENCLOSED:
+        test = mark(test)
+    return test
+
+
+@enclosed
+@pytest.mark.parametrize("mode", ["nftables", pytest.param("iptables", marks=needs("iptables", "ipset"))])
+async def test_the_firewall_bouncer_drops_packets(
+    admin: httpx.AsyncClient, issue: Issue, place: str, tmp_path: Path, mode: str
+) -> None:
+    key = (await issue("bouncers", "bouncer"))["key"]
     await block(admin, "ip", "192.0.2.21")
-    command = ("unshare", "-Urn", sys.executable, str(NAMESPACE), str(way_out), str(asked))
-    bouncer = ("crowdsec-firewall-bouncer", "-c", str(config))
-    async with relay, program(*command, *bouncer, log=tmp_path / "log"):
-        await until(lambda: is_reached("192.0.2.50"), "the namespace")
-        await until(lambda: is_cut("192.0.2.21"), "the first pull")
-        # an address: the sets that this version makes for nftables were not seen to match networks
-        await block(admin, "ip", "192.0.2.50")
-        await until(lambda: is_cut("192.0.2.50"), "what is new")
-        assert await is_reached("192.0.2.22")
+    there = Enclosed(tmp_path)
+    async with there.enforcing(firewall(tmp_path, key, mode), place):
+        await until(lambda: there.is_cut("192.0.2.21"), "the first pull")
+        await block(admin, "cidr", "192.0.2.48/28")
+        await until(lambda: there.is_cut("192.0.2.48"), "what is new")
+        # with nftables a network is its first address to this program, whoever told it
+        assert await (there.is_cut if mode == "iptables" else there.is_reached)("192.0.2.50")
+        assert await there.is_reached("192.0.2.22")
         await admin.post(f"{PATH}/unblock", json={"type": "ip", "value": "192.0.2.21"})
-        await until(lambda: is_reached("192.0.2.21"), "what is taken back")
-        assert await is_cut("192.0.2.50")
+        await until(lambda: there.is_reached("192.0.2.21"), "what is taken back")
+        assert await there.is_cut("192.0.2.48")
         soon = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
         await block(admin, "ip", "192.0.2.22", expires_at=soon)
-        await until(lambda: is_cut("192.0.2.22"), "what ends by itself")
-        await until(lambda: is_reached("192.0.2.22"), "that it has ended")
+        await until(lambda: there.is_cut("192.0.2.22"), "what ends by itself")
+        await until(lambda: there.is_reached("192.0.2.22"), "that it has ended")
+
+
+@enclosed
+@needs("crowdsec", "cscli")
+async def test_with_debians_own_lapi_nftables_cut_no_networks_either(tmp_path: Path) -> None:
+    """If this fails the bouncer has learned it, and docs/blocklist.md has a sentence too much."""
+    there = Enclosed(tmp_path)
+    async with oracle(tmp_path) as url:
+        decide = ("cscli", "-c", str(tmp_path / "conf/config.yaml"), "decisions", "add", "--range", "192.0.2.48/28")
+        await asyncio.to_thread(subprocess.run, decide, check=True, capture_output=True)
+        async with there.enforcing(firewall(tmp_path, KEY, "nftables"), url.removeprefix("http://")):
+            await until(lambda: there.is_cut("192.0.2.48"), "the first pull")
+            assert await there.is_reached("192.0.2.50")
 
 
 async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:

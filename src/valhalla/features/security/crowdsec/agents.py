@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
 from valhalla.features.security.blocklist import BlockRule, Feeding
 from valhalla.features.security.blocklist.rules import stronger
 from valhalla.features.security.crowdsec.alerts import store
+from valhalla.features.security.crowdsec.alerts.rules import Selected
 from valhalla.features.security.crowdsec.reports import Report
 from valhalla.kernel.principal import Principal
 from valhalla.kit.outbox import emit
+
+_AT_ONCE: Final = 1000
 
 
 class Agents:
@@ -61,3 +64,16 @@ class Agents:
     def take_back(self, conn: Connection, principal: Principal, keys: Sequence[str]) -> int:
         """End rules that an agent names; return how many there were."""
         return self._feeding.end(conn, keys, actor=principal.id, reason="taken back by an agent")
+
+    def forget(self, conn: Connection, principal: Principal, wanted: Selected | int) -> int:
+        """Remove alerts (those selected, or the one of a number) with what they blocked; return how many there were.
+
+        What another alert also blocked stays, and so does what somebody else blocked before or for longer.
+        """
+        self._feeding.lock(conn)
+        gone = store.drop_alerts(conn, wanted, self._now())
+        keys = store.only_theirs(conn, gone)
+        for begin in range(0, len(keys), _AT_ONCE):
+            some = keys[begin : begin + _AT_ONCE]
+            self._feeding.end(conn, some, actor=principal.id, reason="the alert was removed")
+        return len(gone)

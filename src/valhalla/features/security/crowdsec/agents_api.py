@@ -157,17 +157,18 @@ def add_agents(
     @routes.delete("/alerts", response_model=None)
     @open_query
     async def drop(request: Request, principal: Writer, scope: Text = None, value: Text = None) -> Response:
-        """Remove alerts; what they blocked stays blocked."""
-        at = now()
-        count = await db.run(kept.drop_alerts, selected(request.query_params, at), at)
+        """Remove alerts with what they blocked, unless another alert or somebody else blocked it too."""
+        count = await db.run(agents.forget, principal, selected(request.query_params, now()))
+        await settle()
         return json({"nbDeleted": str(count)})
 
     @routes.delete("/alerts/{number}", response_model=None)
     @open_query
     async def drop_one(number: Number, principal: Writer) -> Response:
-        """Remove one alert."""
-        if not (count := await db.run(kept.drop_alert, _integer(number))):
+        """Remove one alert with what it blocked, unless another alert or somebody else blocked it too."""
+        if not (count := await db.run(agents.forget, principal, _integer(number))):
             raise NoSuchThing
+        await settle()
         return json({"nbDeleted": str(count)})
 
     @routes.get("/heartbeat", response_class=Response, responses=_ALIVE)

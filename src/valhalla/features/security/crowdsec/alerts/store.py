@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import INET
+from sqlalchemy.dialects.postgresql import ARRAY, INET
 from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.features.security.blocklist.contracts import REGISTRY
 from valhalla.features.security.crowdsec.alerts.rules import Selected
 from valhalla.features.security.crowdsec.tables import crowdsec_alerts
-from valhalla.kit.registry.tables import records
+from valhalla.kit.registry.tables import changes, records
 
 _alerts = crowdsec_alerts.c
+
+
+class Dropped(NamedTuple):
+    """An alert that is gone: who reported it, and the keys of the rules that it made."""
+
+    client_id: str
+    keys: Sequence[str]
 
 
 def add_alerts(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -35,14 +42,42 @@ def find_alert(conn: Connection, number: int) -> RowMapping | None:
     return conn.execute(sa.select(crowdsec_alerts).where(_alerts.id == number)).mappings().one_or_none()
 
 
-def drop_alerts(conn: Connection, wanted: Selected, now: datetime) -> int:
-    """Remove alerts; return how many."""
-    return conn.execute(sa.delete(crowdsec_alerts).where(*_those(wanted, now))).rowcount
+def drop_alerts(conn: Connection, wanted: Selected | int, now: datetime) -> list[Dropped]:
+    """Remove alerts, or the one of a number; return what they were."""
+    those = [_alerts.id == wanted] if isinstance(wanted, int) else _those(wanted, now)
+    gone = conn.execute(sa.delete(crowdsec_alerts).where(*those).returning(_alerts.client_id, _alerts["keys"]))
+    return [Dropped(row[0], row[1]) for row in gone]
 
 
-def drop_alert(conn: Connection, number: int) -> int:
-    """Remove one alert; return how many there were."""
-    return conn.execute(sa.delete(crowdsec_alerts).where(_alerts.id == number)).rowcount
+def only_theirs(conn: Connection, gone: Sequence[Dropped]) -> list[str]:
+    """Return the keys of the rules that stand as these alerts made them, and that no alert which is left made."""
+    keys = {key for one in gone for key in one.keys}
+    if not keys:
+        return []
+    made = sa.func.jsonb_array_elements_text(_alerts["keys"]).table_valued("key", name="made").render_derived()
+    shared = sa.select(made.c.key).select_from(crowdsec_alerts.join(made, sa.true())).where(made.c.key == _any(keys))
+    keys -= set(conn.scalars(shared.distinct()))
+    # whose it is who decided how long it lasts: others may since have made it worse, or an agent one of an operator's
+    before, after = (sa.func.coalesce(body["expires_at"].astext, "") for body in (changes.c.before, changes.c.after))
+    author = (
+        sa.select(changes.c.actor)
+        .where(changes.c.registry == REGISTRY, changes.c.key == records.c.key, changes.c.op == "put")
+        .where(sa.or_(changes.c.before.is_(None), before != after))
+        .order_by(changes.c.revision.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    mine = (
+        records.c.registry == REGISTRY,
+        records.c.key == _any(keys),
+        author == _any({one.client_id for one in gone}),
+    )
+    return sorted(conn.scalars(sa.select(records.c.key).where(*mine)))
+
+
+def _any(texts: Iterable[str]) -> Any:
+    # one parameter however many there are
+    return sa.func.any(sa.cast(sorted(texts), ARRAY(sa.Text)))
 
 
 def _those(wanted: Selected, now: datetime) -> list[sa.ColumnElement[bool]]:
