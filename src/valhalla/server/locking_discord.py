@@ -1,4 +1,4 @@
-"""The process of ``valhalla ingress discord-api``: sandboxes' bots ask Discord through it, and never hold its token."""
+"""The process of ``valhalla ingress discord-api``: to sandboxes' bots it is Discord, and they never hold its token."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from valhalla.guard.guard import Guard
 from valhalla.guard.stores.postgres import PostgresStore
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Misconfigured
+from valhalla.kit import natsauth
 from valhalla.kit.ledger import Ledger
+from valhalla.sandbox.routing.discord.bots.composing import gateway
+from valhalla.sandbox.routing.discord.bots.line import Line
 from valhalla.sandbox.routing.discord.outbound.guarding import GuardedWrites
 from valhalla.sandbox.routing.discord.outbound.lock import Lock
 from valhalla.sandbox.routing.discord.outbound.metrics import LockMetrics
+from valhalla.sandbox.routing.discord.outbound.pacing import Pacer
 from valhalla.sandbox.routing.discord.outbound.running import Running
 from valhalla.sandbox.routing.discord.outbound.serving import serve
 from valhalla.sandbox.routing.discord.outbound.upstream import Upstream
@@ -34,19 +38,27 @@ def lock(
     tell: Tell,
     *,
     metrics: tuple[str, int] | None = None,
+    public: str = "",
 ) -> int:
     """Answer bots until SIGINT or SIGTERM; calls that are under way are answered. ``api`` is Discord's base.
+
+    ``public`` is where bots find the gateway, if it is not where they ask.
 
     Raises:
         Misconfigured: the address cannot be listened on.
         Unavailable: the database, NATS or Discord cannot be reached.
         TokenRefused: Discord does not take the token.
     """
-    return run(_main(Beside.of(options), Upstream(api, token), listen, tell, metrics))
+    return run(_main(Beside.of(options), Upstream(api, token), listen, tell, metrics, public))
 
 
 async def _main(
-    beside: Beside, upstream: Upstream, listen: tuple[str, int], tell: Tell, metrics: tuple[str, int] | None
+    beside: Beside,
+    upstream: Upstream,
+    listen: tuple[str, int],
+    tell: Tell,
+    metrics: tuple[str, int] | None,
+    public: str,
 ) -> None:
     db = await beside.database("discord-api")
     # what it notes of actions the control plane carries into the ledger
@@ -58,20 +70,24 @@ async def _main(
         return ingress.table if ingress.is_live else None
 
     writes = GuardedWrites(guard, db, Ledger(beside.cell))
-    made = Lock(beside.cell, upstream, table, Running(db, Clock()), writes)
+    pacer, runs = Pacer(), Running(db, Clock())
+    made = Lock(beside.cell, upstream, table, runs, writes, pacer=pacer)
     host, port = listen
     stop = until_signalled()
     try:
         application = await made.start()
         await ingress.start()
+        line = Line(beside.nats_url, natsauth.control_creds(beside.cell))
+        bots = gateway(beside.cell, made, upstream, pacer, line, table, runs, public=public)
+        await bots.start()
 
         async def until(at: int) -> None:
             tell({"kind": "listening", "host": host, "port": at, "application": application})
             await stop.wait()
 
-        with measured(LockMetrics(made, ingress), metrics):
-            await serve(made, host, port, until)
-        tell({"kind": "end", **made.counts})
+        with measured(LockMetrics(made, ingress, bots), metrics):
+            await serve(made, host, port, until, bots)
+        tell({"kind": "end", **made.counts, **{f"bots_{name}": number for name, number in bots.shared.counts.items()}})
     except OSError as error:
         raise Misconfigured(
             f"cannot listen on {host}:{port}: {error.strerror}",

@@ -12,7 +12,7 @@ from valhalla.cli.lazy import LazyGroup
 _AT: Final = "valhalla.cli.ingress."
 TABLE: Final = {
     "discord": (_AT + "discord", "Read the gateway of a Discord bot."),
-    "discord-api": (_AT + "discord_api", "Ask Discord for the bots of sandboxes."),
+    "discord-api": (_AT + "discord_api", "Be Discord for the bots of sandboxes."),
     "http": (_AT + "http", "Receive webhooks."),
     "proxy": (_AT + "proxy", "Send requests to sandboxes or to production."),
     "receiver": (_AT + "receiver", "Whose webhooks are received, and how."),

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -22,6 +23,7 @@ from valhalla.sdk.discovery import data_directory
 @token_option
 @click.option("--listen", type=arguments.endpoint, default="127.0.0.1:0", metavar="HOST:PORT", help="Where it listens.")
 @click.option("--metrics", type=arguments.endpoint, metavar="HOST:PORT", help="Where Prometheus may ask.")
+@click.option("--public", metavar="URL", help="Where bots find the gateway: wss://… behind TLS (default: as they ask).")
 @click.option("--api", default=None, metavar="URL", help="Another REST interface than Discord's, for tests.")
 @serving_options
 @shared_options
@@ -31,14 +33,16 @@ def command(
     token_file: Path | None,
     listen: tuple[str, int],
     metrics: tuple[str, int] | None,
+    public: str | None,
     api: str | None,
     **said: Any,
 ) -> int:
-    """Hold the real bot token, and ask Discord for the bots of sandboxes.
+    """Hold the real bot token, and be Discord for the bots of sandboxes: the REST interface and the gateway.
 
-    A bot uses the token that 'valhalla sandbox discord-token NAME' prints. Its calls reach the guilds that the sandbox
-    has linked (discord.guild:ID); what it would write elsewhere is pretended, and noted in the ledger. Ctrl-C answers
-    first what is under way. With --json each line of standard output says what happened.
+    A bot uses the token that 'valhalla sandbox discord-token NAME' prints. It is sent the events of the guilds that the
+    sandbox has linked (discord.guild:ID), and its calls reach these; what it would write elsewhere is pretended, and
+    noted in the ledger. Ctrl-C answers first what is under way, and asks bots to resume at the next process. With
+    --json each line of standard output says what happened.
 
     \b
     Example:
@@ -59,7 +63,16 @@ def command(
         else:
             remark(invocation, _line(document))
 
-    return lock(options, token, api or DISCORD, listen, tell, metrics=metrics)
+    return lock(options, token, api or DISCORD, listen, tell, metrics=metrics, public=_gateway(public))
+
+
+def _gateway(url: str | None) -> str:
+    if url is None:
+        return ""
+    parts = urlsplit(url)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.path.strip("/"):
+        raise click.BadParameter(f"{url!r} is not like wss://bots.example.com.", param_hint="--public")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _line(document: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from valhalla.kernel.clock import isoformat
 from valhalla.kernel.problems import Unavailable
 from valhalla.sandbox.routing import envelope, subjects
-from valhalla.sandbox.routing.contracts import DEAD_STREAM, STREAM
+from valhalla.sandbox.routing.contracts import BOTS_STREAM, DEAD_STREAM, STREAM
 from valhalla.sandbox.routing.frames import ApiError
 from valhalla.sandbox.routing.link import Link
 
@@ -67,6 +67,7 @@ async def close_lane(link: Link, sandbox: str) -> None:
     await _quietly(link, f"CONSUMER.DELETE.{STREAM}.{consumer(sandbox)}")
     await _quietly(link, f"STREAM.PURGE.{STREAM}", {"filter": f"{subjects.lane(sandbox)}.>"})
     await _quietly(link, f"STREAM.PURGE.{DEAD_STREAM}", {"filter": f"{subjects.DEAD}.s.{sandbox}.>"})
+    await _quietly(link, f"STREAM.PURGE.{BOTS_STREAM}", {"filter": f"{subjects.BOTS}.{sandbox}.>"})
 
 
 async def trim_lane(link: Link, sandbox: str, keep: int) -> int:
@@ -96,10 +97,27 @@ async def lane_info(link: Link, sandbox: str) -> dict[str, Any]:
     return await _quietly(link, f"CONSUMER.INFO.{STREAM}.{consumer(sandbox)}")
 
 
+async def bot_positions(link: Link, sandbox: str) -> dict[tuple[int, int], int]:
+    """Return up to which sequence a sandbox's bots were sent its lane, by shard and number of shards.
+
+    Raises:
+        Unavailable: JetStream does not answer.
+    """
+    found: dict[tuple[int, int], int] = {}
+    sequence = 1
+    while (message := await next_message(link, BOTS_STREAM, sequence, f"{subjects.BOTS}.{sandbox}.>")) is not None:
+        subject, at, _, body = message
+        shard, shards = subject.split(".")[2:]
+        found[int(shard), int(shards)] = int(body)
+        sequence = at + 1
+    return found
+
+
 async def return_key(link: Link, sandbox: str, source: str, key: str) -> int:
     """Move a key's unread events to production's lane, in order, and return how many.
 
-    Unread is what the lane's consumer has not had acknowledged. Copies for mirrors are removed: production had them.
+    Unread is what the lane's consumer has not had acknowledged and no bot was sent. Copies for mirrors are removed:
+    production had them.
     Its ingresses hold the key meanwhile. Repeat it after a crash: each event is removed when it is stored there.
 
     Raises:
@@ -108,6 +126,10 @@ async def return_key(link: Link, sandbox: str, source: str, key: str) -> int:
     where = subjects.address(source, key)
     filtered = subjects.lane_of_key(sandbox, where)
     floor = int((await lane_info(link, sandbox)).get("ack_floor", {}).get("stream_seq", 0))
+    if source == "discord" and key.isdigit():
+        # what a bot of Discord's was sent it was sent without that consumer
+        sent = (await bot_positions(link, sandbox)).items()
+        floor = max([floor, *(at for (shard, shards), at in sent if (int(key) >> 22) % shards == shard)])
     moved, sequence = 0, floor + 1
     while True:
         message = await next_message(link, STREAM, sequence, filtered)

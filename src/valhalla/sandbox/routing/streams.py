@@ -8,6 +8,7 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.sandbox.routing.contracts import (
     ADVISORIES_STREAM,
     BEATS_STREAM,
+    BOTS_STREAM,
     DEAD_STREAM,
     ROUTES_STREAM,
     STREAM,
@@ -79,6 +80,17 @@ def configs(sizes: Sizes) -> list[dict[str, Any]]:
             ],
             "max_age": 86_400 * _SECOND,
             "max_bytes": 16 * 2**20,
+            "discard": "old",
+        },
+        {
+            # how far gateways of bots have read lanes, a message for each shard
+            **file,
+            "name": BOTS_STREAM,
+            "subjects": ["bt.*.*.*"],
+            "max_msgs_per_subject": 1,
+            "max_age": 30 * 86_400 * _SECOND,
+            "max_bytes": 16 * 2**20,
+            "max_msg_size": 4096,
             "discard": "old",
         },
     ]

@@ -14,6 +14,7 @@ SANDBOXES: Final = "ev.s"
 ROUTES: Final = "rt"
 BEATS: Final = "ig"
 DEAD: Final = "dl"
+BOTS: Final = "bt"
 
 MAX_KEY: Final = 128
 MAX_TYPE: Final = 128

@@ -68,7 +68,7 @@ def routes() -> Routes:
             "bot_public": True,
             "bot_require_code_grant": False,
             "verify_key": "0" * 64,
-            "flags": 0,
+            "flags": _flags(rest.gateway.allowed_intents),
             "owner": world.person(),
             "team": None,
             "bot": world.me,
@@ -117,6 +117,11 @@ def routes() -> Routes:
             del _commands(rest, request)[request["command_id"]]
 
     return made
+
+
+def _flags(allowed: int) -> int:
+    """Return what the application says of privileged intents; those of bots that are in few guilds."""
+    return sum(1 << flag for bit, flag in ((1, 15), (8, 13), (15, 19)) if allowed & 1 << bit)
 
 
 def _commands(rest: Rest, request: Request) -> dict[str, Doc]:

@@ -25,6 +25,10 @@ from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.runtime import Runtime
 from valhalla.sandbox.contracts import Sandbox
+from valhalla.sandbox.routing.discord.bots.composing import gateway
+from valhalla.sandbox.routing.discord.bots.line import Line
+from valhalla.sandbox.routing.discord.bots.pace import Pace
+from valhalla.sandbox.routing.discord.bots.server import Bots
 from valhalla.sandbox.routing.discord.outbound.guarding import GuardedWrites
 from valhalla.sandbox.routing.discord.outbound.lock import Lock
 from valhalla.sandbox.routing.discord.outbound.pacing import Pacer
@@ -33,6 +37,7 @@ from valhalla.sandbox.routing.discord.outbound.serving import serve
 from valhalla.sandbox.routing.discord.outbound.tokens import bot_token
 from valhalla.sandbox.routing.discord.outbound.upstream import Upstream
 from valhalla.sandbox.routing.ingress import Ingress
+from valhalla.sandbox.routing.table import RouteTable
 from valhalla.testing.discord import FakeDiscord
 
 pytestmark = pytest.mark.slow
@@ -45,6 +50,7 @@ class Scene:
         self.runtime, self.team, self.fake, self.ingress = runtime, team, fake, ingress
         self.port = 0
         self.lock: Lock
+        self.bots: Bots
         self.guard: Guard
         self.http: aiohttp.ClientSession
 
@@ -112,7 +118,13 @@ async def fake() -> AsyncIterator[FakeDiscord]:
 
 @asynccontextmanager
 async def locked(
-    runtime: Runtime, team: Team, fake: FakeDiscord, *, db: Database | None = None, guard_url: str | None = None
+    runtime: Runtime,
+    team: Team,
+    fake: FakeDiscord,
+    *,
+    db: Database | None = None,
+    guard_url: str | None = None,
+    pace: Pace | None = None,
 ) -> AsyncGenerator[Scene]:
     url = runtime.settings.nats_url
     assert url is not None
@@ -122,14 +134,13 @@ async def locked(
     used = db or runtime.db
     scene = Scene(runtime, team, fake, ingress)
     scene.guard = guard
-    scene.lock = Lock(
-        runtime.cell,
-        upstream,
-        lambda: ingress.table if ingress.is_live else None,
-        Running(used, Clock()),
-        GuardedWrites(guard, used, Ledger(runtime.cell)),
-        pacer=Pacer(patience=2.0),
-    )
+    pacer, runs = Pacer(patience=2.0), Running(used, Clock())
+
+    def table() -> RouteTable | None:
+        return ingress.table if ingress.is_live else None
+
+    writes = GuardedWrites(guard, used, Ledger(runtime.cell))
+    scene.lock = Lock(runtime.cell, upstream, table, runs, writes, pacer=pacer)
     stop = asyncio.Event()
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -139,7 +150,10 @@ async def locked(
 
     await scene.lock.start()
     await ingress.start()
-    serving = asyncio.create_task(serve(scene.lock, "127.0.0.1", 0, until))
+    line = Line(url, natsauth.control_creds(runtime.cell))
+    scene.bots = gateway(runtime.cell, scene.lock, upstream, pacer, line, table, runs, pace=pace)
+    await scene.bots.start()
+    serving = asyncio.create_task(serve(scene.lock, "127.0.0.1", 0, until, scene.bots))
     scene.port = await ready
     try:
         async with aiohttp.ClientSession() as scene.http:

@@ -91,9 +91,12 @@ class Pretence:
             return json(200, self._command(known, bot))
         ids = [part for part in parts if part.isdigit()]
         made: dict[str, Any] = {"id": ids[-1] if call.method in ("PATCH", "PUT") and ids else self.id(), **known}
+        if call.subject == "interaction":
+            about = {"id": parts[2], "type": 2, "response_message_id": self.id(), "response_message_loading": False}
+            return json(200, {"interaction": {**about, "response_message_ephemeral": False}})
         if call.subject == "direct":
             return json(200, {"id": made["id"], "type": 1, "recipients": [], "last_message_id": None})
-        if "messages" in parts:
+        if "messages" in parts or call.subject == "followup":
             made |= {
                 "channel_id": call.key,
                 "author": dict(bot),

@@ -26,3 +26,9 @@ def guilds(table: RouteTable, sandbox: str) -> list[str]:
     """Return the guilds that are the sandbox's, in the order of their ids."""
     found = [key for source, key, record, _ in table.claimed() if source == _SOURCE and record.sandbox == sandbox]
     return sorted((key for key in found if right(table, sandbox, key) == "all"), key=int)
+
+
+def visible(table: RouteTable, sandbox: str) -> list[str]:
+    """Return the guilds whose events a sandbox gets, its own and those it has copies of, in the order of their ids."""
+    found = [key for source, key, record, _ in table.claimed() if source == _SOURCE and record.sandbox == sandbox]
+    return sorted((key for key in found if right(table, sandbox, key) != "none"), key=int)

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from valhalla.kit.cellkey import CellKey
-from valhalla.sandbox.routing.discord.outbound import answers, bodies, claims, rules
+from valhalla.sandbox.routing.discord.outbound import answers, bodies, claims, copies, rules
 from valhalla.sandbox.routing.discord.outbound.answers import Pretence, Reply
 from valhalla.sandbox.routing.discord.outbound.channels import Channels
 from valhalla.sandbox.routing.discord.outbound.commands import scoped
@@ -35,6 +35,10 @@ class Asked:
     query: str
     headers: Mapping[str, str]
     body: bytes
+
+
+Advice = Callable[[str, Asked], Mapping[str, Any]]
+"""Returns what ``/gateway/bot`` says to the bot of a sandbox."""
 
 
 class Writes(Protocol):
@@ -81,6 +85,8 @@ class Lock:
         self._application: dict[str, Any] = {}
         self._bot: dict[str, Any] = {}
         self.counts: Counter[str] = Counter()
+        self.advice: Advice | None = None
+        """Where bots find their gateway; without it they are told where Discord's own is."""
 
     async def start(self) -> str:
         """Connect to Discord; return the name of the application.
@@ -92,6 +98,16 @@ class Lock:
         bot: Any = self._application.get("bot")
         self._bot = bot if isinstance(bot, dict) else {"id": self._application["id"], "username": "bot", "bot": True}
         return str(self._application.get("name", ""))
+
+    @property
+    def application(self) -> Mapping[str, Any]:
+        """What Discord says of the application, since ``start``."""
+        return self._application
+
+    @property
+    def bot(self) -> Mapping[str, Any]:
+        """The user that the bot is."""
+        return self._bot
 
     def knows(self, asked: Asked) -> bool:
         """Say whether the request shows a sandbox's token, or needs none: no body is read of one that does neither."""
@@ -125,13 +141,26 @@ class Lock:
             return self._refuse("this route is not let through")
         if call.subject in _OPEN:
             return await self._interaction(call, asked, sandbox or "")
-        if call.subject == "own":
-            return await self._pass(call, asked, sandbox or "")
+        if call.subject in ("own", "gateway"):
+            return await self._own(call, asked, sandbox or "")
         if (table := self._table()) is None:
             return self._count("away", answers.away("the routes are not known at the moment; nothing was sent"))
         return await self._by_routes(call, asked, sandbox or "", table)
 
+    async def _own(self, call: Call, asked: Asked, sandbox: str) -> Reply:
+        if call.subject == "gateway" and self.advice is not None:
+            return self._count("passed", answers.json(200, self.advice(sandbox, asked)))
+        return await self._pass(call, asked, sandbox)
+
     async def _interaction(self, call: Call, asked: Asked, sandbox: str) -> Reply:
+        token = call.path.split("/")[3]
+        if copies.is_copy(token):
+            owner = copies.sandbox_of(self._cell, token)
+            if owner is None or not await self._runs(owner):
+                return self._count("unauthorized", answers.unauthorized())
+            if call.reads:
+                return self._count("refused", answers.json(404, {"message": "Unknown Message", "code": 10_008}))
+            return await self._pretend(call, asked, owner, "production answers what the sandbox has a copy of")
         # the token came on this lane, and is good for one interaction alone; a channel's webhook is not
         if call.subject == "followup" and call.key != str(self._application.get("id")):
             return self._refuse("webhooks of channels are not let through")

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
 
-Subject = Literal["own", "guilds", "direct", "guild", "channel", "interaction", "followup", "commands", "unknown"]
+Subject = Literal[
+    "own", "gateway", "guilds", "direct", "guild", "channel", "interaction", "followup", "commands", "unknown"
+]
 """``own`` is the application itself, ``guilds`` the list of where it is, ``direct`` a message to one person,
 ``followup`` a later answer to an interaction (or somebody's webhook), and ``commands`` are the global ones."""
 
@@ -60,8 +62,8 @@ def _rule(subject: Subject, methods: str, template: str) -> _Rule:
 
 _BELOW: Final = "(?:/[^/]+){0,8}"
 _RULES: Final = (
-    _rule("own", "GET", "/gateway"),
-    _rule("own", "GET", "/gateway/bot"),
+    _rule("gateway", "GET", "/gateway"),
+    _rule("gateway", "GET", "/gateway/bot"),
     _rule("guilds", "GET", "/users/@me/guilds"),
     _rule("direct", "POST", "/users/@me/channels"),
     _rule("own", "GET", "/users/@me"),

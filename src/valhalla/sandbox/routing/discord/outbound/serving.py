@@ -1,4 +1,4 @@
-"""The lock as a server: HTTP on an address that bots are told instead of discord.com."""
+"""The lock as a server: HTTP on an address that bots are told instead of discord.com, and the gateway on the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -24,7 +24,25 @@ _ONCE: Final = ("Authorization", "Content-Type", "X-Audit-Log-Reason")
 _log = get_logger("sandbox.routing.discord")
 
 
-async def serve(lock: Lock, host: str, port: int, until: Callable[[int], Awaitable[None]]) -> None:
+class Sockets(Protocol):
+    """Takes the requests that open a WebSocket."""
+
+    def wants(self, request: web.BaseRequest, /) -> bool:
+        """Say whether a request is its own."""
+        ...
+
+    async def serve(self, request: web.BaseRequest, /) -> web.StreamResponse:
+        """Serve one until it ends."""
+        ...
+
+    async def stop(self) -> None:
+        """End all of them."""
+        ...
+
+
+async def serve(
+    lock: Lock, host: str, port: int, until: Callable[[int], Awaitable[None]], sockets: Sockets | None = None
+) -> None:
     """Answer requests until ``until``, which is told the port, returns; those under way are answered.
 
     Raises:
@@ -34,6 +52,8 @@ async def serve(lock: Lock, host: str, port: int, until: Callable[[int], Awaitab
     large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if sockets is not None and sockets.wants(request):
+            return await sockets.serve(request)
         return _sent(await _answer(lock, request, large))
 
     runner = web.ServerRunner(web.Server(handle, access_log=None), handle_signals=False, shutdown_timeout=10)
@@ -42,6 +62,8 @@ async def serve(lock: Lock, host: str, port: int, until: Callable[[int], Awaitab
         await web.TCPSite(runner, host, port).start()
         await until(runner.addresses[0][1])
     finally:
+        if sockets is not None:
+            await sockets.stop()
         await runner.cleanup()
 
 

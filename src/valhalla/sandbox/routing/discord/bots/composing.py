@@ -1,0 +1,43 @@
+"""The gateway beside the lock: one process holds the token, knows the routes, and keeps Discord's limits for both."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from valhalla.kit.cellkey import CellKey
+from valhalla.sandbox.routing.discord.bots.guilds import Guilds
+from valhalla.sandbox.routing.discord.bots.line import Line
+from valhalla.sandbox.routing.discord.bots.pace import Pace
+from valhalla.sandbox.routing.discord.bots.positions import Positions
+from valhalla.sandbox.routing.discord.bots.server import Bots
+from valhalla.sandbox.routing.discord.bots.shared import Shared
+from valhalla.sandbox.routing.discord.outbound.lock import Asked, Lock
+from valhalla.sandbox.routing.discord.outbound.pacing import Pacer
+from valhalla.sandbox.routing.discord.outbound.upstream import Upstream
+from valhalla.sandbox.routing.table import RouteTable
+
+
+def gateway(
+    cell: CellKey,
+    lock: Lock,
+    upstream: Upstream,
+    pacer: Pacer,
+    line: Line,
+    table: Callable[[], RouteTable | None],
+    runs: Callable[[str], Awaitable[bool]],
+    *,
+    public: str = "",
+    pace: Pace | None = None,
+) -> Bots:
+    """Return the gateway of a lock that has been started; bots that ask the lock for one are sent here."""
+    bot = dict(lock.bot)
+    guilds = Guilds(upstream, pacer, str(bot["id"]))
+    application = dict(lock.application)
+    bots = Bots(Shared(cell, line, Positions(line), guilds, table, runs, application, bot, pace or Pace()), public)
+
+    def advice(sandbox: str, asked: Asked) -> Mapping[str, Any]:
+        return bots.advice(sandbox, asked.headers.get("host", ""))
+
+    lock.advice = advice
+    return bots
