@@ -10,8 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from agents import set_tracing_disabled
-from agents.testing import ModelStep, ScriptedModel
 from celery import Celery
 from fastapi import Depends, FastAPI
 from tests.guard.integrations import test_openai_agents, test_pydantic_ai
@@ -59,6 +57,9 @@ async def test_the_task_snippet(shop: Shop) -> None:
 
 @pytest.mark.parametrize("first", [2, 4])
 async def test_the_agents_snippets(shop: Shop, first: int) -> None:
+    from agents import set_tracing_disabled
+    from agents.testing import ModelStep, ScriptedModel
+
     turns = [test_openai_agents.calls(BOTH[0]), ModelStep.respond(test_openai_agents.repeat)]
     set_tracing_disabled(disabled=True)
     names = {

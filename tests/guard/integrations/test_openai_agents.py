@@ -1,25 +1,29 @@
-"""The hook of the OpenAI Agents SDK: on the real package, with its scripted model in the place of a provider."""
+"""The hook of the OpenAI Agents SDK: on the real package, with its scripted model in the place of a provider.
+
+The package takes seconds to load: the process that runs these tests loads it, not every one that lists them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from agents import Agent, RunConfig, Runner, RunState
-from agents.testing import ModelCall, ModelStep, ScriptedModel
-from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 from tests.guard.integrations.shop import BOTH, Shop, begun
 
-from valhalla.guard.integrations.openai_agents import GuardedTools
+if TYPE_CHECKING:
+    from agents import Agent
+    from agents.testing import ModelCall
 
-QUIET = RunConfig(tracing_disabled=True)
+    from valhalla.guard.integrations.openai_agents import GuardedTools
 
 
 def calls(*made: tuple[str, dict[str, Any]]) -> list[Any]:
     """Return a turn of the model that makes these calls."""
+    from openai.types.responses import ResponseFunctionToolCall
+
     return [
         ResponseFunctionToolCall(name=name, arguments=json.dumps(args), call_id=f"call-{i}", type="function_call")
         for i, (name, args) in enumerate(made)
@@ -28,6 +32,8 @@ def calls(*made: tuple[str, dict[str, Any]]) -> list[Any]:
 
 def repeat(call: ModelCall) -> Any:
     """Say what the tools answered."""
+    from openai.types.responses import ResponseOutputMessage, ResponseOutputText
+
     assert isinstance(call.input, list)
     told = [item["output"] for item in call.input if item.get("type") == "function_call_output"]
     text = ResponseOutputText(text=" | ".join(map(str, told)), annotations=[], type="output_text")
@@ -36,6 +42,11 @@ def repeat(call: ModelCall) -> Any:
 
 def agent(shop: Shop, *made: tuple[str, dict[str, Any]], **options: Any) -> tuple[Agent[Any], GuardedTools]:
     """Return an agent whose model makes the calls, if any, and then repeats what it was told."""
+    from agents import Agent
+    from agents.testing import ModelStep, ScriptedModel
+
+    from valhalla.guard.integrations.openai_agents import GuardedTools
+
     tools = GuardedTools(shop.guard, principal="cy", **options)
     listed = [tools.tool(action) for action in (shop.refund, shop.gift, shop.grant, shop.tip)]
     turns = [calls(*made)] if made else []
@@ -44,11 +55,15 @@ def agent(shop: Shop, *made: tuple[str, dict[str, Any]], **options: Any) -> tupl
 
 
 async def run(clerk: Agent[Any], what: Any = "go") -> Any:
-    return await Runner.run(clerk, what, run_config=QUIET)
+    from agents import RunConfig, Runner
+
+    return await Runner.run(clerk, what, run_config=RunConfig(tracing_disabled=True))
 
 
 @pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_approvals_survive_a_restart_and_are_dispatched_once(shop: Shop, killed: bool) -> None:
+    from agents import RunState
+
     # another process begins, and is killed as soon as it has kept the state of its run; the SDK takes seconds to load
     kept = begun(__name__, shop.path) if killed else await begin(Shop(shop.path))
     assert shop.paid() == []

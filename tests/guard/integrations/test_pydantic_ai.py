@@ -1,26 +1,31 @@
-"""The hook of pydantic-ai: on the real package, with its function model in the place of a provider."""
+"""The hook of pydantic-ai: on the real package, with its function model in the place of a provider.
+
+The package takes seconds to load: the process that runs these tests loads it, not every one that lists them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import TypeAdapter
-from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolApproved
-from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, TextPart, ToolCallPart
-from pydantic_ai.models.function import AgentInfo, FunctionModel
 from tests.guard.integrations.shop import BOTH, Shop, begun
 
-from valhalla.guard.integrations.pydantic_ai import GuardedTools
+if TYPE_CHECKING:
+    from pydantic_ai import Agent, DeferredToolRequests
+    from pydantic_ai.messages import ModelMessage, ModelResponse
+    from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-REQUESTS: TypeAdapter[DeferredToolRequests] = TypeAdapter(DeferredToolRequests)
+    from valhalla.guard.integrations.pydantic_ai import GuardedTools
 
 
 def model(*calls: tuple[str, dict[str, Any]]) -> FunctionModel:
     """Return a model that makes these calls at once and then repeats what it was told about them."""
+    from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+    from pydantic_ai.models.function import FunctionModel
 
     def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         told = [part.content for part in messages[-1].parts if part.part_kind == "tool-return"]
@@ -32,18 +37,31 @@ def model(*calls: tuple[str, dict[str, Any]]) -> FunctionModel:
 
 
 def agent(shop: Shop, *calls: tuple[str, dict[str, Any]]) -> tuple[Agent[None, Any], GuardedTools]:
+    from pydantic_ai import Agent, DeferredToolRequests
+
+    from valhalla.guard.integrations.pydantic_ai import GuardedTools
+
     tools = GuardedTools(shop.guard, principal="cy")
     made = [tools.tool(action) for action in (shop.refund, shop.gift, shop.tip)]
     return Agent(model(*calls), tools=made, output_type=[str, DeferredToolRequests]), tools
 
 
+def requested() -> TypeAdapter[DeferredToolRequests]:
+    """Return what reads and writes the requests that an application keeps."""
+    from pydantic_ai import DeferredToolRequests
+
+    return TypeAdapter(DeferredToolRequests)
+
+
 async def test_approvals_survive_a_restart_and_are_dispatched_once(shop: Shop) -> None:
+    from pydantic_ai.messages import ModelMessagesTypeAdapter
+
     # another process begins, and is killed as soon as it has kept its messages and requests
     kept = json.loads(begun(__name__, shop.path))
     assert shop.paid() == []
 
     clerk, tools = agent(shop)
-    history, requests = ModelMessagesTypeAdapter.validate_json(kept[0]), REQUESTS.validate_json(kept[1])
+    history, requests = ModelMessagesTypeAdapter.validate_json(kept[0]), requested().validate_json(kept[1])
     assert await tools.decided(requests) is None
     for record in shop.guard.waiting():
         shop.guard.approve(record.id, by="ana")
@@ -58,13 +76,17 @@ async def test_approvals_survive_a_restart_and_are_dispatched_once(shop: Shop) -
 
 async def begin(shop: Shop) -> str:
     """Run until the approval is asked for; return what an application keeps."""
+    from pydantic_ai import DeferredToolRequests
+
     clerk, _ = agent(shop, *BOTH)
     result = await clerk.run("give the money")
     assert isinstance(result.output, DeferredToolRequests)
-    return json.dumps([result.all_messages_json().decode(), REQUESTS.dump_json(result.output).decode()])
+    return json.dumps([result.all_messages_json().decode(), requested().dump_json(result.output).decode()])
 
 
 async def test_what_the_application_approves_by_itself_is_held_again(shop: Shop) -> None:
+    from pydantic_ai import DeferredToolRequests, DeferredToolResults
+
     clerk, _ = agent(shop, ("gift", {"to": "di", "cents": 900}))
     result = await clerk.run("give")
     again = await clerk.run(
@@ -76,6 +98,8 @@ async def test_what_the_application_approves_by_itself_is_held_again(shop: Shop)
 
 
 async def test_arguments_changed_after_the_approval_are_not_done(shop: Shop) -> None:
+    from pydantic_ai import DeferredToolRequests, DeferredToolResults, ToolApproved
+
     clerk, _ = agent(shop, ("gift", {"to": "di", "cents": 900}))
     result = await clerk.run("give")
     shop.guard.approve(shop.hold(), by="ana")
@@ -130,6 +154,12 @@ async def test_equal_calls_of_two_conversations_are_two(shop: Shop) -> None:
 
 
 async def test_the_model_sees_the_functions_parameters(shop: Shop) -> None:
+    from pydantic_ai import Agent
+    from pydantic_ai.messages import ModelResponse, TextPart
+    from pydantic_ai.models.function import FunctionModel
+
+    from valhalla.guard.integrations.pydantic_ai import GuardedTools
+
     seen: list[AgentInfo] = []
 
     def look(_: list[ModelMessage], info: AgentInfo) -> ModelResponse:
