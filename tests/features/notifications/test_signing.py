@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from valhalla.features.data.notifications.contracts import Secrets
-from valhalla.features.data.notifications.sealing import Sealer
+from valhalla.features.data.notifications.sealing import sealer
 from valhalla.features.data.notifications.signing import Signer, new_secret, public, raw, signing_key
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.cellkey import CellKey
@@ -51,15 +51,15 @@ def test_what_is_no_secret(text: str) -> None:
 
 
 def test_what_is_sealed_opens_for_its_channel_only() -> None:
-    sealer = Sealer(CellKey(b"k" * 32))
-    sealed = sealer.seal("ops", Secrets(password="hunter2"))
-    assert sealer.open("ops", sealed) == Secrets(password="hunter2")
+    seals = sealer(CellKey(b"k" * 32))
+    sealed = seals.seal("ops", Secrets(password="hunter2"))
+    assert seals.open("ops", sealed) == Secrets(password="hunter2")
     assert "hunter2" not in sealed
     for other, name, text in (
-        (sealer, "others", sealed),
-        (Sealer(CellKey(b"l" * 32)), "ops", sealed),
-        (sealer, "ops", sealed[:-8] + "AAAAAAA="),
-        (sealer, "ops", "no base64"),
+        (seals, "others", sealed),
+        (sealer(CellKey(b"l" * 32)), "ops", sealed),
+        (seals, "ops", sealed[:-8] + "AAAAAAA="),
+        (seals, "ops", "no base64"),
     ):
         with pytest.raises(Misconfigured):
             other.open(name, text)

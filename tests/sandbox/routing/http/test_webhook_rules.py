@@ -18,12 +18,13 @@ from standardwebhooks import Webhook as Official
 
 from valhalla.kernel.problems import Problem
 from valhalla.kit.cellkey import CellKey
+from valhalla.kit.sealing import MASK
 from valhalla.sandbox.routing import envelope
 from valhalla.sandbox.routing.errors import EventInvalid
 from valhalla.sandbox.routing.http.webhooks import rules, signatures
 from valhalla.sandbox.routing.http.webhooks.contracts import Posted, Receiver
 from valhalla.sandbox.routing.http.webhooks.errors import BadReceiver, KeyMissing, SignatureRefused
-from valhalla.sandbox.routing.http.webhooks.masking import MASK, Masking
+from valhalla.sandbox.routing.http.webhooks.masking import Masking
 from valhalla.sandbox.routing.http.webhooks.wire import ReceiverModel
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()

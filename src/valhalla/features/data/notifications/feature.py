@@ -13,7 +13,7 @@ from valhalla.features.data.notifications.delivering import Deliverer, Outfit
 from valhalla.features.data.notifications.masking import Masking
 from valhalla.features.data.notifications.policy import Policy
 from valhalla.features.data.notifications.rendering import Renderer
-from valhalla.features.data.notifications.sealing import Sealer
+from valhalla.features.data.notifications.sealing import sealer
 from valhalla.features.data.notifications.service import NotificationService
 from valhalla.features.data.notifications.sink import NotificationSink
 from valhalla.kit.checks import Verdict
@@ -48,7 +48,7 @@ class Notifications(Feature):
         db, ledger, clock = platform.db, platform.ledger, platform.clock
         reach = Reach.of(platform.settings.outgoing_networks)
         self.policy = Policy(ledger, platform.feed)
-        self._masking = Masking(Sealer(platform.cell), reach)
+        self._masking = Masking(sealer(platform.cell), reach)
         self._renderer = Renderer(self.policy.template)
         self._outfit = Outfit(platform.cell, reach, self._renderer, clock=clock)
         self.deliverer = Deliverer(db, ledger, self.policy, self._outfit, clock=clock)

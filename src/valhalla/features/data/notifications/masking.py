@@ -11,19 +11,18 @@ from valhalla.features.data.notifications import signing
 from valhalla.features.data.notifications.checking import bad
 from valhalla.features.data.notifications.contracts import Apprise, Channel, Email, Secrets, Webhook
 from valhalla.features.data.notifications.errors import BadChannel
-from valhalla.features.data.notifications.sealing import Sealer
 from valhalla.features.data.notifications.wire import ChannelModel, WebhookModel
 from valhalla.kernel.problems import Invalid
 from valhalla.kit.outgoing_guard import Reach
+from valhalla.kit.sealing import MASK, Sealer
 
-MASK: Final = "***"
 _MOST_SCHEME: Final = 30
 
 
 class Masking:
     """Turns the one into the other. What a client does not send, or sends as it is shown, stays as it was."""
 
-    def __init__(self, sealer: Sealer, reach: Reach) -> None:
+    def __init__(self, sealer: Sealer[Secrets], reach: Reach) -> None:
         self._sealer = sealer
         self._reach = reach
 

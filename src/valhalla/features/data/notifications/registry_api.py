@@ -15,7 +15,7 @@ from valhalla.features.data.notifications.delivering import Outfit
 from valhalla.features.data.notifications.delivery_wire import KeysOut, ResumedOut, SecretOut, TestOut
 from valhalla.features.data.notifications.errors import BadChannel, TemplateNotFound
 from valhalla.features.data.notifications.faces import PREFIX
-from valhalla.features.data.notifications.masking import MASK, Masking
+from valhalla.features.data.notifications.masking import Masking
 from valhalla.features.data.notifications.policy import Policy
 from valhalla.features.data.notifications.rendering import Renderer
 from valhalla.features.data.notifications.senders.webhook import seed
@@ -28,6 +28,7 @@ from valhalla.kit.children import ChildFailed
 from valhalla.kit.db import Database
 from valhalla.kit.http import PROBLEMS, StrictRoute, principal_of, requires
 from valhalla.kit.registry_routes import registry_router
+from valhalla.kit.sealing import MASK
 
 Reader = Annotated[Principal, requires("notifications:read")]
 Writer = Annotated[Principal, requires("notifications:write")]

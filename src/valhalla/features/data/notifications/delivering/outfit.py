@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from valhalla.features.data.notifications.contracts import Channel
 from valhalla.features.data.notifications.rendering import Renderer
-from valhalla.features.data.notifications.sealing import Sealer
+from valhalla.features.data.notifications.sealing import sealer
 from valhalla.features.data.notifications.senders import Prepared, Sender
 from valhalla.kernel.clock import Clock
 from valhalla.kit.cellkey import CellKey
@@ -37,7 +37,7 @@ class Outfit:
         """``reach`` is where messages may go; ``external_url`` is ours, as receivers of alerts are told."""
         self._cell = cell
         self.reach = reach
-        self._sealer = Sealer(cell)
+        self._sealer = sealer(cell)
         self._renderer = renderer
         self._clock = clock
         self._external_url = external_url

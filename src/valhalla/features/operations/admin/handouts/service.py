@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
 from sqlalchemy.engine import Connection, RowMapping
 
 from valhalla.features.operations.admin.contracts import KIND, Order
@@ -18,6 +16,7 @@ from valhalla.kernel.principal import Principal
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
+from valhalla.kit.sealing import Boxes, Unopened
 
 LASTS: Final = timedelta(hours=24)
 
@@ -28,7 +27,7 @@ class Handouts:
     def __init__(self, db: Database, ledger: Ledger, cell: CellKey, *, clock: Clock) -> None:
         self._db = db
         self._ledger = ledger
-        self._cell = cell
+        self._boxes = Boxes(cell, "admin.handout")
         self._clock = clock
 
     def keep(self, conn: Connection, order: Order, action: str, subject: str, secret: str) -> None:
@@ -39,7 +38,7 @@ class Handouts:
             "owner": order.principal.owner,
             "action": action,
             "subject": subject,
-            "sealed": bytes(self._box(order.id).encrypt(secret.encode())),
+            "sealed": self._boxes.seal(order.id, secret.encode()),
             "made_at": now,
             "expires_at": now + LASTS,
         }
@@ -68,9 +67,6 @@ class Handouts:
 
         row = await self._db.run(work)
         try:
-            return row, self._box(id_).decrypt(row["sealed"]).decode()
-        except CryptoError as error:
+            return row, self._boxes.open(id_, row["sealed"]).decode()
+        except Unopened as error:
             raise HandoutGone("it was sealed with another cell key") from error
-
-    def _box(self, id_: str) -> SecretBox:
-        return SecretBox(self._cell.derive("admin.handout", id_))

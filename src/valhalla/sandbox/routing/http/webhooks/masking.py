@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
 
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.cellkey import CellKey
+from valhalla.kit.sealing import MASK, Sealer
 from valhalla.sandbox.routing.http.webhooks.contracts import Receiver, Secrets
 from valhalla.sandbox.routing.http.webhooks.rules import bad
 from valhalla.sandbox.routing.http.webhooks.signatures import standard_secret
 from valhalla.sandbox.routing.http.webhooks.wire import ReceiverModel
 
-MASK: Final = "***"
-
 
 class Masking:
-    """Turns the one into the other (XSalsa20-Poly1305, a key per receiver that derives from the cell key)."""
+    """Turns the one into the other."""
 
     def __init__(self, cell: CellKey) -> None:
-        self._cell = cell
+        self._sealer = Sealer(cell, "ingress.receiver", Secrets, "receiver")
 
     def make(self, name: str, model: ReceiverModel, before: Receiver | None) -> Receiver:
         """Return what is stored; ``***`` in the place of a secret keeps the one that is there.
@@ -70,23 +65,10 @@ class Masking:
         """
         if not receiver.sealed_secrets:
             return ()
-        try:
-            opened = self._box(receiver.name).decrypt(base64.b64decode(receiver.sealed_secrets))
-            return msgspec.json.decode(opened, type=Secrets).keys
-        except (CryptoError, binascii.Error, ValueError, msgspec.DecodeError) as error:
-            raise Misconfigured(
-                f"the secrets of the receiver '{receiver.name}' were sealed with another cell key",
-                help="Set the receiver's secrets again, or start with the cell key that it was made with.",
-                setting="cell_key",
-            ) from error
+        return self._sealer.open(receiver.name, receiver.sealed_secrets).keys
 
     def _seal(self, name: str, secrets: Secrets) -> str:
-        if not secrets.keys:
-            return ""
-        return base64.b64encode(self._box(name).encrypt(msgspec.json.encode(secrets))).decode()
-
-    def _box(self, name: str) -> SecretBox:
-        return SecretBox(self._cell.derive("ingress.receiver", name))
+        return self._sealer.seal(name, secrets) if secrets.keys else ""
 
 
 def _kept(given: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
