@@ -9,6 +9,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -64,6 +65,16 @@ async def test_the_digest_is_of_the_keys_that_went(scene: Scene) -> None:
 
     batch = hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()
     assert done.digest == rules.chained(None, batch)
+
+
+async def test_what_somebody_has_locked_is_left_and_keeps_nothing_else(scene: Scene, retention_url: str) -> None:
+    await scene.sent(*((str(number), 30 + number, {}) for number in range(4)))
+    with psycopg.connect(retention_url) as other:
+        # neither the first nor the last that is looked at
+        other.execute("SELECT FROM valhalla.events WHERE uid = 'u2' FOR UPDATE")
+        done = await scene.purge("events")
+        assert (done.status, done.rows, await scene.left()) == ("succeeded", 3, ["2"])
+    assert (await scene.purge("events")).rows == 1
 
 
 async def test_the_newest_stay_however_old(scene: Scene) -> None:

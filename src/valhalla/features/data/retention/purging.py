@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -30,7 +30,6 @@ from valhalla.kit.relations import Condition
 
 log = get_logger("retention")
 KIND: Final = "retention"
-FIRST: Final = 500
 # what somebody else has locked is left after so many looks in vain
 _PATIENCE: Final = 3
 ABANDONED: Final = timedelta(days=1)
@@ -100,28 +99,38 @@ class Purger:
         return True
 
     async def _rows(self, id_: str, category: Category, table: str) -> None:
-        size, empty = FIRST, 0
+        step, empty = store.Step(), 0
         while empty < _PATIENCE:
-            began = time.monotonic()
-            rows = await self._db.run(self._batch, id_, category, table, size)
-            took = time.monotonic() - began
-            if rows == 0:
-                if not await self._db.run(self._left, id_, category, table):
-                    return
+            try:
+                gone, took = await self._db.run(self._batch, id_, category, table, step)
+            except sqlalchemy.exc.DBAPIError as error:
+                if step.contended or sqlstate(error) != store.LOCKED:
+                    raise
+                step = replace(step, contended=True)
+                continue
+            if gone.rows:
+                empty = 0
+                size, pause = rules.pace(step.size, took)
+                step = replace(step, size=size, since=gone.newest)
+                await asyncio.sleep(pause)
+            elif step.since is not None:
+                # before it may be what was locked, or came late
+                step = replace(step, since=None)
+            elif await self._db.run(self._left, id_, category, table):
                 empty += 1
                 await asyncio.sleep(0.2 * empty)
-                continue
-            empty = 0
-            size, pause = rules.pace(size, took)
-            await asyncio.sleep(pause)
+            else:
+                return
 
-    def _batch(self, conn: Connection, id_: str, category: Category, table: str, size: int) -> int:
+    def _batch(
+        self, conn: Connection, id_: str, category: Category, table: str, step: store.Step
+    ) -> tuple[store.Gone, float]:
         purge = _found(store.find(conn, id_, lock=True))
         held = rules.held_sql(category, store.holds(conn, self._holds))
-        gone = store.delete(conn, category, table, purge.cutoff, held, size)
+        gone, took = store.delete(conn, category, table, purge.cutoff, held, step)
         if gone.rows:
             self._bounded(store.advance(conn, purge, gone))
-        return gone.rows
+        return gone, took
 
     def _left(self, conn: Connection, id_: str, category: Category, table: str) -> bool:
         purge = _found(store.find(conn, id_))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -25,9 +26,19 @@ from valhalla.kit.sql import identifier, literal
 
 _TABLE: Final = retention_runs.c
 _INSTANTS: Final = ("cutoff", "oldest", "newest", "created_at", "started_at", "finished_at")
-_LOCKED: Final = "55P03"
+LOCKED: Final = "55P03"
 _TRIES: Final = 15
 _COUNTED: Final = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How a batch is taken: so many rows, none older than where the last one ended."""
+
+    size: int = rules.SMALLEST
+    since: datetime | None = None
+    contended: bool = False
+    """Somebody locks these rows: leave such, instead of waiting for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +64,25 @@ def holds(conn: Connection, registry: Registry[Hold]) -> list[Hold]:
     return [record.value for record in registry.load(conn)[1]]
 
 
-def delete(conn: Connection, category: Category, table: str, cutoff: datetime, held: str, limit: int) -> Gone:
-    """Delete a batch. What is lost with the server's power is deleted again: nobody waits for the disk."""
-    conn.exec_driver_sql("SET LOCAL synchronous_commit = off")
-    conn.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
-    return _gone(conn.exec_driver_sql(rules.delete_sql(category, table, cutoff, held, limit)).one())
+def delete(
+    conn: Connection, category: Category, table: str, cutoff: datetime, held: str, step: Step
+) -> tuple[Gone, float]:
+    """Delete a batch; return it and the seconds that took.
+
+    What is lost with the server's power is deleted again: nobody waits for the disk.
+
+    Raises:
+        DBAPIError: somebody has locked one of the rows (``55P03``), unless it is ``contended``.
+    """
+    # shorter than who looks for deadlocks waits: of two that wait for each other it is the purge that gives way
+    patience = "2s" if step.contended else "50ms"
+    conn.exec_driver_sql(
+        f"SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '{patience}', true)"
+    )
+    text = rules.delete_sql(category, table, cutoff, held, step.size, contended=step.contended)
+    began = time.monotonic()
+    gone = _gone(conn.exec_driver_sql(text, (step.since,)).one())
+    return gone, time.monotonic() - began
 
 
 def is_left(conn: Connection, category: Category, table: str, cutoff: datetime, held: str) -> bool:
@@ -100,7 +125,7 @@ def drop_day(conn: Connection, category: Category, day: date, held: str) -> Gone
             with conn.begin_nested():
                 conn.exec_driver_sql(f"DROP TABLE {name}")
         except sqlalchemy.exc.DBAPIError as error:
-            if sqlstate(error) != _LOCKED or attempt == _TRIES - 1:
+            if sqlstate(error) != LOCKED or attempt == _TRIES - 1:
                 raise
             conn.exec_driver_sql("SELECT pg_sleep(0.2)")
         else:
