@@ -14,7 +14,7 @@ from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit.advisory import MIGRATIONS
 from valhalla.kit.db import SCHEMA, is_away
 
-HEAD: Final = "0035"
+HEAD: Final = "0036"
 """The newest step in ``kit/migrations/versions``; revisions have four digits, so text order is their order."""
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
