@@ -5,6 +5,8 @@ UV := $(VENV)/bin/uv
 RUN := $(VENV)/bin
 # most tests wait for servers part of their time
 WORKERS ?= 3
+# what one of them has rewritten and compiled, the others read
+PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN)/pytest
 
 .PHONY: help install up demo examples test test-all chaos lint types contracts check docs bench clean
 
@@ -32,13 +34,13 @@ examples: install ## Run every example (their output is checked by the tests)
 	@set -e; for file in examples/blocks/*.py examples/*.py; do echo "== $$file"; $(RUN)/python $$file; done
 
 test: install ## Run the tests
-	$(RUN)/pytest -q -n $(WORKERS) -m "not slow"
+	$(PYTEST) -q -n $(WORKERS) -m "not slow"
 
 test-all: install ## Run every test, also the slow ones
-	$(RUN)/pytest -q -n $(WORKERS)
+	$(PYTEST) -q -n $(WORKERS)
 
 chaos: install ## Kill and restart everything for ten minutes (CHAOS_SECONDS, CHAOS_SEED)
-	$(RUN)/pytest -q -s -m slow tests/chaos
+	$(PYTEST) -q -s -m slow tests/chaos
 
 lint: install ## Check style
 	$(RUN)/ruff check src tests bench examples

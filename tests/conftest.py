@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import signal
 import tempfile
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as property_tests
+from tests import workers
+from xdist.remote import Producer
+from xdist.scheduler import Scheduling
 
 from valhalla.embedded import Endpoints, Stack
 from valhalla.kit import natsauth
@@ -22,9 +26,34 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # and nohup leaves SIGHUP ignored
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# nothing of what is loaded to list the tests is ever thrown away
+gc.disable()
+
 # how long an example takes says more of the machine than of the code
 property_tests.register_profile("valhalla", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 property_tests.load_profile("valhalla")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Share the listing of the tests."""
+    workers.list_from_elsewhere(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long."""
+    workers.order(items)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, and never in what is loaded."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Keep the tests of a file together."""
+    return workers.ByFile(config, log)
 
 
 @dataclass
