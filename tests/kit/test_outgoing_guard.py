@@ -53,6 +53,35 @@ def test_public_addresses_pass() -> None:
         assert Reach().allows(ipaddress.ip_address(text))
 
 
+def test_a_named_host_may_lie_in_its_own_network_and_on_its_port() -> None:
+    reach = Reach.of(hosts=["hooks.internal:8443=10.1.0.0/16", "[fd00::7]=fd00::7"])
+    inside, metadata = ipaddress.ip_address("10.1.2.3"), ipaddress.ip_address("169.254.169.254")
+    assert reach.allows(inside, "hooks.internal", 8443)
+    assert reach.allows(ipaddress.ip_address("::ffff:10.1.2.3"), "hooks.internal", 8443)
+    assert reach.allows(ipaddress.ip_address("fd00::7"), "[fd00::7]", 1)
+    reach.check_url("https://[fd00::7]/hook")
+    for address, host, port in (
+        (inside, "hooks.internal", 443),
+        (inside, "other.internal", 8443),
+        (inside, "a.hooks.internal", 8443),
+        (metadata, "hooks.internal", 8443),
+        (ipaddress.ip_address("10.2.0.1"), "hooks.internal", 8443),
+        (ipaddress.ip_address("fd00::8"), "[fd00::7]", 1),
+    ):
+        assert not reach.allows(address, host, port)
+    # who does not say whom they mean means none of them
+    assert not reach.allows(inside)
+
+
+@pytest.mark.parametrize(
+    "text", ["hooks.internal", "hooks.internal=", "Hooks=10.0.0.0/8", "a=10.0.0.0/99", "a:0=10.0.0.0/8", "*=10.0.0.0/8",
+             "a=169.254.169.254", "a=0.0.0.0/0", "a=fe80::1", "a=::/0", "u@a=10.0.0.0/8"],
+)  # fmt: skip
+def test_what_is_no_private_host(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write it as|a port is|after '='|link-local"):
+        Reach.of(hosts=[text])
+
+
 @given(st.ip_addresses(v=4))
 def test_what_carries_an_ipv4_address_is_judged_as_it(address: IPv4Address) -> None:
     for prefix in ("::ffff:0:0", "64:ff9b::"):

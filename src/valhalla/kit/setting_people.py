@@ -7,11 +7,11 @@ from datetime import timedelta
 from pydantic import Field, SecretStr
 
 from valhalla.kernel.scopes import Role
-from valhalla.kit.setting_places import Places
 from valhalla.kit.setting_types import Duration, HttpUrl, IssuerUrl, ReadableFile
+from valhalla.kit.setting_ways import Ways
 
 
-class People(Places):
+class People(Ways):
     """Those after the first."""
 
     console_url: HttpUrl | None = Field(

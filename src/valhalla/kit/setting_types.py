@@ -140,6 +140,24 @@ def _base_url(value: str) -> str:
     return value
 
 
+def _private_host(value: str) -> str:
+    from valhalla.kit.outgoing_guard.rules import PrivateHost
+
+    PrivateHost.parse(value)
+    return value
+
+
+def _pem(value: Path) -> Path:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=value.read_text())
+    except (OSError, ValueError):
+        # an SSLError is an OSError
+        raise ValueError("it holds no certificates in PEM") from None
+    return value
+
+
 def _issuer(value: str) -> str:
     from valhalla.kit.outgoing_guard.rules import Base, is_loopback
 
@@ -166,3 +184,5 @@ ExportView = Annotated[str, AfterValidator(_view)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 IssuerUrl = Annotated[str, AfterValidator(_issuer)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
+PemFile = Annotated[ReadableFile, AfterValidator(_pem)]
+PrivateHostText = Annotated[str, AfterValidator(_private_host)]

@@ -35,13 +35,13 @@ _numbers = itertools.count(1_000_000)
 class Scene:
     """The feature over a database, its deliverer running while the test does."""
 
-    def __init__(self, db: Database, servers: Servers, clock: Clock | None = None) -> None:
+    def __init__(self, db: Database, servers: Servers, clock: Clock | None = None, **settings: Any) -> None:
         self.db = db
         self.clock = clock or Clock()
         self.feed = Feed(db)
         ledger = Ledger(servers.cell)
-        settings = Settings(data_dir=servers.data_dir, outgoing_networks=["127.0.0.0/8"])
-        platform = Platform(settings, servers.cell, self.clock, db, ledger, self.feed, Jobs(), lambda _: None)
+        found = Settings(data_dir=servers.data_dir, **({"outgoing_networks": ["127.0.0.0/8"]} | settings))
+        platform = Platform(found, servers.cell, self.clock, db, ledger, self.feed, Jobs(), lambda _: None)
         # its subscriptions name channels
         self.alerts = Alerts(platform)
         self.feature = Notifications(platform)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -96,10 +97,11 @@ class _Protocol(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def receiving() -> AsyncGenerator[Receiver]:
-    """Listen on a free port of this machine."""
+async def receiving(secure: ssl.SSLContext | None = None) -> AsyncGenerator[Receiver]:
+    """Listen on a free port of this machine, over TLS if told so."""
     receiver = Receiver()
-    server = await asyncio.get_running_loop().create_server(lambda: _Protocol(receiver), "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Protocol(receiver), "127.0.0.1", 0, ssl=secure)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver

@@ -35,7 +35,7 @@ async def addresses(reach: Reach, host: str, port: int, resolve: Resolve = syste
     found = await resolve(host.strip("[]"), port)
     if not found:
         raise OSError("the name has no address")
-    allowed = [each for each in found if reach.allows(ipaddress.ip_address(each))]
+    allowed = [each for each in found if reach.allows(ipaddress.ip_address(each), host, port)]
     if not allowed:
         raise TargetRefused("the target's address is private and no setting allows it")
     return allowed[:_TRIED]

@@ -10,7 +10,10 @@ class TargetRefused(Invalid):
 
     code = "outgoing-target-refused"
     title = "Requests may not be sent there"
-    help = "Name a target that the operator has declared; private addresses need the setting 'outgoing_networks'."
+    help = (
+        "Name a target that the operator has declared; private addresses need the setting 'outgoing_networks', or"
+        " 'outgoing_hosts' for webhooks and mail."
+    )
 
 
 class AnswerTooLarge(Problem):

@@ -9,12 +9,13 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httptools
 
+from valhalla.kit.outgoing_guard import trust
 from valhalla.kit.outgoing_guard.dialing import Resolve, addresses, system_resolve
 from valhalla.kit.outgoing_guard.rules import Reach
 
@@ -73,12 +74,17 @@ class Poster:
     """Posts to what ``reach`` allows; addresses are checked at every connection, and none is kept for long."""
 
     def __init__(
-        self, reach: Reach, *, resolve: Resolve = system_resolve, context: ssl.SSLContext | None = None
+        self,
+        reach: Reach,
+        *,
+        resolve: Resolve = system_resolve,
+        context: Callable[[], ssl.SSLContext] = trust.context,
     ) -> None:
-        """``context`` is made at the first TLS connection when absent; ``resolve`` stands in for the system's."""
+        """``context`` is called at the first TLS connection; ``resolve`` stands in for the system's."""
         self.reach = reach
         self._resolve = resolve
-        self._context = context
+        self._make = context
+        self._context: ssl.SSLContext | None = None
         self._idle: dict[tuple[str, str, int], deque[_Connection]] = {}
 
     async def post(self, target: Target, headers: bytes, body: bytes, *, seconds: float, most: int = 1024) -> Posted:
@@ -163,9 +169,7 @@ class Poster:
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            import httpx
-
-            self._context = httpx.create_ssl_context(trust_env=False)
+            self._context = self._make()
         return self._context
 
 

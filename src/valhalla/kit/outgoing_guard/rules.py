@@ -20,6 +20,11 @@ _URL: Final = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?(?P<query>\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?"
 )
+_PRIVATE: Final = re.compile(
+    r"(?P<host>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
+    r"=(?P<network>[0-9a-f:./]{2,50})"
+)
+_LINK_LOCAL: Final = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
 _PORTS: Final = {"http": 80, "https": 443}
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
@@ -53,26 +58,70 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateHost:
+    """A host that may have private addresses, as far as they lie in ``network``; ``port`` None is every port.
+
+    Not by its name alone: who answers for the name could move it to any neighbour of ours.
+    """
+
+    name: str
+    port: int | None
+    network: Network
+
+    @classmethod
+    def parse(cls, text: str) -> PrivateHost:
+        """Read ``hooks.internal:8443=10.1.0.0/16``.
+
+        Raises:
+            ValueError: it has another form, or the network has addresses that no host of anybody has.
+        """
+        found = _PRIVATE.fullmatch(text)
+        if found is None:
+            raise ValueError("write it as host=network or host:port=network, such as hooks.internal:8443=10.1.0.0/16")
+        port = None if found["port"] is None else int(found["port"])
+        if port is not None and not 0 < port < 65_536:
+            raise ValueError("a port is 1 to 65535")
+        try:
+            network = ipaddress.ip_network(found["network"], strict=False)
+        except ValueError:
+            raise ValueError("after '=' comes an address or a network such as 10.1.0.0/16") from None
+        # there clouds hand out the credentials of machines
+        if any(network.version == local.version and network.overlaps(local) for local in _LINK_LOCAL):
+            raise ValueError("link-local addresses are no host's")
+        return cls(found["host"].strip("[]"), port, network)
+
+    def covers(self, address: Address, host: str, port: int) -> bool:
+        """Say whether this is the host, and the address one of its own."""
+        return self.name == host.strip("[]") and self.port in (None, port) and address in self.network
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
-    """Where requests may go: public addresses, private ones of ``networks``; with ``bases`` only what they cover."""
+    """Where requests may go: public addresses, private ones of ``networks`` or, of a host, of its own network.
+
+    With ``bases`` only what they cover.
+    """
 
     networks: tuple[Network, ...] = ()
     bases: tuple[Base, ...] | None = None
+    hosts: tuple[PrivateHost, ...] = ()
 
     @classmethod
-    def of(cls, networks: Iterable[str] = (), bases: Iterable[str] | None = None) -> Reach:
+    def of(cls, networks: Iterable[str] = (), bases: Iterable[str] | None = None, hosts: Iterable[str] = ()) -> Reach:
         """Read what settings name.
 
         Raises:
             ValueError: one of them cannot be read.
         """
         read = tuple(ipaddress.ip_network(each, strict=False) for each in networks)
-        return cls(read, None if bases is None else tuple(map(Base.parse, bases)))
+        return cls(read, None if bases is None else tuple(map(Base.parse, bases)), tuple(map(PrivateHost.parse, hosts)))
 
-    def allows(self, address: Address) -> bool:
-        """Say whether this address may be connected to."""
+    def allows(self, address: Address, host: str | None = None, port: int = 0) -> bool:
+        """Say whether this address may be connected to, by who means ``port`` of ``host``."""
         meant = effective(address)
-        return is_public(meant) or any(meant in network for network in self.networks)
+        if is_public(meant) or any(meant in network for network in self.networks):
+            return True
+        return host is not None and any(each.covers(meant, host, port) for each in self.hosts)
 
     def check_url(self, url: str) -> None:
         """Accept a URL; names in it are looked up only when they are connected to.
@@ -85,11 +134,11 @@ class Reach:
                 raise TargetRefused("no declared base URL covers this target")
             return
         try:
-            host = _split(url, query=True).host
+            meant = _split(url, query=True)
         except ValueError as error:
             raise TargetRefused(str(error)) from None
-        literal = literal_of(host)
-        if literal is not None and not self.allows(literal):
+        literal = literal_of(meant.host)
+        if literal is not None and not self.allows(literal, meant.host, meant.port):
             raise TargetRefused("the target's address is private and no setting allows it")
 
 

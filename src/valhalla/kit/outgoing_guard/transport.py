@@ -111,7 +111,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         found = await self._look_up(host.strip("[]"), port, timeout)
-        allowed = [each for each in found if self._reach.allows(ipaddress.ip_address(each))]
+        allowed = [each for each in found if self._reach.allows(ipaddress.ip_address(each), host, port)]
         if not allowed:
             raise TargetRefused("the target's address is private and no setting allows it")
         failure: Exception | None = None

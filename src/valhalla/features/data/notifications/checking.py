@@ -59,12 +59,7 @@ def _check_email(channel: Channel) -> None:
     named = _SENDER.fullmatch(email.sender)
     if _ADDRESS.fullmatch(named[1] if named else email.sender) is None:
         raise bad(BadChannel, "email/sender", "a mail address, or a name and a mail address in <>")
-    if email.authorities is not None:
-        try:
-            ssl.create_default_context(cadata=email.authorities)
-        except (ssl.SSLError, ValueError):
-            # as a cause it would look like a lost connection
-            raise bad(BadChannel, "email/authorities", "certificates in PEM") from None
+    _check_authorities("email/authorities", email.authorities)
     if not email.recipients:
         raise bad(BadChannel, "email/recipients", "at least one recipient")
     for n, address in enumerate(email.recipients):
@@ -72,9 +67,20 @@ def _check_email(channel: Channel) -> None:
             raise bad(BadChannel, f"email/recipients/{n}", "a mail address")
 
 
+def _check_authorities(pointer: str, pem: str | None) -> None:
+    if pem is None:
+        return
+    try:
+        ssl.create_default_context(cadata=pem)
+    except (ssl.SSLError, ValueError):
+        # as a cause it would look like a lost connection
+        raise bad(BadChannel, pointer, "certificates in PEM") from None
+
+
 def _check_webhook(channel: Channel) -> None:
     if (webhook := channel.webhook) is None:
         return
+    _check_authorities("webhook/authorities", webhook.authorities)
     if not webhook.signatures:
         raise bad(BadChannel, "webhook/signatures", "at least one of v1 and v1a")
     if webhook.form == "template" and channel.template is None:

@@ -57,6 +57,8 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signatures: tuple[Literal["v1", "v1a"], ...] = ("v1",)
     content_type: str = "application/json"
     header_names: tuple[str, ...] = ()
+    authorities: str | None = None
+    """PEM certificates that the receiver's may be signed by, besides the public ones."""
 
 
 class Apprise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,11 +46,13 @@ class Notifications(Feature):
         """Register the registries and the job."""
         self._platform = platform
         db, ledger, clock = platform.db, platform.ledger, platform.clock
-        reach = Reach.of(platform.settings.outgoing_networks)
+        settings = platform.settings
+        reach = Reach.of(settings.outgoing_networks, hosts=settings.outgoing_hosts)
+        authorities = None if settings.outgoing_ca_file is None else settings.outgoing_ca_file.read_text()
         self.policy = Policy(ledger, platform.feed)
         self._masking = Masking(sealer(platform.cell), reach)
         self._renderer = Renderer(self.policy.template)
-        self._outfit = Outfit(platform.cell, reach, self._renderer, clock=clock)
+        self._outfit = Outfit(platform.cell, reach, self._renderer, clock=clock, authorities=authorities)
         self.deliverer = Deliverer(db, ledger, self.policy, self._outfit, clock=clock)
         self.deliverer.beat = partial(platform.beat, _LOOP.name)
         self.service = NotificationService(db, ledger, self.policy, clock=clock)

@@ -82,6 +82,7 @@ class Masking:
             signatures=tuple(model.signatures),
             content_type=model.content_type,
             header_names=tuple(headers),
+            authorities=model.authorities,
         )
         return stored, Secrets(keys=keys, old_until=old_until, headers=headers, url=url)
 

@@ -23,6 +23,9 @@ EventType = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", m
 Line = Annotated[str, Field(min_length=1, max_length=500)]
 _Clock = Annotated[str, Field(max_length=5, examples=["22:00"])]
 _Zone = Annotated[str, Field(max_length=64, examples=["Europe/Berlin"])]
+_Authorities = Annotated[
+    str, Field(max_length=20_000, description="PEM certificates of authorities of your own that sign the server's")
+]
 
 
 class EmailModel(WireModel):
@@ -32,9 +35,7 @@ class EmailModel(WireModel):
     port: int = Field(587, ge=1, le=65535)
     security: Literal["starttls", "tls", "none"] = "starttls"
     username: str | None = Field(None, max_length=320)
-    authorities: str | None = Field(
-        None, max_length=20_000, description="PEM certificates of authorities of your own that sign the server's"
-    )
+    authorities: _Authorities | None = None
     password: Secret | None = None
     sender: str = Field(max_length=450, examples=["Valhalla <valhalla@example.com>"])
     recipients: list[Annotated[str, Field(max_length=320)]] = Field(max_length=50, examples=[["ops@example.com"]])
@@ -49,6 +50,7 @@ class WebhookModel(WireModel):
     secret: Secret | None = Field(None, description="whsec_…; made when absent, and told once by POST …/secret")
     content_type: str = Field("application/json", max_length=100)
     headers: dict[Annotated[str, Field(max_length=100)], Secret] = Field({}, max_length=20)
+    authorities: _Authorities | None = None
 
 
 class AppriseModel(WireModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from valhalla.features.data.notifications.contracts import Channel
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _MEMORY: Final = 2**30
 # so many services may hang before others wait for them
 _CHATS: Final = 3
+_TRUSTS: Final = 64
 
 
 class Outfit:
@@ -32,16 +34,22 @@ class Outfit:
         renderer: Renderer,
         *,
         clock: Clock,
+        authorities: str | None = None,
         external_url: Callable[[], str] = lambda: "",
     ) -> None:
-        """``reach`` is where messages may go; ``external_url`` is ours, as receivers of alerts are told."""
+        """``reach`` is where messages may go; ``external_url`` is ours, as receivers of alerts are told.
+
+        ``authorities`` (PEM) sign servers' certificates besides the public ones, whatever the channel.
+        """
         self._cell = cell
         self.reach = reach
         self._sealer = sealer(cell)
         self._renderer = renderer
         self._clock = clock
         self._external_url = external_url
-        self._poster: Poster | None = None
+        self._authorities = authorities
+        # by whom they trust: a connection that one channel accepted is no other's
+        self._posters: dict[str | None, Poster] = {}
         # the modules of senders are loaded on demand, and so is what they need
         self.chat = Children("valhalla.kit.children.apprise", memory=_MEMORY, most=_CHATS)
 
@@ -59,7 +67,7 @@ class Outfit:
 
                 return WebhookSender(
                     prepared,
-                    self._post(),
+                    self._post(None if channel.webhook is None else channel.webhook.authorities),
                     self._renderer,
                     self._cell,
                     now=self._clock.now,
@@ -68,7 +76,9 @@ class Outfit:
             case "email":
                 from valhalla.features.data.notifications.senders.mail import MailSender
 
-                return MailSender(prepared, self.reach, self._renderer, now=self._clock.now)
+                return MailSender(
+                    prepared, self.reach, self._renderer, now=self._clock.now, authorities=self._authorities
+                )
             case "apprise":
                 from valhalla.features.data.notifications.senders.chat import ChatSender
 
@@ -76,14 +86,19 @@ class Outfit:
 
     async def close(self) -> None:
         """Close connections, end children."""
-        if self._poster is not None:
-            self._poster.close()
+        for poster in self._posters.values():
+            poster.close()
         await self.chat.close()
         await self._renderer.close()
 
-    def _post(self) -> Poster:
-        if self._poster is None:
+    def _post(self, authorities: str | None) -> Poster:
+        if authorities not in self._posters:
+            from valhalla.kit.outgoing_guard import trust
             from valhalla.kit.outgoing_guard.poster import Poster
 
-            self._poster = Poster(self.reach)
-        return self._poster
+            if len(self._posters) >= _TRUSTS:
+                # whose sender is still at it connects anew
+                self._posters.pop(next(iter(self._posters))).close()
+            make = partial(trust.context, self._authorities, authorities)
+            self._posters[authorities] = Poster(self.reach, context=make)
+        return self._posters[authorities]

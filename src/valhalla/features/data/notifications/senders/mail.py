@@ -18,11 +18,10 @@ from valhalla.features.data.notifications.contracts import Delivery, Email
 from valhalla.features.data.notifications.rendering import Renderer
 from valhalla.features.data.notifications.senders.contracts import MOST_EXCERPT, Prepared, Result
 from valhalla.kit import redact
-from valhalla.kit.outgoing_guard import Reach, TargetRefused
+from valhalla.kit.outgoing_guard import Reach, TargetRefused, trust
 from valhalla.kit.outgoing_guard.dialing import Resolve, dial, system_resolve
 
 _PERMANENT: Final = 500
-_UNTRUSTED: Final = "the mail server has no certificate that is trusted for its name"
 
 
 class MailSender:
@@ -35,14 +34,16 @@ class MailSender:
         renderer: Renderer,
         *,
         now: Callable[[], datetime],
+        authorities: str | None = None,
         resolve: Resolve = system_resolve,
     ) -> None:
-        """``reach`` says which servers may be talked to."""
+        """``reach`` says which servers may be talked to, ``authorities`` (PEM) whose certificates are good, too."""
         assert prepared.channel.email is not None
         self._channel = prepared.channel
         self._email: Email = prepared.channel.email
         self._password = prepared.secrets.password
         self._reach = reach
+        self._authorities = authorities
         self._renderer = renderer
         self._now = now
         self._resolve = resolve
@@ -108,11 +109,7 @@ class MailSender:
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            import httpx
-
-            self._context = httpx.create_ssl_context(trust_env=False)
-            if self._email.authorities is not None:
-                self._context.load_verify_locations(cadata=self._email.authorities)
+            self._context = trust.context(self._authorities, self._email.authorities)
         return self._context
 
 
@@ -125,8 +122,8 @@ def _result(error: Exception) -> Result:
             code, why = max((each.code for each in error.recipients), default=0), "refuses every recipient"
         case aiosmtplib.SMTPResponseException():
             code, why = error.code, f"answered {error.code}"
-        case _ if isinstance(error.__cause__ or error, ssl.SSLCertVerificationError):
-            return Result("failed", error=_UNTRUSTED, excerpt=_said(error))
+        case _ if trust.is_untrusted(error):
+            return Result("failed", error=f"the mail server {trust.UNTRUSTED}", excerpt=_said(error))
         case _:
             return Result("failed", error=f"no mail server: {type(error).__name__}", excerpt=_said(error))
     # 4xx is of the moment, 5xx of the message

@@ -15,7 +15,7 @@ from valhalla.features.data.notifications.senders.contracts import MOST_EXCERPT,
 from valhalla.features.data.notifications.signing import Signer, signing_key
 from valhalla.kit import redact
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.outgoing_guard import TargetRefused
+from valhalla.kit.outgoing_guard import TargetRefused, trust
 from valhalla.kit.outgoing_guard.poster import BadAnswer, Poster, Target
 from valhalla.version import VERSION
 
@@ -87,6 +87,8 @@ class WebhookSender:
         except BadAnswer as error:
             return Result("failed", error=str(error))
         except OSError as error:
+            if trust.is_untrusted(error):
+                return Result("failed", error=f"the receiver {trust.UNTRUSTED}")
             return Result("failed", error=f"no connection: {type(error).__name__}")
         outcome = rules.outcome_of(answer.status)
         return Result(
