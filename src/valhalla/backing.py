@@ -9,7 +9,7 @@ import asyncpg
 
 from valhalla.embedded import Endpoints
 from valhalla.kernel.problems import Misconfigured
-from valhalla.kit import natsauth
+from valhalla.kit import natsauth, natstls
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.settings import Settings
 from valhalla.sandbox.backends import Backends
@@ -100,7 +100,12 @@ def backends(settings: Settings, cell: CellKey, endpoints: Endpoints) -> Backend
         postgres=PostgresSlice(database_url(settings, cell, endpoints), cell, limits=limits),
         valkey=ValkeySlice(valkey, cell),
         nats=NatsSlice(
-            nats_url(settings, endpoints), cell, operator=operator, system_creds=creds, jwt_dir=endpoints.nats_jwt_dir
+            nats_url(settings, endpoints),
+            cell,
+            operator=operator,
+            system_creds=creds,
+            jwt_dir=endpoints.nats_jwt_dir,
+            tls=natstls.of(settings),
         ),
         sqlite=SqliteSlice(settings.sqlite_dir or settings.data_dir / "sqlite", cell),
     )

@@ -136,7 +136,7 @@ class Runtime:
             watchdog=self.watchdog,
             upkeep=self.upkeep,
         )
-        self.bus = EventBus(backing.nats_url(settings, endpoints), natsauth.control_creds(cell))
+        self.bus = EventBus(backing.nats_url(settings, endpoints), natsauth.control_creds(cell), tls=self.routing.tls)
         sinks = [sink for feature in self.features for sink in feature.sinks()]
         self.dispatcher = Dispatcher(self.db, [NatsSink(self.bus.jetstream), *sinks], load=self.load)
         self.dispatcher.roots = self.features.tracing.tracer

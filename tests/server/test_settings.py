@@ -79,6 +79,8 @@ def test_the_command_line_wins_then_the_environment_then_the_file(
         (f"nats_system_creds = '{SECRET}'", "nats_url"),
         (f"nats_url = 'nats://u:{SECRET}@h:4222'", "nats_url"),
         ("nats_url = 'nats://h:4222'", "nats_url"),
+        ("nats_ca_file = '/dev/null'", "nats_url"),
+        ("nats_client_cert = '/dev/null'", "nats_client_cert"),
         ("default_ttl = 0", "default_ttl"),
         ("default_ttl = -1", "default_ttl"),
         ("default_ttl = nan", "default_ttl"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from typing import Any, Final, cast
 
 from nats import errors
@@ -21,10 +22,11 @@ _WEEK: Final = 7 * 86_400
 class EventBus:
     """Connects when it is needed, and again when the connection is gone. ``timeout`` in seconds."""
 
-    def __init__(self, url: str, creds: str, *, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, creds: str, *, timeout: float = 5.0, tls: ssl.SSLContext | None = None) -> None:
         self._url = url
         self._creds = creds
         self._timeout = timeout
+        self._tls = tls
         self._client: Client | None = None
         self._lock = asyncio.Lock()
 
@@ -49,6 +51,7 @@ class EventBus:
             self._url,
             user_credentials=RawCredentials(self._creds),
             name="valhalla-events",
+            tls=cast("Any", self._tls),
             allow_reconnect=False,
             max_reconnect_attempts=1,
             error_cb=_quiet,

@@ -36,4 +36,11 @@ class Places(BaseSettings):
     nats_system_creds: SecretStr | None = Field(
         None, description="credentials of a system-account user: text or a path"
     )
+    nats_ca_file: ReadableFile | None = Field(
+        None, description="PEM certificates of the CAs that its certificate may be signed by; for a tls:// nats_url"
+    )
+    nats_client_cert: ReadableFile | None = Field(
+        None, description="PEM certificate for a NATS server that wants to know its clients"
+    )
+    nats_client_key: ReadableFile | None = Field(None, description="PEM private key of nats_client_cert")
     cell_key: CellKeyText | None = Field(None, description="base64 of 32 bytes; made in data_dir when absent")

@@ -20,6 +20,7 @@ from pydantic_settings import (
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.setting_people import People
 from valhalla.kit.setting_types import (
+    BaseUrl,
     BucketUrl,
     Duration,
     DurationOrZero,
@@ -117,6 +118,18 @@ class Settings(People):
     )
     cors_origins: list[Origin] = Field(
         [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
+    )
+    outgoing_networks: list[Network] = Field(
+        [],
+        description="private networks that smoke tests, notifications and sign-in may reach, such as 10.0.0.0/8",
+    )
+    upstream_networks: list[Network] | None = Field(
+        None,
+        description="private networks that sandboxes' upstreams may be in, such as 10.0.0.0/8; when absent loopback if"
+        " the control plane itself listens there alone, else none",
+    )
+    smoke_targets: list[BaseUrl] = Field(
+        [], description="base URLs that smoke tests may ask, such as https://api.example; what lies under them, too"
     )
     drain_grace: DurationOrZero = Field(
         timedelta(milliseconds=100),
@@ -221,6 +234,10 @@ class Settings(People):
         nats = (self.nats_url, self.nats_operator_seed, self.nats_system_creds)
         if any(nats) and not all(nats):
             raise PydanticCustomError("nats_url", "nats_url, nats_operator_seed and nats_system_creds go together")
+        if (self.nats_client_cert is None) != (self.nats_client_key is None):
+            raise PydanticCustomError("nats_client_cert", "nats_client_cert and nats_client_key go together")
+        if (self.nats_ca_file or self.nats_client_cert) and not (self.nats_url or "").startswith("tls://"):
+            raise PydanticCustomError("nats_url", "for nats_ca_file and nats_client_cert it must be tls://host:port")
         return self
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import ssl
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from valhalla.kernel.problems import Misconfigured, Unavailable
-from valhalla.kit import liblog, migrate, natsauth
+from valhalla.kit import liblog, migrate, natsauth, natstls
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
 from valhalla.kit.log import configure
@@ -32,6 +33,7 @@ class Beside:
     cell: CellKey
     database_url: str
     nats_url: str
+    tls: ssl.SSLContext | None
 
     @classmethod
     def of(cls, options: ServeOptions) -> Beside:
@@ -52,7 +54,7 @@ class Beside:
         text = settings.cell_key
         data_dir = files.prepare(settings.data_dir)
         cell = CellKey.parse(text.get_secret_value()) if text else CellKey.load_or_create(data_dir / "cell.key")
-        return cls(settings, cell, url, settings.nats_url or _running_nats(settings))
+        return cls(settings, cell, url, settings.nats_url or _running_nats(settings), natstls.of(settings))
 
     async def database(self, name: str) -> Database:
         """Return the database.
@@ -72,7 +74,7 @@ class Beside:
 
     def ingress(self, name: str) -> Ingress:
         """Return an ingress that has not joined yet."""
-        return Ingress(self.nats_url, natsauth.control_creds(self.cell), name=name)
+        return Ingress(self.nats_url, natsauth.control_creds(self.cell), name=name, tls=self.tls)
 
 
 def run(main: Coroutine[Any, Any, None]) -> int:

@@ -47,6 +47,7 @@ class Routers:
         self._cell = beside.cell
         self._db = db
         self._url = beside.nats_url
+        self._tls = beside.tls
         self._names = names
         self._creds = creds
         self._sizes = Sizes(max_age=beside.settings.events_kept)
@@ -83,7 +84,7 @@ class Routers:
 
     def _make(self, source: EventSource) -> Hop:
         control = natsauth.control_creds(self._cell)
-        return Hop(source, self._url, creds=self._creds_of(source), control=control, sizes=self._sizes)
+        return Hop(source, self._url, creds=self._creds_of(source), control=control, sizes=self._sizes, tls=self._tls)
 
     def _creds_of(self, source: EventSource) -> str:
         if not patterns.is_foreign(source.account):

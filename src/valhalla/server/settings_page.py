@@ -39,6 +39,9 @@ _FOOT: Final = """
 - **Valkey 8 or Redis 7, or newer** (`valkey_url`): an administrator's URL; `rediss://` for TLS.
 - **NATS** (`nats_url`, `nats_operator_seed`, `nats_system_creds`): a server in operator mode with JetStream and a full
   resolver that has `allow_delete`, the seed of its operator (or a signing key), and a user of its system account.
+  `tls://host:port` is TLS for the control plane, ingresses and routers: the server must ask for it, and its certificate
+  be signed by a CA of the system's or of `nats_ca_file`; `nats_client_cert` and `nats_client_key` where it wants to
+  know its clients. `nats://` to a server that asks for TLS is refused; `handshake_first` is not spoken.
 
 Binding anything but loopback needs `tls_cert` and `tls_key`, or `allow_plaintext` when a proxy in front does TLS.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import math
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -36,9 +37,12 @@ _LATE: Final = 1000
 class Claims:
     """Writes what ingresses do. ``barrier`` is how long they have to follow, in seconds."""
 
-    def __init__(self, url: str, creds: str, kick: Kick, *, barrier: float = 0.5) -> None:
+    def __init__(
+        self, url: str, creds: str, kick: Kick, *, barrier: float = 0.5, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._url = url
         self._creds = creds
+        self._tls = tls
         self._kick = kick
         self._barrier = barrier
         self._link: Link | None = None
@@ -61,7 +65,7 @@ class Claims:
             if self._link is None or self._roll is None or not self._roll.is_current:
                 if self._link is not None:
                     self._link.abort()
-                self._link = await Link.open(self._url, self._creds, name="valhalla claims")
+                self._link = await Link.open(self._url, self._creds, name="valhalla claims", tls=self._tls)
                 self._roll = Roll(self._link, self._kick)
                 await self._roll.start()
                 self._heard = {}

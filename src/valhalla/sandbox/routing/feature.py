@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, Run
-from valhalla.kit import natsauth
+from valhalla.kit import natsauth, natstls
 from valhalla.kit.histogram import Histogram
 from valhalla.kit.outgoing_guard import Reach
 from valhalla.sandbox.routing import streams
@@ -47,13 +47,20 @@ class EventRouting(Feature):
         settings = platform.settings
         self._url = url
         self._creds = natsauth.control_creds(platform.cell)
+        self.tls = natstls.of(settings)
         self._sizes = Sizes(
             max_bytes=settings.events_mb * 2**20,
             max_age=settings.events_kept,
             per_sandbox=settings.events_per_sandbox,
             when_full=settings.events_when_full,
         )
-        self.claims = Claims(url, self._creds, nats.close_connection, barrier=settings.events_barrier.total_seconds())
+        self.claims = Claims(
+            url,
+            self._creds,
+            nats.close_connection,
+            barrier=settings.events_barrier.total_seconds(),
+            tls=self.tls,
+        )
         self.effects = Routing(platform.db, self.claims, laggards=settings.events_laggards)
         self.watch = Watch(
             platform.db,
@@ -100,7 +107,7 @@ class EventRouting(Feature):
         """
         async with self._joining:
             if self._ingress is None:
-                ingress = Ingress(self._url, self._creds, name="plane")
+                ingress = Ingress(self._url, self._creds, name="plane", tls=self.tls)
                 try:
                     await ingress.start()
                 except BaseException:
@@ -145,7 +152,7 @@ class EventRouting(Feature):
         Raises:
             Unavailable: JetStream does not take them.
         """
-        link = await Link.open(self._url, self._creds, name="valhalla streams")
+        link = await Link.open(self._url, self._creds, name="valhalla streams", tls=self.tls)
         try:
             await streams.ensure(link, self._sizes)
         finally:

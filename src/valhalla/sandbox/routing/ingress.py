@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +18,10 @@ from typing import Final
 
 import msgspec
 
-from valhalla.kernel.problems import Problem, Unavailable
+from valhalla.kernel.problems import Misconfigured, Problem, Unavailable
 from valhalla.kit import trace
 from valhalla.kit.log import get_logger
-from valhalla.kit.waiting import Backoff
+from valhalla.kit.waiting import Backoff, first_of
 from valhalla.sandbox.routing import subjects
 from valhalla.sandbox.routing.contracts import BEAT, LEASE, ROUTES_STREAM, STREAM, Event
 from valhalla.sandbox.routing.errors import EventsFull, Fenced
@@ -49,7 +50,8 @@ class Beat(msgspec.Struct, frozen=True):
 class Ingress:
     """One ingress of one process. ``name`` says whose it is; its id is unique among all that ever ran.
 
-    ``window`` events are sent and unacknowledged at most, ``spool`` wait at most while none can be sent.
+    ``window`` events are sent and unacknowledged at most, ``spool`` wait at most while none can be sent. ``tls`` is
+    who is trusted where ``url`` is ``tls://``: what ``valhalla.kit.natstls.trust`` makes of files.
     """
 
     def __init__(
@@ -61,10 +63,12 @@ class Ingress:
         window: int = 2000,
         spool: int = 20_000,
         outgoing: Outgoing | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.id = f"{subjects.check_source(name)}-{secrets.token_hex(6)}"
         self._url = url
         self._creds = creds
+        self._tls = tls
         self.outgoing = outgoing or Outgoing(window=window, spool=spool)
         self.outgoing.on_epoch = self._soon
         self._link: Link | None = None
@@ -72,6 +76,8 @@ class Ingress:
         self._beats: dict[str, float] = {}
         self._number = 0
         self._live = asyncio.Event()
+        self._hopeless = asyncio.Event()
+        self._fault: Misconfigured | None = None
         self._stopping = False
         self._beating = False
         self._task: asyncio.Task[None] | None = None
@@ -96,13 +102,15 @@ class Ingress:
 
         Raises:
             Unavailable: it has not joined in time; it goes on trying.
+            Misconfigured: so does it then, but no waiting helps: one side wants TLS and the other has none, say.
         """
         self._task = asyncio.create_task(self._run(), name=f"ingress {self.id}")
-        try:
-            async with asyncio.timeout(wait):
-                await self._live.wait()
-        except TimeoutError as error:
-            raise Unavailable("nats", f"the ingress has not joined: {self.last_error or 'nats is silent'}") from error
+        await first_of(self._live, self._hopeless, seconds=wait)
+        if self._live.is_set():
+            return
+        if self._fault is not None:
+            raise self._fault
+        raise Unavailable("nats", f"the ingress has not joined: {self.last_error or 'nats is silent'}")
 
     async def publish(self, event: Event) -> Stored:
         """Publish one event and return where it was stored; waits while it cannot.
@@ -173,6 +181,9 @@ class Ingress:
                 self.last_error = "the connection was lost" if self._link is None else self._link.reason
             except (Problem, ApiError) as error:
                 self.last_error = error.detail if isinstance(error, Problem) else str(error)
+                if isinstance(error, Misconfigured):
+                    self._fault = error
+                    self._hopeless.set()
             if self._live.is_set():
                 self.fenced += 1
                 _log.warning("an ingress joins anew", ingress=self.id, reason=self.last_error)
@@ -188,7 +199,7 @@ class Ingress:
 
     async def _session(self, backoff: Backoff) -> None:
         self._lease_until = 0.0
-        link = self._link = await Link.open(self._url, self._creds, name=f"valhalla {self.id}")
+        link = self._link = await Link.open(self._url, self._creds, name=f"valhalla {self.id}", tls=self._tls)
         link.before_flush = self._may_write
         self._beats.clear()
         self._beat_prefix = f"{link.inbox}.b."

@@ -1,7 +1,7 @@
 """A connection to NATS for what must be fast or must be sure: every byte that leaves is this module's to know.
 
 nats-py reconnects by itself and sends later what it kept; an ingress must know which of its bytes a server may have
-read. This one connects once, and when it is lost it stays so. TLS is not spoken.
+read. This one connects once, and when it is lost it stays so.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import contextlib
 import itertools
 import json
 import secrets
+import ssl
 import struct
 from collections.abc import Callable, Mapping
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from valhalla.kernel.problems import Misconfigured, Unavailable
+from valhalla.kernel.problems import Unavailable
+from valhalla.kit import natstls
 from valhalla.sandbox.routing.frames import Frames, Handler, checked, read_creds
 
 _LIMIT: Final = 1 << 20
@@ -28,7 +30,8 @@ _AT_ONCE: Final = struct.pack("ii", 1, 0)
 class Link(asyncio.Protocol):
     """One connection. Everything is called in the event loop that made it."""
 
-    def __init__(self, *, name: str) -> None:
+    def __init__(self, *, name: str, url: str = "") -> None:
+        self._url = url
         self.closed = asyncio.Event()
         self.reason = "closed"
         self.server = ""
@@ -52,24 +55,31 @@ class Link(asyncio.Protocol):
         """Asked once before bytes leave; False drops them and ends the connection."""
 
     @classmethod
-    async def open(cls, url: str, creds: str, *, name: str, timeout: float = 2.0) -> Link:  # noqa: ASYNC109
-        """Connect and log in; ``timeout`` in seconds.
+    async def open(
+        cls,
+        url: str,
+        creds: str,
+        *,
+        name: str,
+        tls: ssl.SSLContext | None = None,
+        timeout: float = 2.0,  # noqa: ASYNC109
+    ) -> Link:
+        """Connect and log in; ``timeout`` in seconds. ``tls`` is who is trusted where ``url`` is ``tls://``.
 
         Raises:
             Unavailable: no server in time, or it refuses the credentials.
-            Misconfigured: the server speaks TLS only, or the credentials are none.
+            Misconfigured: one side wants TLS and the other has none or does not accept it, or the credentials are none.
         """
-        parts = urlsplit(url if "//" in url else f"nats://{url}")
+        url = url if "//" in url else f"nats://{url}"
+        parts = urlsplit(url)
         token, key = read_creds(creds)
-        link = cls(name=name)
+        link = cls(name=name, url=url)
         try:
             async with asyncio.timeout(timeout):
                 await link._loop.create_connection(lambda: link, parts.hostname or "127.0.0.1", parts.port or 4222)
                 info = await link._info
-                if info.get("tls_required"):
-                    raise Misconfigured(
-                        "this NATS server wants TLS, which event routing does not speak", setting="nats_url"
-                    )
+                assert link._transport is not None
+                link.connection_made(await natstls.upgraded(link._transport, link, url, info, tls))
                 signature = base64.urlsafe_b64encode(key.sign(str(info.get("nonce", "")).encode()))
                 options = {
                     "verbose": False, "pedantic": False, "lang": "python", "version": "1", "protocol": 1,
@@ -80,6 +90,8 @@ class Link(asyncio.Protocol):
                 await link._ready
         except (OSError, TimeoutError) as error:
             link.abort()
+            if problem := natstls.refused(error, url):
+                raise problem from error
             raise Unavailable("nats", "nats cannot be reached, or does not answer in time") from error
         except BaseException:
             link.abort()
@@ -104,7 +116,9 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail whoever waits."""
-        gone = Unavailable("nats", f"the connection to nats was lost: {exc or self.reason}")
+        gone = natstls.refused(exc, self._url) or Unavailable(
+            "nats", f"the connection to nats was lost: {exc or self.reason}"
+        )
         self._room.set()
         self.closed.set()
         for waiting in (self._info, self._ready, *self._asked.values()):

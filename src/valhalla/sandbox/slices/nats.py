@@ -7,10 +7,10 @@ and a consumer can deliver to any subject (nats-io/nats-server#4225).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
+import ssl
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from nats import errors
 from valhalla.kernel.clock import isoformat
 from valhalla.kernel.ids import is_id
 from valhalla.kernel.problems import Misconfigured, Unavailable
-from valhalla.kit import natsauth
+from valhalla.kit import natsauth, natstls
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.natsauth import KeyPair
 from valhalla.sandbox.slices.contracts import Found, Names, Probe
@@ -39,6 +39,7 @@ from valhalla.sandbox.slices.nats_rules import (
     lane_imports,
     may_publish,
     may_subscribe,
+    read_names,
     room_for,
 )
 
@@ -63,6 +64,7 @@ class NatsSlice:
         limits: NatsLimits | None = None,
         public_url: str | None = None,
         timeout: float = 2.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Nothing is connected yet.
 
@@ -71,11 +73,11 @@ class NatsSlice:
         of a deleted account is removed there. ``timeout`` is in seconds, per request.
         """
         self._url, self._public_url = url, public_url or url
-        self._cell, self._timeout = cell, timeout
+        self._cell, self._timeout, self._tls = cell, timeout, tls
         self._operator = operator or natsauth.operator_key(cell)
         self._control = natsauth.control_key(cell)
         creds = system_creds or natsauth.system_creds(cell)
-        self._admin = NatsAdmin(url, self._operator, creds, timeout=timeout)
+        self._admin = NatsAdmin(url, self._operator, creds, timeout=timeout, tls=tls)
         self.accounts = StandingAccounts(self._admin, self._operator)
         self._jwt_dir = jwt_dir
         self._limits = limits or NatsLimits()
@@ -174,7 +176,7 @@ class NatsSlice:
         subject = f"{names.subject_prefix}valhalla.probe"
         try:
             async with asyncio.timeout(self._timeout):
-                await echo(self._url, creds, subject, inbox_prefix=names.inbox_prefix)
+                await echo(self._url, creds, subject, inbox_prefix=names.inbox_prefix, tls=self._tls)
         except errors.NoRespondersError:
             return Probe(False, _since(started), "JetStream is off for the sandbox: the server had no room for it")
         except (errors.Error, OSError, TimeoutError) as error:
@@ -203,7 +205,7 @@ class NatsSlice:
         for start in range(0, len(unknown), _LOOKUPS):
             batch = unknown[start : start + _LOOKUPS]
             tokens = await asyncio.gather(*(self._admin.find_account(account) for account in batch))
-            seen |= _read_names(zip(batch, tokens, strict=True))
+            seen |= read_names(zip(batch, tokens, strict=True))
         self._seen = seen
         matches = ((account, self._mark.fullmatch(name)) for account, name in seen.items())
         return [Found(self.name, "account", account, match[1]) for account, match in matches if match]
@@ -264,6 +266,10 @@ class NatsSlice:
                 help="The server needs this operator, 'jetstream', and a full resolver with 'allow_delete'.",
                 setting="nats_url",
             ) from error
+        except Unavailable as error:
+            if problem := natstls.refused(error.__cause__, self._url):
+                raise problem from error
+            raise
         room = await self._admin.jetstream_room()
         fitting = _EXPECTED if room is None else room_for(self._limits, *room)
         if fitting >= _EXPECTED:
@@ -282,15 +288,6 @@ class NatsSlice:
     async def close(self) -> None:
         """Close the system connection; takes a second at most."""
         await self._admin.close()
-
-
-def _read_names(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for account, token in pairs:
-        # one that ended between the listing and the look-up has no token
-        with contextlib.suppress(ValueError):
-            names[account] = str(natsauth.decode_jwt(token or "").get("name", ""))
-    return names
 
 
 def _since(started: float) -> float:

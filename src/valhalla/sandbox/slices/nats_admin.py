@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import secrets
+import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ class AccountRefused(Unavailable):
     """The server is there and refuses an account or its removal; ``detail`` has its reason."""
 
 
-async def open_client(url: str, creds: str, *, inbox_prefix: str = "_INBOX") -> Client:
+async def open_client(
+    url: str, creds: str, *, inbox_prefix: str = "_INBOX", tls: ssl.SSLContext | None = None
+) -> Client:
     """Connect once, without reconnecting.
 
     Raises:
@@ -49,11 +52,14 @@ async def open_client(url: str, creds: str, *, inbox_prefix: str = "_INBOX") -> 
             inbox_prefix=inbox_prefix.encode(),
             error_cb=note,
             name="valhalla",
+            tls=cast("Any", tls),
             allow_reconnect=False,
             max_reconnect_attempts=1,
             reconnect_time_wait=0,
         )
     except errors.NoServersError as error:
+        if last and isinstance(last[0], ssl.SSLError):
+            raise last[0] from error
         raise ConnectionError(str(last[0]) if last else "no server") from error
     except BaseException:
         await close_client(client)
@@ -68,14 +74,14 @@ async def close_client(client: Client) -> None:
             await client.close()
 
 
-async def echo(url: str, creds: str, subject: str, *, inbox_prefix: str) -> None:
+async def echo(url: str, creds: str, subject: str, *, inbox_prefix: str, tls: ssl.SSLContext | None = None) -> None:
     """Connect, receive a message that is published to oneself, and ask JetStream for the account's limits.
 
     Raises:
         nats.errors.NoRespondersError: the account has no JetStream.
         nats.errors.Error, OSError: the rest does not work.
     """
-    client: Any = await open_client(url, creds, inbox_prefix=inbox_prefix)
+    client: Any = await open_client(url, creds, inbox_prefix=inbox_prefix, tls=tls)
     try:
         subscription = await client.subscribe(subject)
         await client.publish(subject, b"1")
@@ -94,6 +100,8 @@ def explain(error: BaseException) -> str:
     """Say in the user's words why the server did not answer."""
     if isinstance(error, (TimeoutError, errors.TimeoutError)):
         return "nats does not answer in time"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with nats failed: {getattr(error, 'verify_message', None) or error.reason}"
     # the client passes most refusals on as the server's text: Authorization Violation, User Authentication Expired
     if isinstance(error, errors.AuthorizationError) or "auth" in str(error).lower():
         return "nats refuses the credentials"
@@ -116,7 +124,10 @@ async def _to_oneself(client: Any) -> None:
 class NatsAdmin:
     """Requests to the system account over one long-lived connection. ``timeout``: seconds per request."""
 
-    def __init__(self, url: str, operator: KeyPair, system_creds: str, *, timeout: float) -> None:
+    def __init__(
+        self, url: str, operator: KeyPair, system_creds: str, *, timeout: float, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self._url, self._creds, self._timeout = url, system_creds, timeout
         self._operator = operator
         self._client: Client | None = None
@@ -126,7 +137,7 @@ class NatsAdmin:
         async with self._connecting:
             if self._client is None or not self._client.is_connected:
                 async with asyncio.timeout(self._timeout):
-                    self._client = await open_client(self._url, self._creds)
+                    self._client = await open_client(self._url, self._creds, tls=self._tls)
             return self._client
 
     async def _request(self, subject: str, payload: str = "", *, within: float | None = None) -> bytes:

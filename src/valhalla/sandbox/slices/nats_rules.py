@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from valhalla.kit.natsauth import KeyPair, activation_jwt
+from valhalla.kit.natsauth import KeyPair, activation_jwt, decode_jwt
 from valhalla.sandbox.slices.contracts import Names
 
 FOREVER: Final = 253_402_300_799
@@ -80,6 +81,16 @@ def lane_imports(names: Names, account: str, control: KeyPair) -> list[dict[str,
         }
         for subject, local, kind in _IMPORTED
     ]
+
+
+def read_names(pairs: Iterable[tuple[str, str | None]]) -> dict[str, str]:
+    """Return the names that accounts have in their JWTs, by public key."""
+    names: dict[str, str] = {}
+    for account, token in pairs:
+        # one that ended between the listing and the look-up has no token
+        with contextlib.suppress(ValueError):
+            names[account] = str(decode_jwt(token or "").get("name", ""))
+    return names
 
 
 def may_publish(names: Names) -> list[str]:

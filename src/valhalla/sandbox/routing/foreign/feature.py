@@ -46,7 +46,9 @@ class EventSources(Feature):
         platform.feed.add(self.registry)
         self._feed, self._ledger = platform.feed, platform.ledger
         sizes = Sizes(max_age=platform.settings.events_kept)
-        self.mapper = Mapper(platform.db, platform.cell, self.registry, nats.accounts, routing.claims, url, sizes)
+        self.mapper = Mapper(
+            platform.db, platform.cell, self.registry, nats.accounts, routing.claims, url, sizes, tls=routing.tls
+        )
         self.hops = Hops(
             lambda source: Hop(
                 source,
@@ -54,6 +56,7 @@ class EventSources(Feature):
                 creds=accounts.credentials(platform.cell, source, "account"),
                 control=natsauth.control_creds(platform.cell),
                 sizes=sizes,
+                tls=routing.tls,
             )
         )
         routing.effects.foreign = self.mapper

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import re
 import secrets
+import ssl
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -72,7 +73,15 @@ class Hop:
     """One source's router in one process. ``creds`` are for the source's account, ``control`` for event routing."""
 
     def __init__(
-        self, source: EventSource, url: str, *, creds: str, control: str, sizes: Sizes, clock: Clock | None = None
+        self,
+        source: EventSource,
+        url: str,
+        *,
+        creds: str,
+        control: str,
+        sizes: Sizes,
+        clock: Clock | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.source = source
         self.stream = hop_stream.name_of(source)
@@ -82,6 +91,7 @@ class Hop:
         self.last_error: str | None = None
         self._moved = 0
         self._url = url
+        self._tls = tls
         self._creds = creds
         self._control = control
         self._sizes = sizes
@@ -114,11 +124,13 @@ class Hop:
 
     async def _session(self, stop: asyncio.Event, backoff: Backoff) -> None:
         outgoing = Unspooled(window=2000, spool=2 * hop_stream.PENDING * PARTITIONS)
-        ingress = Ingress(self._url, self._control, name=f"hop-{self.source.name}", outgoing=outgoing)
+        named = f"hop-{self.source.name}"
+        ingress = Ingress(self._url, self._control, name=named, outgoing=outgoing, tls=self._tls)
         async with contextlib.AsyncExitStack() as held:
-            link = await Link.open(self._url, self._creds, name=f"valhalla router {self.source.name}")
+            name = f"valhalla router {self.source.name}"
+            link = await Link.open(self._url, self._creds, name=name, tls=self._tls)
             held.push_async_callback(link.close)
-            control = await Link.open(self._url, self._control, name="valhalla router")
+            control = await Link.open(self._url, self._control, name="valhalla router", tls=self._tls)
             held.push_async_callback(control.close)
             now = self._clock.now()
             self._generation = await hop_stream.ensure(link, self.source, self._sizes, now=now)

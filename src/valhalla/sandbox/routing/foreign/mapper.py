@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -52,8 +53,11 @@ class Mapper:
         claims: Claims,
         url: str,
         sizes: Sizes,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._db = db
+        self._tls = tls
         self._url = url
         self._sizes = sizes
         self._cell = cell
@@ -217,7 +221,7 @@ class Mapper:
     @contextlib.asynccontextmanager
     async def _account(self, source: EventSource) -> AsyncGenerator[Link]:
         creds = accounts.credentials(self._cell, source, "account")
-        link = await Link.open(self._url, creds, name="valhalla sources")
+        link = await Link.open(self._url, creds, name="valhalla sources", tls=self._tls)
         try:
             yield link
         finally:
