@@ -20,7 +20,6 @@ from pydantic_settings import (
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit.setting_people import People
 from valhalla.kit.setting_types import (
-    BaseUrl,
     BucketUrl,
     Duration,
     DurationOrZero,
@@ -118,18 +117,6 @@ class Settings(People):
     )
     cors_origins: list[Origin] = Field(
         [], description="origins whose pages may call the API from a browser, such as https://console.example; '*': any"
-    )
-    outgoing_networks: list[Network] = Field(
-        [],
-        description="private networks that smoke tests, notifications and sign-in may reach, such as 10.0.0.0/8",
-    )
-    upstream_networks: list[Network] | None = Field(
-        None,
-        description="private networks that sandboxes' upstreams may be in, such as 10.0.0.0/8; when absent loopback if"
-        " the control plane itself listens there alone, else none",
-    )
-    smoke_targets: list[BaseUrl] = Field(
-        [], description="base URLs that smoke tests may ask, such as https://api.example; what lies under them, too"
     )
     drain_grace: DurationOrZero = Field(
         timedelta(milliseconds=100),
