@@ -77,7 +77,7 @@ async def _main(
     try:
         application = await made.start()
         await ingress.start()
-        line = Line(beside.nats_url, natsauth.control_creds(beside.cell))
+        line = Line(beside.nats_url, natsauth.control_creds(beside.cell), tls=beside.tls)
         bots = gateway(beside.cell, made, upstream, pacer, line, table, runs, public=public)
         await bots.start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 from valhalla.sandbox.routing.link import Link
 
@@ -10,9 +11,10 @@ from valhalla.sandbox.routing.link import Link
 class Line:
     """Opens a link when somebody needs one."""
 
-    def __init__(self, url: str, creds: str) -> None:
+    def __init__(self, url: str, creds: str, *, tls: ssl.SSLContext | None = None) -> None:
         self._url = url
         self._creds = creds
+        self._tls = tls
         self._link: Link | None = None
         self._opening = asyncio.Lock()
 
@@ -24,7 +26,7 @@ class Line:
         """
         async with self._opening:
             if self._link is None or not self._link.is_open:
-                self._link = await Link.open(self._url, self._creds, name="valhalla discord-api lanes")
+                self._link = await Link.open(self._url, self._creds, name="valhalla discord-api lanes", tls=self._tls)
             return self._link
 
     async def close(self) -> None:
