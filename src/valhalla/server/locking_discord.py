@@ -39,17 +39,20 @@ def lock(
     *,
     metrics: tuple[str, int] | None = None,
     public: str = "",
+    production: bool = False,
 ) -> int:
     """Answer bots until SIGINT or SIGTERM; calls that are under way are answered. ``api`` is Discord's base.
 
-    ``public`` is where bots find the gateway, if it is not where they ask.
+    ``public`` is where bots find the gateway, if it is not where they ask. ``production``: with the real token the
+    real bot may connect there, too.
 
     Raises:
         Misconfigured: the address cannot be listened on.
         Unavailable: the database, NATS or Discord cannot be reached.
         TokenRefused: Discord does not take the token.
     """
-    return run(_main(Beside.of(options), Upstream(api, token), listen, tell, metrics, public))
+    real = token if production else None
+    return run(_main(Beside.of(options), Upstream(api, token), listen, tell, metrics, public, real))
 
 
 async def _main(
@@ -59,6 +62,7 @@ async def _main(
     tell: Tell,
     metrics: tuple[str, int] | None,
     public: str,
+    production: SecretStr | None,
 ) -> None:
     db = await beside.database("discord-api")
     # what it notes of actions the control plane carries into the ledger
@@ -78,7 +82,7 @@ async def _main(
         application = await made.start()
         await ingress.start()
         line = Line(beside.nats_url, natsauth.control_creds(beside.cell), tls=beside.tls)
-        bots = gateway(beside.cell, made, upstream, pacer, line, table, runs, public=public)
+        bots = gateway(beside.cell, made, upstream, pacer, line, table, runs, public=public, production=production)
         await bots.start()
 
         async def until(at: int) -> None:

@@ -24,6 +24,7 @@ from valhalla.sdk.discovery import data_directory
 @click.option("--listen", type=arguments.endpoint, default="127.0.0.1:0", metavar="HOST:PORT", help="Where it listens.")
 @click.option("--metrics", type=arguments.endpoint, metavar="HOST:PORT", help="Where Prometheus may ask.")
 @click.option("--public", metavar="URL", help="Where bots find the gateway: wss://… behind TLS (default: as they ask).")
+@click.option("--production", is_flag=True, help="The real bot may connect, too, and is sent what nobody has linked.")
 @click.option("--api", default=None, metavar="URL", help="Another REST interface than Discord's, for tests.")
 @serving_options
 @shared_options
@@ -35,6 +36,8 @@ def command(
     metrics: tuple[str, int] | None,
     public: str | None,
     api: str | None,
+    *,
+    production: bool,
     **said: Any,
 ) -> int:
     """Hold the real bot token, and be Discord for the bots of sandboxes: the REST interface and the gateway.
@@ -63,7 +66,9 @@ def command(
         else:
             remark(invocation, _line(document))
 
-    return lock(options, token, api or DISCORD, listen, tell, metrics=metrics, public=_gateway(public))
+    return lock(
+        options, token, api or DISCORD, listen, tell, metrics=metrics, public=_gateway(public), production=production
+    )
 
 
 def _gateway(url: str | None) -> str:

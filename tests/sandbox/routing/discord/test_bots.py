@@ -21,7 +21,6 @@ import discord
 from discord import app_commands
 from valhalla.kit import natsauth
 from valhalla.runtime import Runtime
-from valhalla.sandbox.contracts import Sandbox
 from valhalla.sandbox.routing.discord.bots.pace import Pace
 from valhalla.sandbox.routing.discord.gateway import Gateway, Options
 from valhalla.sandbox.routing.discord.gateway.intents import parse
@@ -52,6 +51,9 @@ class Bot(discord.AutoShardedClient):
 
     async def on_resumed(self) -> None:
         self.happened.append("resumed")
+
+    async def on_guild_unavailable(self, guild: discord.Guild) -> None:
+        self.happened.append(f"unavailable {guild.name}")
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         self.happened.append(f"joined {guild.name}")
@@ -118,25 +120,167 @@ async def reader(scene: Scene) -> AsyncIterator[Gateway]:
     await ingress.stop()
 
 
-async def ready(scene: Scene, sandbox: Sandbox, bot: Bot) -> None:
-    await until(lambda: "ready" in bot.happened)
+def severed(scene: Scene) -> int:
+    """Break all connections of bots off, without a word."""
+    found = [each for each in scene.bots._connections if each.session is not None]
+    for each in found:
+        assert each._transport is not None
+        each._transport.abort()
+    return len(found)
 
 
 async def test_a_message_of_a_claimed_guild_is_the_sandbox_bots_alone(scene: Scene, reader: Gateway) -> None:
-    """Its answer goes through the lock; what nobody has claimed stays on production's lane."""
+    """Both bots are discord.py as it comes; the sandbox's answer goes through the lock, production's to Discord."""
     home, other = scene.fake.guild("home"), scene.fake.guild("other")
+    box = await scene.sandbox(home)
+    mine, real = Bot(), Bot()
+    async with running(mine, scene.token(box)), running(real, scene.fake.token):
+        await until(lambda: "ready" in mine.happened and "ready" in real.happened)
+        await scene.fake.message("hi", guild=home)
+        await scene.fake.message("hi there", guild=other)
+        sent = await scene.fake.called("POST", f"/channels/{first(home)}/messages")
+        await until(lambda: mine.seen and real.seen)
+        await scene.fake.message("last", guild=home)
+        await scene.fake.message("last there", guild=other)
+        await until(lambda: "last" in mine.seen and "last there" in real.seen)
+        guilds = [[guild.name for guild in bot.guilds] for bot in (mine, real)]
+
+    assert sent.body["content"] == "hello from home"
+    assert {call.token for call in scene.fake.calls} == {scene.fake.token}
+    assert mine.seen == ["hi", "last"]
+    assert real.seen == ["hi there", "last there"]
+    assert guilds == [["home"], ["other"]]
+
+
+async def test_claims_that_move_take_the_guild_along(scene: Scene, reader: Gateway) -> None:
+    """It becomes available to one bot as it does unavailable to the other; neither believes to have joined or left."""
+    home, other = scene.fake.guild("home"), scene.fake.guild("other")
+    box = await scene.sandbox(home)
+    mine, real = Bot(), Bot()
+    async with running(mine, scene.token(box)), running(real, scene.fake.token):
+        await until(lambda: "ready" in mine.happened and "ready" in real.happened)
+        await scene.link(box, other)
+        await scene.fake.message("one", guild=other)
+        await until(lambda: "one" in mine.seen)
+        await until(lambda: "unavailable other" in real.happened)
+        known = sorted(guild.name for guild in mine.guilds)
+        unlink = scene.runtime.sandboxes.unlink
+        await unlink(scene.team.principal, box.id, "discord.guild", other["id"])
+        await scene.fake.message("two", guild=other)
+        await until(lambda: "two" in real.seen)
+        await until(lambda: "unavailable other" in mine.happened)
+
+    assert known == ["home", "other"]
+    assert (mine.seen, real.seen) == (["one"], ["two"])
+    assert not any(each.startswith(("joined", "removed")) for each in mine.happened + real.happened)
+
+
+async def test_a_slash_command_is_answered_in_time(scene: Scene, reader: Gateway) -> None:
+    """Synced by the bot itself, asked at Discord, answered through the lock; the fake takes no answer after 3 s."""
+    home = scene.fake.guild("home")
     box = await scene.sandbox(home)
     bot = Bot()
     async with running(bot, scene.token(box)):
         await until(lambda: "ready" in bot.happened)
-        await scene.fake.message("hi", guild=home)
-        await scene.fake.message("for production", guild=other)
-        sent = await scene.fake.called("POST", f"/channels/{first(home)}/messages")
-        await scene.fake.message("last", guild=home)
-        await until(lambda: "last" in bot.seen)
-        guilds = [guild.name for guild in bot.guilds]
+        await bot.tree.sync()
+        asked = await scene.fake.interaction("ping", {"text": "x"}, guild=home)
+        answer = await asked.answered()
+        await until(lambda: asked.followups)
 
-    assert sent.body["content"] == "hello from home"
-    assert sent.token == scene.fake.token
-    assert bot.seen == ["hi", "last"]
-    assert guilds == ["home"]
+    assert answer["data"]["content"] == "pong x"
+    assert [each["content"] for each in asked.followups] == ["more"]
+
+
+async def test_a_copy_of_an_interaction_is_answered_by_production_alone(scene: Scene, reader: Gateway) -> None:
+    """The sandbox's bot works on it and believes that it answered."""
+    home = scene.fake.guild("home")
+    box = await scene.sandbox(home, mode="mirror")
+    mine, real = Bot(), Bot()
+    done: list[str] = []
+
+    @mine.tree.command(name="count", description="x")
+    async def count(interaction: discord.Interaction) -> None:
+        await interaction.response.send_message("from the sandbox")
+        sent = await interaction.followup.send("and more", wait=True)
+        done.append(sent.content)
+
+    async with running(mine, scene.token(box)), running(real, scene.fake.token):
+        await until(lambda: "ready" in mine.happened and "ready" in real.happened)
+        asked = await scene.fake.interaction("count", guild=home)
+        await until(lambda: done)
+        await scene.fake.message("hi", guild=home)
+        await until(lambda: mine.seen and real.seen)
+
+    assert done == ["and more"]
+    assert asked.callback is None
+    assert not asked.followups
+    assert mine.seen == real.seen == ["hi"]
+
+
+async def test_a_bot_that_lost_its_connection_resumes(scene: Scene, reader: Gateway) -> None:
+    """Again and again, while messages come: none is missed, doubled, or out of order."""
+    home = scene.fake.guild("home")
+    box = await scene.sandbox(home)
+    bot, written = Bot(), [f"m{number}" for number in range(300)]
+    async with running(bot, scene.token(box)):
+        await until(lambda: "ready" in bot.happened)
+        for number, text in enumerate(written):
+            await scene.fake.message(text, guild=home)
+            if number % 60 == 59:
+                await until(lambda: severed(scene))
+            await asyncio.sleep(0.002)
+        await until(lambda: len(bot.seen) >= len(written), 60)
+
+    assert bot.seen == written
+    assert "resumed" in bot.happened
+    assert bot.happened.count("ready") == 1
+    assert scene.bots.shared.counts["identifies"] == 1
+
+
+async def test_what_came_while_no_bot_ran_is_waiting(scene: Scene, reader: Gateway) -> None:
+    """And what one was sent is not sent to the next; another number of shards is no other lane."""
+    home = scene.fake.guild("home")
+    box = await scene.sandbox(home)
+    seen: list[list[str]] = []
+    for number, shards in enumerate((1, 1, 2)):
+        for text in ("a", "b"):
+            await scene.fake.message(f"{text}{number}", guild=home)
+        bot = Bot(shard_count=shards)
+        async with running(bot, scene.token(box)):
+            await until(lambda bot=bot, number=number: f"b{number}" in bot.seen, 20)
+        seen.append(bot.seen)
+
+    assert seen == [["a0", "b0"], ["a1", "b1"], ["a2", "b2"]]
+
+
+async def test_shards_share_the_guilds_as_discord_says(scene: Scene, reader: Gateway) -> None:
+    """Each by (guild >> 22) % n; a bot with fewer intents is told less."""
+    scene.fake.gateway.shards = 2
+    guilds = [scene.fake.guild(f"guild {number}", shard=number % 2) for number in range(4)]
+    scene.fake.gateway.shards = 1
+    box = await scene.sandbox(*guilds)
+    intents = discord.Intents.default()
+    bot, quiet = Bot(shard_count=2), Bot(intents=intents)
+    async with running(bot, scene.token(box)), running(quiet, scene.token(box)):
+        await until(lambda: "ready" in bot.happened and "ready" in quiet.happened)
+        for guild in guilds:
+            await scene.fake.message(f"in {guild['name']}", guild=guild)
+        await until(lambda: len(bot.seen) == len(quiet.seen) == 4)
+        found = {guild.name: guild.shard_id for guild in bot.guilds}
+
+    assert found == {f"guild {number}": number % 2 for number in range(4)}
+    assert sorted(bot.seen) == [f"in guild {number}" for number in range(4)]
+    assert quiet.seen == [""] * 4
+
+
+async def test_the_end_of_the_sandbox_is_the_end_of_its_bot(scene: Scene) -> None:
+    """With 4004, from which discord.py does not come back; a token that is nobody's gets the same."""
+    box = await scene.sandbox(scene.fake.guild("home"))
+    bot = Bot()
+    async with running(bot, scene.token(box)) as task:
+        await until(lambda: "ready" in bot.happened)
+        await scene.team.destroy(box.id)
+        with pytest.raises(discord.ConnectionClosed) as caught:
+            await asyncio.wait_for(asyncio.shield(task), 20)
+
+    assert caught.value.code == 4004

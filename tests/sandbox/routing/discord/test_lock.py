@@ -151,7 +151,9 @@ async def locked(
     await scene.lock.start()
     await ingress.start()
     line = Line(url, natsauth.control_creds(runtime.cell))
-    scene.bots = gateway(runtime.cell, scene.lock, upstream, pacer, line, table, runs, pace=pace)
+    scene.bots = gateway(
+        runtime.cell, scene.lock, upstream, pacer, line, table, runs, pace=pace, production=SecretStr(fake.token)
+    )
     await scene.bots.start()
     serving = asyncio.create_task(serve(scene.lock, "127.0.0.1", 0, until, scene.bots))
     scene.port = await ready

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
+
+from pydantic import SecretStr
 
 from valhalla.kit.cellkey import CellKey
 from valhalla.sandbox.routing.discord.bots.guilds import Guilds
@@ -11,9 +14,11 @@ from valhalla.sandbox.routing.discord.bots.line import Line
 from valhalla.sandbox.routing.discord.bots.pace import Pace
 from valhalla.sandbox.routing.discord.bots.positions import Positions
 from valhalla.sandbox.routing.discord.bots.server import Bots
+from valhalla.sandbox.routing.discord.bots.sessions import PRODUCTION
 from valhalla.sandbox.routing.discord.bots.shared import Shared
 from valhalla.sandbox.routing.discord.outbound.lock import Asked, Lock
 from valhalla.sandbox.routing.discord.outbound.pacing import Pacer
+from valhalla.sandbox.routing.discord.outbound.through import Through
 from valhalla.sandbox.routing.discord.outbound.upstream import Upstream
 from valhalla.sandbox.routing.table import RouteTable
 
@@ -28,16 +33,24 @@ def gateway(
     runs: Callable[[str], Awaitable[bool]],
     *,
     public: str = "",
+    production: SecretStr | None = None,
     pace: Pace | None = None,
 ) -> Bots:
-    """Return the gateway of a lock that has been started; bots that ask the lock for one are sent here."""
-    bot = dict(lock.bot)
+    """Return the gateway of a lock that has been started; bots that ask the lock for one are sent here.
+
+    ``production`` is the real token, if the real bot may connect here, too.
+    """
+    application, bot = (dict(each) for each in lock.identity)
     guilds = Guilds(upstream, pacer, str(bot["id"]))
-    application = dict(lock.application)
-    bots = Bots(Shared(cell, line, Positions(line), guilds, table, runs, application, bot, pace or Pace()), public)
+    shared = Shared(
+        cell, line, Positions(line), guilds, table, runs, application, bot, pace or Pace(), production=production
+    )
+    bots = Bots(shared, public)
 
     def advice(sandbox: str, asked: Asked) -> Mapping[str, Any]:
         return bots.advice(sandbox, asked.headers.get("host", ""))
 
     lock.advice = advice
+    if production is not None:
+        lock.through = Through(upstream, production, partial(advice, PRODUCTION))
     return bots

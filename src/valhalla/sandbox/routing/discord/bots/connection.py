@@ -18,10 +18,9 @@ from valhalla.sandbox.routing.discord.bots.feeding import Feed
 from valhalla.sandbox.routing.discord.bots.guilds import write
 from valhalla.sandbox.routing.discord.bots.lane import Lane, oldest
 from valhalla.sandbox.routing.discord.bots.protocol import Closing, Members
-from valhalla.sandbox.routing.discord.bots.sessions import Session
+from valhalla.sandbox.routing.discord.bots.sessions import PRODUCTION, Session
 from valhalla.sandbox.routing.discord.gateway import frames
 from valhalla.sandbox.routing.discord.gateway.frames import Frame
-from valhalla.sandbox.routing.discord.outbound.tokens import sandbox_of
 
 if TYPE_CHECKING:
     from valhalla.sandbox.routing.discord.bots.server import Bots
@@ -189,10 +188,12 @@ class Connection:
     async def _admit(self, token: str) -> str:
         if self.session is not None:
             raise Closing(protocol.ALREADY_AUTHENTICATED, "Already authenticated.")
-        sandbox = sandbox_of(self._shared.cell, f"Bot {token.removeprefix('Bot ')}")
-        if sandbox is None or not await self._shared.runs(sandbox):
+        sandbox = self._shared.owner(token.removeprefix("Bot "))
+        if sandbox is None or not await self._shared.is_running(sandbox):
             raise Closing(protocol.AUTHENTICATION_FAILED, "Authentication failed.")
         self._bots.join(self, sandbox)
+        if sandbox == PRODUCTION:
+            await self._shared.guilds.refresh()
         return sandbox
 
     async def _identify(self, frame: Frame) -> None:
@@ -235,7 +236,7 @@ class Connection:
             await self._refuse()
             return
         position = session.position(said.seq)
-        if said.seq < 0 or position > await self._bots.newest():
+        if said.seq < 0 or position > await self._shared.positions.newest():
             raise Closing(protocol.INVALID_SEQ, "Invalid seq.")
         feed = self._feeding(session, position, self._bots.introduced(session, said.seq))
         kept = await oldest(self._shared.line) <= position + 1
@@ -247,7 +248,7 @@ class Connection:
         self._shared.counts["resumes"] += 1
 
     def _feeding(self, session: Session, position: int, known: dict[str, int]) -> Feed:
-        lane = Lane(self._shared.line, session.sandbox, position, batch=self._shared.pace.batch)
+        lane = Lane(self._shared.line, session.lane, position, batch=self._shared.pace.batch)
         self._bots.remember(session, known)
         self._feed = Feed(self._shared, session, lane, self._send, known)
         return self._feed

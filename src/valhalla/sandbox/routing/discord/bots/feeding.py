@@ -13,7 +13,7 @@ from valhalla.sandbox.routing.discord.bots.guilds import Doc, write
 from valhalla.sandbox.routing.discord.bots.introducing import Introducing
 from valhalla.sandbox.routing.discord.bots.lane import Lane
 from valhalla.sandbox.routing.discord.bots.pulling import Message
-from valhalla.sandbox.routing.discord.bots.sessions import Session
+from valhalla.sandbox.routing.discord.bots.sessions import PRODUCTION, Session
 from valhalla.sandbox.routing.discord.bots.shared import Shared
 from valhalla.sandbox.routing.discord.outbound.copies import copied
 from valhalla.sandbox.routing.errors import EventInvalid
@@ -108,9 +108,12 @@ class Feed:
             if envelope.MIRROR in envelope.read_block(message.block):
                 data = copied(shared.cell, session.sandbox, message.body)
         if data is not None:
-            data = visibility.seen(event, data, session.intents, shared.me)
+            direct = not guild.isdigit()
+            data = visibility.seen(event, data, session.intents, shared.me, direct=direct)
         if data is None:
             return
+        if session.sandbox == PRODUCTION and event in {"GUILD_CREATE", "GUILD_DELETE"}:
+            shared.guilds.note(event, message.body)
         await self._guilds.before(guild, event, session.number(message.sequence))
         await self._send(protocol.event(event, session.number(message.sequence), data))
         shared.counts["events"] += 1

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from valhalla.kernel.problems import Unavailable
 from valhalla.sandbox.routing.discord.bots import protocol
 from valhalla.sandbox.routing.discord.bots.protocol import Members
 from valhalla.sandbox.routing.discord.outbound.pacing import Pacer, TooMany
@@ -19,6 +20,8 @@ Doc = dict[str, Any]
 
 _PAGE: Final = 1000
 _NAMED: Final = 100
+_GUILDS: Final = 200
+_FRESH: Final = 60.0
 _TRIES: Final = 4
 _EMPTY: Final = (
     "presences",
@@ -29,6 +32,14 @@ _EMPTY: Final = (
 )
 
 
+class _Guild(msgspec.Struct):
+    id: str
+    unavailable: bool = False
+
+
+_guild: Final = msgspec.json.Decoder(_Guild).decode
+
+
 class Guilds:
     """Asks Discord with the real token, within its limits. ``me`` is the id of the bot's user."""
 
@@ -36,6 +47,39 @@ class Guilds:
         self._upstream = upstream
         self._pacer = pacer
         self._me = me
+        self.mine: set[str] = set()
+        """The guilds that the bot is in, as far as is known since ``refresh``."""
+        self._fresh_until = 0.0
+
+    async def refresh(self) -> None:
+        """Ask which guilds the bot is in, if that was long ago.
+
+        Raises:
+            Unavailable: Discord does not say.
+        """
+        now = asyncio.get_running_loop().time
+        if now() < self._fresh_until:
+            return
+        found: set[str] = set()
+        while True:
+            after = max(found, key=int, default="0")
+            page: Any = await self._get("", "/users/@me/guilds", f"limit={_GUILDS}&after={after}")
+            if not isinstance(page, list):
+                raise Unavailable("discord", "GET /users/@me/guilds is not answered")
+            known: list[Doc] = page  # pyright: ignore[reportUnknownVariableType]
+            before = len(found)
+            found |= {str(each["id"]) for each in known}
+            if len(known) < _GUILDS or len(found) == before:
+                break
+        self.mine = found
+        self._fresh_until = now() + _FRESH
+
+    def note(self, event: str, data: bytes) -> None:
+        """Take note that the bot came into a guild, or left one."""
+        if event == "GUILD_CREATE":
+            self.mine.add(_guild(data).id)
+        elif event == "GUILD_DELETE" and not _guild(data).unavailable:
+            self.mine.discard(_guild(data).id)
 
     async def introduce(self, sandbox: str, guild: str) -> Doc | None:
         """Return what GUILD_CREATE says of a guild; None while Discord does not tell."""

@@ -29,7 +29,6 @@ class Introducing:
         self._shared = shared
         self._session = session
         self._say = say
-        self._first = True
         self._not_before: dict[str, float] = {}
         self._missing: dict[str, float] = {}
         self._turn = asyncio.Lock()
@@ -40,7 +39,6 @@ class Introducing:
             if (visible := self._shared.visible(self._session)) is not None:
                 for guild in visible:
                     await self._introduce(guild)
-                self._first = False
                 await self._take_back(set(visible))
             await asyncio.sleep(self._shared.pace.looking)
 
@@ -68,10 +66,8 @@ class Introducing:
                 self._not_before[guild] = now() + _AGAIN
                 self._shared.counts["unintroduced"] += 1
                 return
-            # of a guild that it was told of at READY a bot hears that it is there; of another one that it joined
-            self.known[guild] = await self._say(
-                "GUILD_CREATE", {**found, "unavailable": False} if self._first else found
-            )
+            # it is available from now on, and not one that the bot joins: many greet everybody then, or set it up anew
+            self.known[guild] = await self._say("GUILD_CREATE", {**found, "unavailable": False})
 
     async def _take_back(self, visible: set[str]) -> None:
         now = asyncio.get_running_loop().time()
@@ -80,6 +76,6 @@ class Introducing:
             if self.is_idle and now - since >= _SURELY:
                 del self._missing[guild], self.known[guild]
                 if self._session.intents & visibility.GUILDS:
-                    await self._say("GUILD_DELETE", {"id": guild})
+                    await self._say("GUILD_DELETE", {"id": guild, "unavailable": True})
         for guild in self._missing.keys() & visible:
             del self._missing[guild]

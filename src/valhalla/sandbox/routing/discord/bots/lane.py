@@ -14,7 +14,6 @@ from typing import Final
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff
-from valhalla.sandbox.routing import subjects
 from valhalla.sandbox.routing.contracts import STREAM
 from valhalla.sandbox.routing.discord.bots.line import Line
 from valhalla.sandbox.routing.discord.bots.pulling import ConsumerGone, Message, Pull
@@ -28,10 +27,11 @@ _SECONDS: Final = 20.0
 class Lane:
     """Reads what lies behind ``position``; ``batch`` messages are in memory at most."""
 
-    def __init__(self, line: Line, sandbox: str, position: int, *, batch: int) -> None:
+    def __init__(self, line: Line, lane: str, position: int, *, batch: int) -> None:
+        """``lane`` is what the subjects of its events begin with."""
         self.position = position
         self._line = line
-        self._wanted = f"{subjects.lane(sandbox)}.discord.>"
+        self._wanted = f"{lane}.>"
         self._batch = batch
         self._pull: Pull | None = None
         self._delivered = 0

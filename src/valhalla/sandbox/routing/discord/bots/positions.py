@@ -11,7 +11,7 @@ from valhalla.kit.log import get_logger
 from valhalla.sandbox.routing import subjects
 from valhalla.sandbox.routing.contracts import STREAM
 from valhalla.sandbox.routing.discord.bots.line import Line
-from valhalla.sandbox.routing.discord.bots.sessions import Session
+from valhalla.sandbox.routing.discord.bots.sessions import PRODUCTION, Session, lane_of
 from valhalla.sandbox.routing.frames import ApiError
 from valhalla.sandbox.routing.lanes import bot_positions, lane_info
 
@@ -78,13 +78,28 @@ class Positions:
         written = await bot_positions(link, sandbox)
         # a bot that has another number of shards now begins where the slowest one was
         slowest = min(written.values(), default=0)
+        if sandbox == PRODUCTION and not written:
+            # as at Discord: who comes for the first time has missed nothing
+            slowest = await self.newest()
         mine = max(self._known.get((sandbox, number, of), 0), written.get((number, of), slowest))
         floor = max(mine, int(info.get("ack_floor", {}).get("stream_seq", 0)))
         try:
-            answer = await link.api(f"STREAM.INFO.{STREAM}", {"subjects_filter": f"{subjects.lane(sandbox)}.discord.>"})
+            answer = await link.api(f"STREAM.INFO.{STREAM}", {"subjects_filter": f"{lane_of(sandbox)}.>"})
         except ApiError as error:
             raise Unavailable("nats", f"the stream cannot be read: {error}") from error
         state = answer["state"]
         # of an empty lane: numbers begin where the stream is
         least = int(state["first_seq"]) - 1 if state.get("subjects") else int(state["last_seq"])
         return max(floor, least)
+
+    async def newest(self) -> int:
+        """Return the sequence of the newest event of all.
+
+        Raises:
+            Unavailable: NATS does not answer.
+        """
+        link = await self._line.link()
+        try:
+            return int((await link.api(f"STREAM.INFO.{STREAM}"))["state"]["last_seq"])
+        except ApiError as error:
+            raise Unavailable("nats", f"the stream cannot be read: {error}") from error

@@ -12,7 +12,6 @@ from aiohttp import web
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.log import get_logger
-from valhalla.sandbox.routing.contracts import STREAM
 from valhalla.sandbox.routing.discord.bots import protocol
 from valhalla.sandbox.routing.discord.bots.connection import Connection, Socket
 from valhalla.sandbox.routing.discord.bots.protocol import Closing
@@ -157,18 +156,6 @@ class Bots:
         known = self._introduced.get(session.drawn, {})
         return {guild: at for guild, at in known.items() if at < number}
 
-    async def newest(self) -> int:
-        """Return the sequence of the newest event of all.
-
-        Raises:
-            Unavailable: NATS does not answer.
-        """
-        link = await self.shared.line.link()
-        try:
-            return int((await link.api(f"STREAM.INFO.{STREAM}"))["state"]["last_seq"])
-        except ApiError as error:
-            raise Unavailable("nats", f"the stream cannot be read: {error}") from error
-
     # --- the end of sandboxes
 
     async def _watch(self) -> None:
@@ -176,7 +163,7 @@ class Bots:
             await asyncio.sleep(self.shared.pace.running)
             for sandbox in {each.sandbox for each in self._connections if each.sandbox is not None}:
                 try:
-                    if await self.shared.runs(sandbox):
+                    if await self.shared.is_running(sandbox):
                         continue
                 except Unavailable as error:
                     # nobody can say that it has ended

@@ -15,9 +15,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from valhalla.kit.cellkey import CellKey
+from valhalla.sandbox.routing import subjects
 
+SOURCE: Final = "discord"
 _FORM: Final = struct.Struct(">HHQQ8s")
 _PROOF: Final = 12
+PRODUCTION: Final = "production"
+"""In the place of a sandbox's id: the real bot, which is sent what nobody has claimed."""
 
 
 def _drawn() -> bytes:
@@ -26,7 +30,7 @@ def _drawn() -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One identified shard of a sandbox's bot. ``base`` is where in the stream it began."""
+    """One identified shard of a bot. ``base`` is where in the stream it began."""
 
     sandbox: str
     shard: int
@@ -34,6 +38,11 @@ class Session:
     intents: int
     base: int
     drawn: bytes = field(default_factory=_drawn)
+
+    @property
+    def lane(self) -> str:
+        """What the subjects of its events begin with."""
+        return lane_of(self.sandbox)
 
     def number(self, position: int) -> int:
         """Return the number of what lies at a position of the stream; READY has 1."""
@@ -46,6 +55,11 @@ class Session:
     def sees(self, key: str) -> bool:
         """Say whether events of this key are this shard's; those of no guild are the first's."""
         return self.shard == (((int(key) >> 22) % self.shards) if key.isdigit() else 0)
+
+
+def lane_of(sandbox: str) -> str:
+    """Return what the subjects of events of Discord's begin with, on a sandbox's lane or on production's."""
+    return f"{subjects.lane(None if sandbox == PRODUCTION else sandbox)}.{SOURCE}"
 
 
 def write(cell: CellKey, session: Session) -> str:

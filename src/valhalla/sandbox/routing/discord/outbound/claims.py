@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from valhalla.sandbox.routing.table import RouteTable
@@ -26,6 +27,11 @@ def guilds(table: RouteTable, sandbox: str) -> list[str]:
     """Return the guilds that are the sandbox's, in the order of their ids."""
     found = [key for source, key, record, _ in table.claimed() if source == _SOURCE and record.sandbox == sandbox]
     return sorted((key for key in found if right(table, sandbox, key) == "all"), key=int)
+
+
+def unclaimed(table: RouteTable, known: Iterable[str]) -> list[str]:
+    """Return those of the guilds whose events are production's, in the order of their ids."""
+    return sorted((key for key in known if table.way(_SOURCE, key).sandbox is None), key=int)
 
 
 def visible(table: RouteTable, sandbox: str) -> list[str]:

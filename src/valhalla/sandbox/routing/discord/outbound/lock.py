@@ -17,6 +17,7 @@ from valhalla.sandbox.routing.discord.outbound.channels import Channels
 from valhalla.sandbox.routing.discord.outbound.commands import scoped
 from valhalla.sandbox.routing.discord.outbound.pacing import Pacer, TooMany
 from valhalla.sandbox.routing.discord.outbound.rules import Call
+from valhalla.sandbox.routing.discord.outbound.through import Through
 from valhalla.sandbox.routing.discord.outbound.tokens import sandbox_of
 from valhalla.sandbox.routing.discord.outbound.upstream import NotSent, Unanswered, Upstream, document
 from valhalla.sandbox.routing.table import RouteTable
@@ -87,6 +88,8 @@ class Lock:
         self.counts: Counter[str] = Counter()
         self.advice: Advice | None = None
         """Where bots find their gateway; without it they are told where Discord's own is."""
+        self.through: Through | None = None
+        """Takes the calls of the real bot, if it may ask here."""
 
     async def start(self) -> str:
         """Connect to Discord; return the name of the application.
@@ -100,17 +103,14 @@ class Lock:
         return str(self._application.get("name", ""))
 
     @property
-    def application(self) -> Mapping[str, Any]:
-        """What Discord says of the application, since ``start``."""
-        return self._application
-
-    @property
-    def bot(self) -> Mapping[str, Any]:
-        """The user that the bot is."""
-        return self._bot
+    def identity(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """What Discord says of the application, and of the user that the bot is, since ``start``."""
+        return self._application, self._bot
 
     def knows(self, asked: Asked) -> bool:
         """Say whether the request shows a sandbox's token, or needs none: no body is read of one that does neither."""
+        if self.through is not None and self.through.takes(asked):
+            return True
         is_open = rules.classify(asked.method, asked.path).subject in _OPEN
         return is_open or sandbox_of(self._cell, asked.headers.get("authorization")) is not None
 
@@ -120,6 +120,8 @@ class Lock:
         Raises:
             Problem: what changes something cannot be noted, or nobody knows which sandboxes run; nothing was sent.
         """
+        if self.through is not None and self.through.takes(asked):
+            return self._count("through", await self.through.answer(asked))
         call = rules.classify(asked.method, asked.path)
         try:
             return await self._admit(call, asked)
