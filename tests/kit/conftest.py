@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import psycopg
 import pytest
-from tests.servers import Postgres, start_postgres
+from tests.servers import Postgres, copy_migrated, start_postgres
 
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
-from valhalla.kit.migrate import upgrade_blocking
 
 _numbers = itertools.count(1)
 
@@ -38,12 +37,16 @@ def new_database(postgres: Postgres) -> Callable[[], str]:
     return make
 
 
+@pytest.fixture(scope="session")
+def new_migrated(postgres: Postgres) -> Callable[[], str]:
+    """Makes a database of the newest schema and returns its URL."""
+    return lambda: copy_migrated(postgres.url, f"t{next(_numbers)}")
+
+
 @pytest.fixture(scope="module")
-def database_url(new_database: Callable[[], str]) -> str:
+def database_url(new_migrated: Callable[[], str]) -> str:
     """The URL of the module's migrated database."""
-    url = new_database()
-    upgrade_blocking(url)
-    return url
+    return new_migrated()
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ async def test_a_transaction_that_lost_to_another_is_run_anew(db: Database) -> N
         asyncio.to_thread(db.run_blocking, locked, 901, 902), asyncio.to_thread(db.run_blocking, locked, 902, 901)
     )
     assert done == [901, 902]
-    assert len(turns) == 3
+    assert len(turns) > 2
 
 
 def _lock(conn: sa.Connection, number: int) -> None:

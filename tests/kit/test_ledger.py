@@ -206,7 +206,7 @@ def test_the_database_refuses_what_is_not_an_append(conn: sa.Connection, ledger:
         conn.execute(sa.text(statement))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(details=st.dictionaries(st.text(max_size=8), json, max_size=5), who=st.text(max_size=10))
 def test_whatever_is_written_verifies(engine: sa.Engine, ledger: Ledger, details: dict[str, Any], who: str) -> None:
     """Numbers, NULs, surrogates: what Postgres gives back is what the MAC covered."""
@@ -243,7 +243,7 @@ def _forge(n: int, m: int) -> tuple[str | None, list[str]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     batches=st.lists(st.integers(1, 6), min_size=1, max_size=5),
     attack=st.sampled_from([_drop, _alter, _swap, _swap_content, _forge]),
@@ -302,12 +302,9 @@ async def test_secrets_do_not_reach_the_table(db: Database, ledger: Ledger) -> N
     assert "hunter2" not in raw
 
 
-async def test_writers_and_sealers_never_fork_the_chain(new_database: Any, ledger: Ledger) -> None:
+async def test_writers_and_sealers_never_fork_the_chain(new_migrated: Any, ledger: Ledger) -> None:
     """Eight writers and three sealers at once: one contiguous chain of everything."""
-    from valhalla.kit.migrate import upgrade_blocking
-
-    url = new_database()
-    upgrade_blocking(url)
+    url = new_migrated()
     db = Database(url)
     done = asyncio.Event()
 
@@ -330,12 +327,9 @@ async def test_writers_and_sealers_never_fork_the_chain(new_database: Any, ledge
     await db.close()
 
 
-async def test_the_sealer_survives_lost_connections(new_database: Any, ledger: Ledger) -> None:
+async def test_the_sealer_survives_lost_connections(new_migrated: Any, ledger: Ledger) -> None:
     """Terminated sessions delay sealing; entries written afterwards are sealed."""
-    from valhalla.kit.migrate import upgrade_blocking
-
-    url = new_database()
-    upgrade_blocking(url)
+    url = new_migrated()
     db, other = Database(url, application_name="sealer"), Database(url, application_name="writer")
     stop = asyncio.Event()
     sealer = Sealer(db, ledger, interval=0.02)
@@ -354,12 +348,9 @@ async def test_the_sealer_survives_lost_connections(new_database: Any, ledger: L
     await other.close()
 
 
-async def test_a_kept_checkpoint_proves_what_was_there(tmp_path: Path, new_database: Any, ledger: Ledger) -> None:
+async def test_a_kept_checkpoint_proves_what_was_there(tmp_path: Path, new_migrated: Any, ledger: Ledger) -> None:
     """Whoever keeps a note can recompute the chain from an export, and sees that a ledger was made anew."""
-    from valhalla.kit.migrate import upgrade_blocking
-
-    url = new_database()
-    upgrade_blocking(url)
+    url = new_migrated()
     db = Database(url)
     try:
         await db.run(fill, ledger, 9)

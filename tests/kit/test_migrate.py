@@ -105,11 +105,11 @@ def test_processes_that_migrate_at_once_do_not_collide(url: str, engine: sa.Engi
     program = f"from valhalla.kit.migrate import upgrade_blocking; print(upgrade_blocking({url!r}))"
     children = [
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
+        for _ in range(2)
     ]
     results = [child.communicate(timeout=60) for child in children]
     assert all(child.returncode == 0 for child in children), results
-    assert sorted(out.strip() for out, _ in results) == ["False", "False", "True"]
+    assert sorted(out.strip() for out, _ in results) == ["False", "True"]
     with engine.connect() as conn:
         assert migrate.current(conn) == migrate.HEAD
 

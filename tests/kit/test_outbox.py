@@ -15,7 +15,6 @@ import sqlalchemy as sa
 
 from valhalla.kit.db import Database
 from valhalla.kit.log import correlated
-from valhalla.kit.migrate import upgrade_blocking
 from valhalla.kit.outbox import Dispatcher, Event, NatsSink, emit, emit_many
 from valhalla.kit.outbox.store import backlog
 
@@ -49,11 +48,9 @@ async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 
 @pytest.fixture
-async def fresh(new_database: Callable[[], str]) -> AsyncIterator[Database]:
+async def fresh(new_migrated: Callable[[], str]) -> AsyncIterator[Database]:
     """A database without other tests' events."""
-    url = new_database()
-    upgrade_blocking(url)
-    database = Database(url)
+    database = Database(new_migrated())
     yield database
     await database.close()
 

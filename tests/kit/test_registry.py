@@ -215,7 +215,7 @@ ops = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(edits=ops, data=st.data())
 def test_any_history_can_be_rolled_back_to_any_revision(
     database_url: str, ledger: Ledger, edits: list[tuple[str, Flag | None]], data: st.DataObject

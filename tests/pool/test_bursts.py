@@ -25,7 +25,7 @@ from valhalla.kit.cellkey import CellKey
 from valhalla.runtime import Runtime
 from valhalla.sandbox.creation import Created
 
-CALLERS = 24
+CALLERS = 16
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,9 @@ async def agreement(runtime: Runtime) -> None:
     await within(30, agreed)
 
 
-@pytest.mark.parametrize("name", ["postgres", "valkey", pytest.param("nats", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["postgres", *(pytest.param(one, marks=pytest.mark.slow) for one in ("valkey", "nats"))]
+)
 @pytest.mark.parametrize("how", ["restarted", pytest.param("killed", marks=pytest.mark.slow)])
 async def test_in_a_burst(lone: tuple[Runtime, Stack], name: str, how: str) -> None:
     """Every caller ends up with one sandbox of its own that works in every backend."""

@@ -8,12 +8,10 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
-import psycopg
 import pytest
-from tests.servers import Postgres, start_postgres
+from tests.servers import Postgres, copy_migrated, start_postgres
 
 from valhalla.kit.db import Database
-from valhalla.kit.migrate import upgrade_blocking
 from valhalla.work import Job, Jobs, Worker, read
 
 _numbers = itertools.count(1)
@@ -28,22 +26,10 @@ def postgres() -> Iterator[Postgres]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def template(postgres: Postgres) -> str:
-    """The name of a migrated database to copy."""
-    with psycopg.connect(postgres.url, autocommit=True) as conn:
-        conn.execute("CREATE DATABASE migrated TEMPLATE template0")
-    upgrade_blocking(postgres.url.rsplit("/", 1)[0] + "/migrated")
-    return "migrated"
-
-
 @pytest.fixture
-def database_url(postgres: Postgres, template: str) -> str:
+def database_url(postgres: Postgres) -> str:
     """The URL of the test's own database."""
-    name = f"w{next(_numbers)}"
-    with psycopg.connect(postgres.url, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    return postgres.url.rsplit("/", 1)[0] + f"/{name}"
+    return copy_migrated(postgres.url, f"w{next(_numbers)}")
 
 
 @pytest.fixture

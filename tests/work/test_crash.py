@@ -119,9 +119,10 @@ async def test_a_job_that_kills_its_workers_is_dead_and_the_others_go_on(
     assert {one.status for one in await all_done(db, [one.id for one in made])} == {"succeeded"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kills", "count", "stale"),
-    [(3, 100, 1.0), pytest.param(100, 1000, 3.0, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    [(3, 100, 1.0), pytest.param(100, 1000, 3.0, marks=pytest.mark.timeout(900))],
 )
 async def test_random_kills_lose_nothing(
     db: Database, tmp_path: Path, spawn: Spawn, kills: int, count: int, stale: float

@@ -13,7 +13,7 @@ from valhalla.guard.governor import Governor, Limit
 
 Admitted = list[tuple[float, int]]
 
-_few = settings(max_examples=150, deadline=None)
+_few = settings(max_examples=60, deadline=None)
 _costs = st.sampled_from([1, 1, 1, 2, 3, 7])
 # bursts, steady streams, long pauses, and instants that no binary fraction hits
 _gaps = st.one_of(
