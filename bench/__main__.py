@@ -34,6 +34,7 @@ ALL = (
     "purge",
     "webhooks",
     "proxy",
+    "console",
 )
 
 

@@ -32,6 +32,7 @@ class Issuer:
     signing: RSAKey | None = None
     userinfo: dict[str, Any] | None = None
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    ends: bool = True
     asked: list[str] = field(default_factory=list)
 
     def app(self) -> Starlette:
@@ -49,6 +50,8 @@ class Issuer:
         self.asked.append("describe")
         names = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
         names["userinfo_endpoint"] = "userinfo"
+        if self.ends:
+            names["end_session_endpoint"] = "logout"
         return JSONResponse({"issuer": self.url, **{name: f"{self.url}/{path}" for name, path in names.items()}})
 
     async def _keys(self, _request: Request) -> Response:
@@ -87,6 +90,14 @@ class Issuer:
         else:
             token = jwt.encode(header, said, key, algorithms=[self.algorithm])
         return JSONResponse({"access_token": "an-access-token", "token_type": "Bearer", "id_token": token})
+
+    def logout_token(self, **claims: Any) -> str:
+        """Return the word that somebody's sessions are over."""
+        events = {"http://schemas.openid.net/event/backchannel-logout": {}}
+        now = int(time.time())
+        said = {"iss": self.url, "aud": CLIENT, "iat": now, "jti": secrets.token_urlsafe(8), "events": events, **claims}
+        said = {name: value for name, value in said.items() if value is not None}
+        return jwt.encode({"alg": "RS256", "kid": self.key.kid}, said, self.signing or self.key, algorithms=["RS256"])
 
     async def _userinfo(self, request: Request) -> Response:
         assert request.headers["authorization"] == "Bearer an-access-token"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy.engine import Connection
 
 from valhalla.kernel.principal import Principal
-from valhalla.kit import paging
+from valhalla.kit import notices, paging
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.work import kinds, store
@@ -52,6 +52,7 @@ class JobDesk:
                     if one.created
                 ],
             )
+            notices.tell(conn, notices.JOBS)
             return made
 
         return await self._db.run(work)
@@ -136,3 +137,4 @@ class JobDesk:
 
     def _note(self, conn: Connection, principal: Principal, action: str, subject: str, **details: object) -> None:
         self._ledger.append(conn, actor=principal.id, action=action, kind="job", subject=subject, details=details)
+        notices.tell(conn, notices.JOBS)

@@ -108,3 +108,32 @@ async def test_a_flag_is_made_on_a_phone(desk: Desk, admin: httpx.AsyncClient) -
     await page.wait_for_selector("h1:has-text('browser-new')")
     assert (await admin.get("/system/flags/browser-new")).json()["targeting"] == {"if": [True, "on"]}
     await admin.delete("/system/flags/browser-new")
+
+
+async def test_an_environment_and_a_step_have_forms(desk: Desk, admin: httpx.AsyncClient, flag: str) -> None:
+    page = desk.page
+    await desk.open(f"do/flags/edit?key={flag}")
+    await page.fill("[name=new-environment]", "staging")
+    await page.click("button:text-is('Add an environment')")
+    await page.wait_for_selector("legend:text-is('in staging')")
+    await page.select_option("[name=own]", "rules")
+    await page.wait_for_selector("[name=else-serve]")
+    await page.select_option("[name=else-serve]", "v:on")
+    await page.wait_for_selector("#outcome td:has-text('1000')")
+    await page.click("button:text-is('Add a step of the schedule')")
+    await page.wait_for_selector("[name=at]")
+    await page.fill("[name=at]", "2031-01-02T03:04:05")
+    await page.select_option("[name=at-environment]", "staging")
+    await page.select_option("[name=state]", "DISABLED")
+    assert await desk.grave() == []
+    assert await desk.too_wide() <= 0
+    await desk.picture("flag-environments")
+    await page.click("button:text-is('everywhere')")
+    await page.wait_for_selector("[name=enabled]")
+    await page.click("button:text-is('Save')")
+    await page.wait_for_selector("text=Done.")
+    stored = (await admin.get(f"/system/flags/{flag}")).json()
+    assert stored["environments"]["staging"]["targeting"] == {"if": [True, "on"]}
+    assert stored["schedule"][0]["at"].startswith("2031-01-02T03:04:05")
+    assert (stored["schedule"][0]["environment"], stored["schedule"][0]["state"]) == ("staging", "DISABLED")
+    assert stored["targeting"] == SPLIT

@@ -6,7 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from sqlalchemy.engine import Connection
+
 from valhalla.kernel.problems import Unavailable
+from valhalla.kit import notices
 from valhalla.kit.db import Database
 from valhalla.kit.ledger.ledger import Ledger
 from valhalla.kit.log import get_logger
@@ -45,12 +48,18 @@ class Sealer:
             Unavailable: the database cannot be reached.
         """
         total = 0
-        while sealed := await self._db.run(self._ledger.seal, self._batch):
+        while sealed := await self._db.run(self._seal):
             total += sealed
             if sealed < self._batch:
                 break
         self._sealed_at = time.monotonic()
         return total
+
+    def _seal(self, conn: Connection) -> int:
+        if sealed := self._ledger.seal(conn, self._batch):
+            # once a batch, and not at every entry: notifying transactions wait for each other
+            notices.tell(conn, notices.AUDIT)
+        return sealed
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set, then seal what is left; a lost database is waited for."""

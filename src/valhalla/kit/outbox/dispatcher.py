@@ -171,6 +171,7 @@ class Dispatcher:
                 lane.taken -= done
 
     def _hear(self, payload: str) -> None:
-        del payload
-        for lane in self._lanes:
-            lane.wake.set()
+        # with words in it, it is a hint to who looks, and there is no event to deliver
+        if not payload:
+            for lane in self._lanes:
+                lane.wake.set()

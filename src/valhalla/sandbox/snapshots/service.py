@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Unavailable
+from valhalla.kit import notices
 from valhalla.kit.db import Database, is_away
 from valhalla.kit.ledger import Ledger
 from valhalla.sandbox import rules
@@ -111,9 +112,11 @@ class SnapshotService:
             raise SnapshotNotFound(f"no snapshot of yours is called '{name[:64]}'")
         await asyncio.to_thread(self._snapshots.remove, name)
         details = {"version": info.version, "sandbox": info.sandbox}
-        await self._db.run(
-            self._ledger.append, actor=principal.id, action="removed", kind="template", subject=name, details=details
-        )
+        await self._db.run(self._note_removal, principal.id, name, details)
+
+    def _note_removal(self, conn: Connection, actor: str, name: str, details: Mapping[str, Any]) -> None:
+        self._ledger.append(conn, actor=actor, action="removed", kind="template", subject=name, details=details)
+        notices.tell(conn, notices.TEMPLATES)
 
     def _all(self) -> list[SnapshotInfo]:
         infos = (self._snapshots.info(name) for name in self._snapshots.names())
@@ -157,3 +160,4 @@ class SnapshotService:
             conn, actor=principal.id, action="snapshot_taken", kind="sandbox", subject=sandbox.id, details=details
         )
         emit(conn, sandbox, "sandbox.snapshot_taken", template=info.name)
+        notices.tell(conn, notices.TEMPLATES)

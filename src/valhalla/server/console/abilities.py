@@ -98,6 +98,15 @@ class Abilities:
         """Say whether the API can tell what an action would change."""
         return self.index.takes(action.method, self.template(page, action), "dry_run")
 
+    def together(self, page: Page, action: Action) -> str | None:
+        """Return the path at which the API does an action to many at once, all or none: registries delete so."""
+        path = f"{page.path}/bulk"
+        deletes = action.method == "DELETE" and self.template(page, action) == page.one and page.one
+        registry = deletes and self.index.find("POST", f"{page.one}/rollback") and self.index.find("POST", path)
+        # what the one route can be told, the other must understand
+        plain = all(field.query and self.index.takes("POST", path, field.name) for field in self.fields(page, action))
+        return path if registry and plain else None
+
     def history(self, page: Page) -> str | None:
         """Return the path of a record's history, if the API keeps one."""
         path = f"{page.one}/history"

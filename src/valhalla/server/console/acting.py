@@ -84,10 +84,20 @@ class Acting:
         undo = await self._before(visit, page, key, action)
         back = form.get("_back", "")
         where = back if visit.is_here(back) else visit.path(page.slug)
+        if action.method == "DELETE" and key and page.one and await self._is_gone(visit, page, key):
+            # who removed it from its own page would be led back to nothing
+            where = visit.path(page.slug) if where.partition("?")[0] == visit.path(page.slug, key) else where
         if "done=" in where:
             return RedirectResponse(where, 303, headers=HEADERS)
         said = urlencode({"done": action.name, **undo})
         return RedirectResponse(f"{where}{'&' if '?' in where else '?'}{said}", 303, headers=HEADERS)
+
+    async def _is_gone(self, visit: Visit, page: Page, key: str) -> bool:
+        try:
+            await visit.caller.get(fill(page.one, key))
+        except Refused as refused:
+            return refused.status in (404, 410)
+        return False
 
     async def _before(self, visit: Visit, page: Page, key: str, action: Action) -> Mapping[str, str]:
         """Return how a change of a registry's record is taken back: to the revision before it."""

@@ -49,6 +49,7 @@ class Console:
         sessions: Sessions,
         pages: Sequence[Page],
         trusted: Sequence[Network],
+        live: Live,
         elsewhere: SigningInElsewhere | None = None,
     ) -> None:
         """``trusted`` are the proxies whose word about addresses is believed; ``elsewhere`` signs in with an issuer."""
@@ -59,7 +60,7 @@ class Console:
         self._assets = Assets()
         self._pages = Pages(self._assets)
         self._inner: ASGIApp | None = None
-        self._live = Live(sessions)
+        self._live = live
         mount = Mount(PREFIX, app=self._answer, name="console")
         # what its pages send is judged when the console asks for it, by the path that it is then
         mount.while_closed = "write"  # type: ignore[attr-defined]
@@ -76,13 +77,13 @@ class Console:
         abilities = Abilities(Index(routes), self._declared)
         layout = Layout(self._pages, abilities)
         self._abilities = abilities
-        self._lists = Lists(abilities, layout)
-        self._records = Records(abilities, layout)
+        self._lists = Lists(abilities, layout, self._live)
+        self._records = Records(abilities, layout, self._live)
         self._many = Many(abilities, layout, self._lists, self._sessions)
         self._acting = Acting(abilities, layout, self._sessions)
         elsewhere = self._elsewhere
-        home = Home(layout)
-        signing = SigningIn(self._sessions, self._pages, elsewhere=elsewhere is not None)
+        home = Home(layout, self._live)
+        signing = SigningIn(self._sessions, self._pages, elsewhere=elsewhere)
         both = ["GET", "POST"]
         self._router = Router(
             [
@@ -111,6 +112,7 @@ class Console:
         return [
             Route("/oidc", self._view(elsewhere.depart)),
             Route("/oidc/callback", self._view(come_back)),
+            Route("/oidc/backchannel", self._plain(elsewhere.ended), methods=["POST"]),
         ]
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

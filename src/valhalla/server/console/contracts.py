@@ -166,6 +166,8 @@ class Page:
     items: str = "items"
     report: bool = False
     """Whether the path answers one document, and not a list."""
+    lag: float = 0.0
+    """How many seconds old the answer may be: a report that an event made stale is asked for again then."""
     above: Sequence[Above] = ()
     template: str = "record.html"
     noun: str = ""

@@ -12,6 +12,7 @@ from valhalla.kit.json import loads
 from valhalla.server.console.calling import Caller, Refused
 from valhalla.server.console.errors import NoSuchPage
 from valhalla.server.console.layout import Layout
+from valhalla.server.console.live import Live
 from valhalla.server.console.visit import Visit
 
 
@@ -77,18 +78,27 @@ def judge(ready: Mapping[str, Any], mode: Mapping[str, Any] | None, critical: in
 class Home:
     """The first page and its parts."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, live: Live) -> None:
         self._layout = layout
+        self._live = live
 
     async def home(self, visit: Visit) -> Response:
         """Show everything that the person may see."""
         caller = visit.caller
         wanted = [part for part in PARTS if caller.allows(part.scope)]
+        topics = [*_STATE, *(topic for part in wanted for topic in part.topics)]
+        standing = await self._live.standing(visit, topics)
         asked = asyncio.gather(*(self._ask(caller, part) for part in wanted))
         state, found = await asyncio.gather(self._state(caller), asked)
         parts = [{"part": part, "document": one[0], "problem": one[1]} for part, one in zip(wanted, found, strict=True)]
         return self._layout.answer(
-            visit, "home.html", **state, parts=parts, state_topics=_STATE, charts=caller.allows("metrics:read")
+            visit,
+            "home.html",
+            **state,
+            standing=standing,
+            parts=parts,
+            state_topics=_STATE,
+            charts=caller.allows("metrics:read"),
         )
 
     async def part(self, visit: Visit) -> Response:

@@ -12,6 +12,7 @@ from valhalla.server.console.abilities import Abilities
 from valhalla.server.console.calling import Refused
 from valhalla.server.console.contracts import Above, Page
 from valhalla.server.console.layout import Layout
+from valhalla.server.console.live import Live
 from valhalla.server.console.rendering import HEADERS
 from valhalla.server.console.visit import Visit
 
@@ -23,17 +24,19 @@ _MOST: Final = 20_000
 class Lists:
     """The view of every list."""
 
-    def __init__(self, abilities: Abilities, layout: Layout) -> None:
+    def __init__(self, abilities: Abilities, layout: Layout, live: Live) -> None:
         self._abilities = abilities
         self._layout = layout
+        self._live = live
 
     async def table(self, visit: Visit, page: Page) -> Response:
         """Show a page of the list; with htmx only the table itself."""
         chosen = self._chosen(visit, page)
         asked = {**chosen, **self._limit(page), "cursor": visit.query.get("cursor")}
+        standing = await self._live.standing(visit, page.topics)
         document = await visit.caller.get(page.path, asked)
         if page.report:
-            return self._report(visit, page, document, chosen)
+            return self._report(visit, page, document, chosen, standing)
         items, following = _items(document, page)
         above = [each for one in page.above if (each := await self._above(visit, one)) is not None]
         caller, abilities = visit.caller, self._abilities
@@ -42,6 +45,7 @@ class Lists:
             visit,
             "table_rows.html" if visit.partial else "table.html",
             page=page,
+            standing=standing,
             rows=rows,
             total=showing.pick(document, "total"),
             following=following,
@@ -55,11 +59,12 @@ class Lists:
             curl=showing.curl("GET", visit.origin + _address(page.path, chosen)),
         )
 
-    def _report(self, visit: Visit, page: Page, document: Any, chosen: Mapping[str, str]) -> Response:
+    def _report(self, visit: Visit, page: Page, document: Any, chosen: Mapping[str, str], standing: str) -> Response:
         return self._layout.answer(
             visit,
             "report_rows.html" if visit.partial else "report.html",
             page=page,
+            standing=standing,
             document=document,
             filters=self._abilities.index.filters(page.path),
             chosen=chosen,

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from valhalla.kit.json import dumps
-from valhalla.server.console.calling import Caller
+from valhalla.features.observability.stream import rules
+from valhalla.kernel.principal import Principal
+from valhalla.kit.json import dumps, dumps_text
+from valhalla.server.console.calling import Caller, Refused
 from valhalla.server.console.rendering import HEADERS
 from valhalla.server.console.sessions import Sessions
 from valhalla.server.console.visit import Visit
 
+_REGISTRY: Final = f"{rules.REGISTRY}."
 _CLOSED: Final = b'event: closed\ndata: {"reason": "unauthenticated"}\n\n'
 
 
 class Live:
     """Streams and series."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, revisions: Callable[[], Mapping[str, int]]) -> None:
+        """``revisions`` are those of the registries as this process knows them."""
         self._sessions = sessions
+        self._revisions = revisions
+
+    async def standing(self, visit: Visit, topics: Collection[str]) -> str:
+        """Return where everything stands, asked before a page is read: what happens from then on is told."""
+        if visit.partial or not topics or not visit.caller.allows("events:read"):
+            return "{}"
+        wanted = {topic.removeprefix(_REGISTRY) for topic in topics if topic.startswith(_REGISTRY)}
+        revisions = {name: revision for name, revision in self._revisions().items() if name in wanted}
+        try:
+            document = await visit.caller.get("/events", {"follow": "false", "limit": 1})
+        except Refused:
+            return dumps_text({"revisions": revisions})
+        return dumps_text({"after": document["next"], "revisions": revisions})
 
     async def events(self, visit: Visit) -> Response:
-        """Hand the stream of events through; whoever reconnects says behind which id."""
+        """Hand the stream of events through, as far as the person may hear of what the page is about.
+
+        Whoever reconnects says behind which id: a browser in a header that is newer than what the page said first.
+        """
+        principal = visit.caller.session.principal
+        topics = [one for one in visit.query.get("topics", "").split(",") if one and _may_hear(principal, one)]
         seen = visit.request.headers.get("last-event-id")
         headers = {} if seen is None else {"last-event-id": seen}
-        return _Through(visit.caller, self._sessions, {"after": visit.query.get("after")}, headers)
+        query = {"topics": ",".join(topics), "after": visit.query.get("after") if seen is None else None}
+        return _Through(visit.caller, self._sessions, query, headers)
 
     async def series(self, visit: Visit) -> Response:
         """Return samples of metrics for charts."""
         query = {"from": visit.query.get("from"), "step": visit.query.get("step")}
         document: Any = await visit.caller.get("/system/health/history", query)
         return Response(dumps(document), media_type="application/json", headers=HEADERS)
+
+
+def _may_hear(principal: Principal, topic: str) -> bool:
+    return topic == rules.REGISTRY or principal.allows(rules.scope_of(topic))
 
 
 class _Through(Response):

@@ -1,44 +1,63 @@
-"""One action on everything that a table's filters leave: first what it would be done to, then exactly that."""
+"""One action on everything that a table's filters leave: first what it would be done to, then exactly that.
+
+It is done in steps, each a form that the page sends by itself: so it is seen how far it is, and it can be stopped.
+What is left and what came of the rest travels in the form; nothing is kept here.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from starlette.responses import Response
 
 from valhalla.kernel.problems import Invalid
-from valhalla.server.console import forms, showing
+from valhalla.server.console import showing
 from valhalla.server.console.abilities import Abilities, fits
 from valhalla.server.console.calling import Refused
 from valhalla.server.console.contracts import Action, Page
 from valhalla.server.console.errors import NoSuchPage
 from valhalla.server.console.layout import Layout
 from valhalla.server.console.lists import Lists
+from valhalla.server.console.mass import Mass, Result, Target
 from valhalla.server.console.sessions import Sessions
 from valhalla.server.console.visit import Visit
 
+T = TypeVar("T")
 MOST: Final = 1000
-_AT_ONCE: Final = 4
 _TOLD: Final = 100
 
 
-class Target(NamedTuple):
-    """One record as it was looked at; it is not touched once it is another."""
+class Fault(NamedTuple):
+    """Who was refused, and why."""
 
-    key: str
     name: str
-    version: int | None
-    fingerprint: str
+    title: str
+    detail: str
 
 
-class Result(NamedTuple):
-    """What became of one target: what was answered, or why it was refused."""
+class Told(NamedTuple):
+    """What came of the steps until now; of refusals the first hundred are told."""
 
-    target: Target
-    document: Any
-    problem: Mapping[str, Any] | None
+    total: int
+    worked: int = 0
+    refused: int = 0
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def done(self) -> int:
+        """How many were tried."""
+        return self.worked + self.refused
+
+    def and_(self, results: Sequence[Result]) -> Told:
+        """Return it with those of a further step."""
+        faults = [
+            Fault(one.target.name or one.target.key, str(one.problem.get("title", "")), str(one.problem.get("detail")))
+            for one in results
+            if one.problem is not None
+        ]
+        refused = self.refused + len(faults)
+        return Told(self.total, self.worked + len(results) - len(faults), refused, (*self.faults, *faults)[:_TOLD])
 
 
 class Many:
@@ -49,9 +68,10 @@ class Many:
         self._layout = layout
         self._lists = lists
         self._sessions = sessions
+        self._mass = Mass(abilities)
 
     async def act(self, visit: Visit, page: Page, name: str) -> Response:
-        """Show what an action would be done to, try it, or do it.
+        """Show what an action would be done to, try it, or do its next step.
 
         Raises:
             NoSuchPage: the page has no such action for many, or not for this key.
@@ -65,35 +85,28 @@ class Many:
             found = [_target(item, page) for item in items if fits(action, item)]
             return self._page(visit, page, action, found, {}, skipped=len(items) - len(found), more=more)
         form = await visit.form(self._sessions, visit.caller.session.digest)
-        targets = _read(form.get("_targets", ""))
-        dry = bool(form.get("_preview")) and self._abilities.previews(page, action)
+        targets = _read(form.get("_targets", ""), list[Target])
+        if len(targets) > MOST:
+            raise Invalid(f"more than {MOST} at once")
         try:
-            results = await self._do(visit, page, action, targets, form, dry=dry)
+            if form.get("_preview") and self._abilities.previews(page, action):
+                tried = await self._mass.do(visit, page, action, targets, form, dry=True)
+                return self._page(visit, page, action, targets, form, tried=tried)
+            return await self._step(visit, page, action, targets, form)
         except Invalid as problem:
             return self._page(visit, page, action, targets, form, problem=problem.document(), status=422)
         except Refused as refused:
             return self._page(visit, page, action, targets, form, problem=refused.problem, status=refused.status)
-        return self._page(visit, page, action, targets, form, results=results, acted=not dry)
 
-    async def _do(
-        self, visit: Visit, page: Page, action: Action, targets: Sequence[Target], form: Mapping[str, str], *, dry: bool
-    ) -> list[Result]:
-        turns = asyncio.Semaphore(_AT_ONCE)
-
-        async def one(target: Target) -> Result:
-            record = {"fingerprint": target.fingerprint}
-            filled = forms.fill(action, self._abilities.fields(page, action), form, record)
-            query = {**filled.query, **({"dry_run": "true"} if dry else {})}
-            match = {} if target.version is None else {"if-match": f'"{target.version}"'}
-            path = self._abilities.path(page, action, target.key)
-            try:
-                async with turns:
-                    answer = await visit.caller.send(action.method, path, query=query, body=filled.body, headers=match)
-                    return Result(target, answer.document(), None)
-            except Refused as refused:
-                return Result(target, None, refused.problem)
-
-        return list(await asyncio.gather(*map(one, targets)))
+    async def _step(
+        self, visit: Visit, page: Page, action: Action, targets: Sequence[Target], form: Mapping[str, str]
+    ) -> Response:
+        told = _read(form["_told"], Told) if form.get("_told") else Told(len(targets))
+        if not form.get("_stop"):
+            size = self._mass.step(page, action)
+            told = told.and_(await self._mass.do(visit, page, action, targets[:size], form, dry=False))
+            targets = targets[size:]
+        return self._page(visit, page, action, targets, form, told=told, going=bool(targets) and not form.get("_stop"))
 
     def _page(
         self,
@@ -104,14 +117,14 @@ class Many:
         form: Mapping[str, str],
         *,
         status: int = 200,
-        results: Sequence[Result] | None = None,
+        tried: Sequence[Result] | None = None,
+        told: Told | None = None,
         **values: Any,
     ) -> Response:
-        told: dict[str, Any] = {"problem": None, "acted": False, "skipped": 0, "more": False, **values}
-        refused = [each for each in results or () if each.problem is not None]
+        said: dict[str, Any] = {"problem": None, "going": False, "skipped": 0, "more": False, **values}
         return self._layout.answer(
             visit,
-            "many.html",
+            "many_steps.html" if visit.partial and told is not None else "many.html",
             status,
             page=page,
             action=action,
@@ -120,12 +133,12 @@ class Many:
             packed=showing.packed(targets),
             fields=[(each, form.get(each.name, each.default)) for each in self._abilities.fields(page, action)],
             previews=self._abilities.previews(page, action),
-            results=results,
-            worked=0 if results is None else len(results) - len(refused),
-            refused=refused[:_TOLD],
-            changes=[change for each in results or () for change in _changes(each.document)][:_TOLD],
+            tried=None if tried is None else Told(len(targets)).and_(tried),
+            changes=[change for each in tried or () for change in _changes(each.document)][:_TOLD],
+            told=told,
+            packed_told=showing.packed(told),
             back=self._lists.address(visit, page),
-            **told,
+            **said,
         )
 
 
@@ -141,14 +154,11 @@ def _target(item: Any, page: Page) -> Target:
     )
 
 
-def _read(text: str) -> list[Target]:
+def _read(text: str, kind: type[T]) -> T:
     try:
-        found = showing.unpacked(text, list[Target])
+        return showing.unpacked(text, kind)
     except ValueError as error:
         raise Invalid("the list of what it is for cannot be read") from error
-    if len(found) > MOST:
-        raise Invalid(f"more than {MOST} at once")
-    return found
 
 
 def _changes(document: Any) -> Sequence[Mapping[str, Any]]:

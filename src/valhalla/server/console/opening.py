@@ -16,6 +16,7 @@ from valhalla.kit.writing import upkeep
 from valhalla.runtime import Runtime
 from valhalla.server.console.calling import without_key
 from valhalla.server.console.console import PREFIX, Console
+from valhalla.server.console.live import Live
 from valhalla.server.console.oidc.opening import elsewhere
 from valhalla.server.console.pages import PAGES
 from valhalla.server.console.sessions import Sessions
@@ -24,7 +25,8 @@ from valhalla.server.console.sessions import Sessions
 def console(runtime: Runtime) -> Console:
     """Return the console, to be mounted; it answers once ``connect`` has told it whom to ask."""
     sessions = _sessions(runtime)
-    return Console(sessions, PAGES, networks(runtime.settings.trusted_proxies), elsewhere(runtime, sessions))
+    live = Live(sessions, lambda: runtime.feed.status()["revisions"])
+    return Console(sessions, PAGES, networks(runtime.settings.trusted_proxies), live, elsewhere(runtime, sessions))
 
 
 def _sessions(runtime: Runtime) -> Sessions:

@@ -15,15 +15,17 @@ from valhalla.server.console.calling import Refused
 from valhalla.server.console.contracts import Page, Section
 from valhalla.server.console.errors import NoSuchPage
 from valhalla.server.console.layout import Layout
+from valhalla.server.console.live import Live
 from valhalla.server.console.visit import Visit
 
 
 class Records:
     """The view of every record."""
 
-    def __init__(self, abilities: Abilities, layout: Layout) -> None:
+    def __init__(self, abilities: Abilities, layout: Layout, live: Live) -> None:
         self._abilities = abilities
         self._layout = layout
+        self._live = live
 
     async def record(self, visit: Visit, page: Page, key: str) -> Response:
         """Show one record.
@@ -35,12 +37,14 @@ class Records:
             raise NoSuchPage
         if visit.query.get("view") == "history" and (history := self._abilities.history(page)) is not None:
             return await self._history(visit, page, key, fill(history, key))
+        standing = await self._live.standing(visit, page.topics)
         document = await visit.caller.get(fill(page.one, key))
         sections = await asyncio.gather(*(self._section(visit, page, key, each, document) for each in page.sections))
         return self._layout.answer(
             visit,
             page.template,
             page=page,
+            standing=standing,
             key=key,
             name=showing.pick(document, page.name) or key if page.name else key,
             record=document,

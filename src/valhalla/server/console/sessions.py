@@ -116,6 +116,17 @@ class Sessions:
 
         await self._db.run(work)
 
+    async def end_all(self, account: str) -> int:
+        """End every session of an issuer's account (``people.contracts.account``); return how many there were."""
+
+        def work(conn: Connection) -> int:
+            ended = store.end_all(conn, account)
+            for person in set(ended):
+                self._note(conn, person, "signed-out-by-issuer")
+            return len(ended)
+
+        return await self._db.run(work)
+
     def form_token(self, of: str) -> str:
         """Return what every form of a session (or of a visitor who signs in) must send along."""
         return self._cell.password("console.form", of)

@@ -8,11 +8,13 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from valhalla.features.operations.clients.people.contracts import PREFIX
 from valhalla.kernel.clock import isoformat
 from valhalla.kernel.problems import Problem
 from valhalla.kit.http import principal_in
 from valhalla.server.console import visit as visits
 from valhalla.server.console.errors import NotSignedIn
+from valhalla.server.console.oidc.views import SigningInElsewhere
 from valhalla.server.console.rendering import HEADERS, Pages
 from valhalla.server.console.sessions import Sessions
 from valhalla.server.console.visit import Visit
@@ -24,8 +26,8 @@ _PATIENCE: Final = 1800
 class SigningIn:
     """The views that need no session."""
 
-    def __init__(self, sessions: Sessions, pages: Pages, *, elsewhere: bool = False) -> None:
-        """``elsewhere``: an issuer signs people in, too."""
+    def __init__(self, sessions: Sessions, pages: Pages, *, elsewhere: SigningInElsewhere | None = None) -> None:
+        """``elsewhere`` signs people in with an issuer, too."""
         self._sessions = sessions
         self._elsewhere = elsewhere
         self._pages = pages
@@ -64,7 +66,11 @@ class SigningIn:
         session = visit.caller.session
         await visit.form(self._sessions, session.digest)
         await self._sessions.end(session)
-        response = RedirectResponse(visit.path("login"), 303, headers={**HEADERS, "Clear-Site-Data": '"cache"'})
+        there = None
+        if self._elsewhere is not None and session.principal.id.startswith(PREFIX):
+            there = await self._elsewhere.leave(visit, self._pages)
+        response = there or RedirectResponse(visit.path("login"), 303, headers=HEADERS)
+        response.headers["Clear-Site-Data"] = '"cache"'
         visits.keep(response, visit.request, self._sessions.cookie, "", 0, visit.base)
         return response
 
@@ -75,7 +81,7 @@ class SigningIn:
     def _form(self, visit: Visit, template: str, status: int = 200, **values: Any) -> Response:
         name = self._sessions.cookie + _NONCE
         nonce = visits.cookie(visit.request, name) or secrets.token_urlsafe(16)
-        given: dict[str, Any] = {"problem": None, "elsewhere": self._elsewhere, **values}
+        given: dict[str, Any] = {"problem": None, "elsewhere": self._elsewhere is not None, **values}
         token = self._sessions.form_token(nonce)
         response = self._pages.answer(template, status, base=visit.base, form_token=token, **given)
         visits.keep(response, visit.request, name, nonce, _PATIENCE, visit.base)

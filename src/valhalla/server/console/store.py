@@ -39,6 +39,12 @@ def find(conn: Connection, kind: Kind, digest: str, now: datetime) -> Ticket | N
     return None if row is None else Ticket(*row)
 
 
+def end_all(conn: Connection, key_digest: str) -> list[str]:
+    """End every session of an account; return whose they were."""
+    ended = sa.delete(console_sessions).where(_t.key_digest == key_digest, _t.kind == "session").returning(_t.client_id)
+    return list(conn.scalars(ended))
+
+
 def take(conn: Connection, kind: Kind, digest: str, now: datetime) -> Ticket | None:
     """Remove it and return what it was: of two who come with one link only one gets it."""
     taken = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.engine import Connection
 
 from valhalla.kernel.principal import Principal
-from valhalla.kit import paging
+from valhalla.kit import notices, paging
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.work.errors import NoSuchHeartbeat
@@ -90,6 +90,7 @@ class HeartbeatDesk:
 
     def _note(self, conn: Connection, principal: Principal, action: str, name: str, **details: object) -> None:
         self._ledger.append(conn, actor=principal.id, action=action, kind="heartbeat", subject=name, details=details)
+        notices.tell(conn, notices.HEARTBEATS)
 
 
 def _take(conn: Connection, name: str, sign: Sign, reason: str) -> None:

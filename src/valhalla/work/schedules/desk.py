@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.engine import Connection
 
 from valhalla.kernel.principal import Principal
-from valhalla.kit import paging
+from valhalla.kit import notices, paging
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.work import kinds
@@ -110,6 +110,7 @@ class ScheduleDesk:
 
     def _note(self, conn: Connection, principal: Principal, action: str, name: str, **details: object) -> None:
         self._ledger.append(conn, actor=principal.id, action=action, kind="schedule", subject=name, details=details)
+        notices.tell(conn, notices.SCHEDULES)
 
 
 def upcoming(schedule: Schedule, count: int) -> list[datetime]:

@@ -13,7 +13,7 @@ from valhalla.features.observability.logs import rules, store
 from valhalla.features.observability.logs.contracts import LEVELS, Level, Raw
 from valhalla.features.observability.logs.tables import TABLE
 from valhalla.kernel.clock import Clock
-from valhalla.kit import partitions
+from valhalla.kit import notices, partitions
 from valhalla.kit.batches import Batches
 from valhalla.kit.correlation import acting
 from valhalla.kit.db import Database
@@ -65,13 +65,16 @@ class Intake:
         if missing := days - self._days:
             await self._db.run(partitions.ensure, TABLE, missing)
             self._days |= missing
+        fresh = any(line.origin != "access" or not notices.is_look(line.members["path"]) for line in lines)
         try:
-            await self._db.run(_add, rows)
+            await self._db.run(_add, rows, fresh)
         except Exception:
             # somebody may have dropped a partition: look again the next time
             self._days.clear()
             raise
 
 
-def _add(conn: Connection, rows: list[dict[str, Any]]) -> None:
+def _add(conn: Connection, rows: list[dict[str, Any]], fresh: bool) -> None:
     store.add(conn, rows)
+    if fresh:
+        notices.tell(conn, notices.LOGS)

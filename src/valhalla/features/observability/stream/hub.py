@@ -13,6 +13,7 @@ import msgspec
 from valhalla.features.observability.stream import rules
 from valhalla.features.observability.stream.contracts import NOTHING, SCOPE, Bounds, Ending, Frame, Recheck
 from valhalla.features.observability.stream.errors import TooManyStreams
+from valhalla.kernel.ids import new_id
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem, Unavailable
 from valhalla.kit.outbox import Event
@@ -130,6 +131,16 @@ class Hub:
                 listener.offer(registry_frame(registry, revision))
                 self.told += 1
 
+    def hinted(self, topic: str) -> None:
+        """Tell that there is more of something which has no events of its own (``kit.notices``)."""
+        if rules.HINTS.get(topic) is None:
+            return
+        for listener in self.listeners:
+            # who did not ask for it hears nothing: there would be one every half second
+            if topic in listener.topics and listener.hears(topic, {}):
+                listener.offer(hint_frame(topic))
+                self.told += 1
+
     def registries(self, listener: Listener) -> Sequence[Frame]:
         """Return where the registries stand that somebody named: what changed while away is seen by comparing."""
         if not any(topic.partition(".")[0] == rules.REGISTRY for topic in listener.topics):
@@ -155,6 +166,20 @@ class Hub:
 def frame_of(event: Event, resume: int) -> Frame:
     """Return an event as it is sent."""
     return Frame("event", resume, msgspec.json.encode(event), event.id, event.subject)
+
+
+def hint_frame(topic: str) -> Frame:
+    """Return what is told where there is more to see."""
+    document: dict[str, Any] = {
+        "id": None,
+        "uid": new_id(),
+        "subject": topic,
+        "type": f"{topic}.more",
+        "data": {},
+        "correlation_id": None,
+        "at": datetime.now(UTC),
+    }
+    return Frame("event", None, msgspec.json.encode(document), None, topic)
 
 
 def registry_frame(registry: str, revision: int) -> Frame:

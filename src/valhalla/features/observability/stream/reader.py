@@ -79,7 +79,7 @@ class Reader:
             if not await first_of(self._hub.wanted, stop, seconds=_POLL) or stop.is_set():
                 continue
             try:
-                async with listening(self._db, CHANNEL, lambda _: self._wake.set()) as link:
+                async with listening(self._db, CHANNEL, self._heard) as link:
                     backoff.reset()
                     await self._follow(link, stop)
             except Unavailable as problem:
@@ -89,6 +89,12 @@ class Reader:
                 log.exception("live events failed and begin again")
                 await first_of(stop, seconds=backoff.next())
         self._hub.ready.clear()
+
+    def _heard(self, payload: str) -> None:
+        if payload:
+            self._hub.hinted(payload)
+        else:
+            self._wake.set()
 
     async def _follow(self, link: Link, stop: asyncio.Event) -> None:
         if self._position is None:

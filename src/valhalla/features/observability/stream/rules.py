@@ -40,6 +40,18 @@ SCOPES: Final[Mapping[str, str]] = MappingProxyType(
         "retention": "retention:read",
     }
 )
+# of what has no events, who names it hears that there is more (``kit.notices``); nothing of it is kept
+HINTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "logs": "logs:read",
+        "traces": "traces:read",
+        "audit": "audit:read",
+        "templates": "sandbox:read",
+        "job": "jobs:read",
+        "schedule": "schedules:read",
+        "heartbeat": "heartbeats:read",
+    }
+)
 REGISTRIES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "api_clients": "keys:read",
@@ -62,6 +74,13 @@ REGISTRIES: Final[Mapping[str, str]] = MappingProxyType(
         "decoys": "honeypots:read",
         "smoke_suites": "deployments:read",
         "route_lists": "routes:read",
+        "approval_chains": "actions:read",
+        "retention_policies": "retention:read",
+        "legal_holds": "retention:read",
+        "notification_channels": "notifications:read",
+        "notification_rules": "notifications:read",
+        "notification_templates": "notifications:read",
+        "webhook_receivers": "ingress:read",
     }
 )
 
@@ -71,7 +90,7 @@ def scope_of(subject: str) -> str:
     first, _, rest = subject.partition(".")
     if first == REGISTRY:
         return REGISTRIES.get(rest.partition(".")[0], ADMIN)
-    return SCOPES.get(first, ADMIN)
+    return SCOPES.get(first) or HINTS.get(first, ADMIN)
 
 
 def may_know(principal: Principal, subject: str, data: Mapping[str, Any]) -> bool:

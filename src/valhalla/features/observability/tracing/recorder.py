@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from valhalla.features.observability.tracing import rules, store
 from valhalla.features.observability.tracing.contracts import Ended, Kept
 from valhalla.features.observability.tracing.export import Exporter
 from valhalla.features.observability.tracing.tables import TABLE
-from valhalla.kit import partitions
+from valhalla.kit import notices, partitions
 from valhalla.kit.batches import Batches
 from valhalla.kit.db import Database
 from valhalla.kit.spans import Local, Span, begun
@@ -78,8 +81,10 @@ class Tracer:
         if missing := days - self._days:
             await self._db.run(partitions.ensure, TABLE, missing)
             self._days |= missing
+        looked = notices.looked((row["trace_id"], row["name"]) for row in rows)
+        fresh = any(row["entry"] and row["trace_id"] not in looked for row in rows)
         try:
-            await self._db.run(store.add, rows)
+            await self._db.run(_add, rows, fresh)
         except Exception:
             # somebody may have dropped a partition: look again the next time
             self._days.clear()
@@ -87,3 +92,9 @@ class Tracer:
         if self._exporter is not None:
             for row in rows:
                 self._exporter.batches.put(row)
+
+
+def _add(conn: Connection, rows: Sequence[Mapping[str, Any]], fresh: bool) -> None:
+    store.add(conn, rows)
+    if fresh:
+        notices.tell(conn, notices.TRACES)

@@ -12,7 +12,7 @@ from valhalla.server.console import showing
 from valhalla.server.console.abilities import Abilities
 from valhalla.server.console.calling import Refused
 from valhalla.server.console.contracts import Action, Page
-from valhalla.server.console.flag_editor import forms
+from valhalla.server.console.flag_editor import forms, layers
 from valhalla.server.console.flag_editor.contracts import OPERATORS
 from valhalla.server.console.flag_editor.state import State, state_of
 from valhalla.server.console.layout import Layout
@@ -99,7 +99,7 @@ class Editor:
             body = {
                 "key": key or str(state.definition.get("key", "")),
                 "definition": {name: value for name, value in state.definition.items() if name != "key"},
-                "environment": form.get("environment") or None,
+                "environment": form.get("environment") or layers.place(state.layer, state.part),
                 "context": showing.unpretty(form.get("context") or _CONTEXT),
                 "samples": _SAMPLES,
             }
@@ -131,6 +131,8 @@ class Editor:
             key=key,
             state=state,
             operators=OPERATORS,
+            layers=layers.layers(state.definition),
+            at=layers.typed_at(state.part),
             object_version=form.get("_version", ""),
             context=form.get("context") or _CONTEXT,
             environment=form.get("environment", ""),

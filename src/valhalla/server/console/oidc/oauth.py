@@ -30,6 +30,16 @@ def authorization_uri(
     )  # fmt: skip
 
 
+def end_session_uri(endpoint: str, client_id: str, back: str) -> str:
+    """Return where a browser ends its session with the issuer (OpenID Connect RP-Initiated Logout 1.0).
+
+    The issuer asks the person: the ID token, with which it would not, is kept nowhere.
+    """
+    from authlib.common.urls import add_params_to_uri
+
+    return add_params_to_uri(endpoint, [("client_id", client_id), ("post_logout_redirect_uri", back)])
+
+
 def token_request(
     endpoint: str,
     client_id: str,

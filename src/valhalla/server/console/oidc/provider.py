@@ -18,6 +18,7 @@ from valhalla.kit.outgoing_guard import Reach
 from valhalla.kit.outgoing_guard.exchange import Answer, exchange
 from valhalla.kit.outgoing_guard.transport import guarded_client
 from valhalla.server.console.oidc import oauth
+from valhalla.server.console.oidc.ending import Ended, ended
 from valhalla.server.console.oidc.errors import IssuerUnavailable, SignInRefused
 from valhalla.server.console.oidc.tokens import Expected, UnknownKey, verify
 
@@ -95,6 +96,36 @@ class Provider:
             except UnknownKey as error:
                 raise SignInRefused("none of the issuer's keys has signed the ID token") from error
         return {**await self._userinfo(described, access, claims), **claims}
+
+    async def end_session(self, back: str) -> str | None:
+        """Return where a browser ends its session with the issuer; None for one that has no such place.
+
+        Raises:
+            IssuerUnavailable: nobody knows where that is.
+        """
+        described = await self._described()
+        if not described.get("end_session_endpoint"):
+            return None
+        return oauth.end_session_uri(
+            self._endpoint(described, "end_session_endpoint"), self.application.client_id, back
+        )
+
+    async def ended(self, token: str) -> Ended:
+        """Return whose sessions the issuer has ended, as its logout token says: verified.
+
+        Raises:
+            IssuerUnavailable, SignInRefused: its keys cannot be had, or the token is not valid.
+        """
+        described, of = await self._described(), self.application
+        now = self._clock.now()
+        try:
+            return ended(token, await self._key_set(described), of.issuer, of.client_id, now)
+        except UnknownKey:
+            keys = await self._key_set(described, again=True)
+            try:
+                return ended(token, keys, of.issuer, of.client_id, now)
+            except UnknownKey as error:
+                raise SignInRefused("none of the issuer's keys has signed the logout token") from error
 
     async def _redeem(self, described: Mapping[str, Any], code: str, redirect: str, verifier: str) -> dict[str, Any]:
         of = self.application

@@ -68,6 +68,11 @@ class States:
             raise SignInRefused("this sign-in has come back before")
         return self._of(state)
 
+    async def once(self, name: str, until: datetime) -> bool:
+        """Say whether something of this name comes for the first time."""
+        digest = sha256(f"once:{name}".encode()).hexdigest()
+        return await self._db.run(store.add_once, "state", digest, until, self._now())
+
     def _of(self, state: str) -> Departure:
         return Departure(
             state, self._cell.password("console.oidc.nonce", state), self._cell.password("console.oidc.verifier", state)

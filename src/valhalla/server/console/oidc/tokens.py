@@ -40,7 +40,7 @@ def verify(token: str, access_token: str, keys: Mapping[str, Any], expected: Exp
     from joserfc.jwk import KeySet
 
     try:
-        decoded: Any = jwt.decode(token, _signing(KeySet.import_key_set(cast("Any", keys))), algorithms=ALGORITHMS)
+        decoded: Any = jwt.decode(token, signing(KeySet.import_key_set(cast("Any", keys))), algorithms=ALGORITHMS)
         options: Any = {
             "iss": {"essential": True, "value": expected.issuer},
             "aud": {"essential": True, "value": expected.client_id},
@@ -61,7 +61,7 @@ def verify(token: str, access_token: str, keys: Mapping[str, Any], expected: Exp
     return dict(claims)
 
 
-def _signing(keys: Any) -> Any:
+def signing(keys: Any) -> Any:
     """Leave out keys that only encrypt, or are secrets."""
     keys.keys = [key for key in keys.keys if key.key_type != "oct" and key.get("use") in (None, "sig")]
     return keys

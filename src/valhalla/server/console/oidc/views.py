@@ -5,13 +5,16 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from valhalla.features.operations.clients import Clients
+from valhalla.features.operations.clients.people.contracts import account
 from valhalla.features.operations.clients.people.rules import Terms, person_of
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Problem
 from valhalla.kit.log import get_logger
+from valhalla.server.console import forms
 from valhalla.server.console import visit as visits
 from valhalla.server.console.oidc.errors import SignInRefused
 from valhalla.server.console.oidc.provider import Provider
@@ -70,6 +73,28 @@ class SigningInElsewhere:
         self._keep(response, visit, "")
         return response
 
+    async def leave(self, visit: Visit, pages: Pages) -> Response | None:
+        """Return the page that leads to the issuer, to end the session there too; None where it cannot be ended."""
+        try:
+            where = await self._provider.end_session(f"{self._home(visit)}/login")
+        except Problem:
+            # here one is signed out whatever the issuer does
+            return None
+        return None if where is None else pages.answer("signed_out.html", base=visit.base, where=where)
+
+    async def ended(self, request: Request) -> Response:
+        """Take the issuer's word that somebody's sessions are over: all of theirs end here, too.
+
+        Raises:
+            SignInRefused: it is not the issuer's word.
+        """
+        form = forms.read(await request.body())
+        found = await self._provider.ended(form.get("logout_token", "")[:20_000])
+        if await self._states.once(found.token, found.until):
+            count = await self._sessions.end_all(account(self._terms.issuer, found.subject))
+            _log.info("the issuer has ended sessions", sessions=count)
+        return Response(status_code=200, headers=HEADERS)
+
     def _check(self, visit: Visit) -> None:
         """Accept an answer of this issuer that brings a code."""
         if (error := visit.query.get("error")) is not None:
@@ -80,7 +105,10 @@ class SigningInElsewhere:
             raise SignInRefused("another issuer has answered")
 
     def _back(self, visit: Visit) -> str:
-        return f"{self._url.rstrip('/') if self._url else visit.origin + visit.base}/oidc/callback"
+        return f"{self._home(visit)}/oidc/callback"
+
+    def _home(self, visit: Visit) -> str:
+        return self._url.rstrip("/") if self._url else visit.origin + visit.base
 
     @property
     def _cookie(self) -> str:

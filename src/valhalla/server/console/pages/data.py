@@ -33,7 +33,7 @@ PAGES: Final = (
             Action(name="resume", label="Resume", path="/system/notify/channels/{name}/resume"),
         ),
         above=(Above("above_report.html", "/system/notify"),),
-        topics=("notification",),
+        topics=("notification", "registry.notification_channels"),
         cli="valhalla notify channel ls",
     ),
     Page(
@@ -54,6 +54,7 @@ PAGES: Final = (
             Column("enabled"),
             UPDATED,
         ),
+        topics=("registry.notification_rules",),
         cli="valhalla notify rule ls",
     ),
     Page(
@@ -66,6 +67,7 @@ PAGES: Final = (
         noun="template",
         teach="There are none; every event has words of its own without one.",
         columns=(Column("name"), Column("subject"), Column("body"), Column("description"), UPDATED),
+        topics=("registry.notification_templates",),
         cli="valhalla notify template ls",
     ),
     Page(
@@ -200,7 +202,7 @@ PAGES: Final = (
                 fields=(Field(name="reason", required=True), Field(name="confirm", input="check", label="I mean it")),
             ),
         ),
-        topics=("retention",),
+        topics=("retention", "registry.retention_policies", "registry.legal_holds"),
         cli="valhalla retention ls",
     ),
     Page(
@@ -220,6 +222,7 @@ PAGES: Final = (
             Column("enabled"),
             UPDATED,
         ),
+        topics=("registry.retention_policies",),
     ),
     Page(
         slug="legal-holds",
@@ -231,6 +234,7 @@ PAGES: Final = (
         noun="hold",
         teach="There are none. What a hold names is not purged while it lasts.",
         columns=(Column("name"), Column("category"), Column("reason"), Column("since"), Column("until"), UPDATED),
+        topics=("registry.legal_holds",),
         cli="valhalla legal-hold ls",
     ),
     Page(

@@ -133,6 +133,7 @@ PAGES: Final = (
             Column("p99", shape="seconds"),
             Column("summary"),
         ),
+        topics=("routes", "registry.route_lists"),
         cli="valhalla routes ls",
     ),
 )

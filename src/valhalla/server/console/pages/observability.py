@@ -175,6 +175,7 @@ PAGES: Final = (
             Column("trace_id", "trace", "link", "traces"),
             Column("context", shape="code"),
         ),
+        topics=("logs",),
         cli="valhalla logs",
     ),
     Page(
@@ -195,6 +196,7 @@ PAGES: Final = (
             Column("started_at", "began"),
         ),
         template="trace.html",
+        topics=("traces",),
     ),
     Page(
         slug="audit",
@@ -223,6 +225,7 @@ PAGES: Final = (
                 shows=True,
             ),
         ),
+        topics=("audit",),
         cli="valhalla ledger ls",
     ),
 )

@@ -142,6 +142,7 @@ PAGES: Final = (
                 when={"kind": ("snapshot",)},
             ),
         ),
+        topics=("templates",),
         cli="valhalla template ls",
     ),
 )

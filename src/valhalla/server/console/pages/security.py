@@ -17,7 +17,8 @@ PAGES: Final = (
         path="/system/security/dashboard",
         report=True,
         teach="Nothing happened yet.",
-        topics=("policy", "block", "honeypot", "action"),
+        topics=("policy", "block", "honeypot", "action", "registry.security_mode"),
+        lag=2.1,
         tools=(
             Action(
                 name="mode",
@@ -52,7 +53,7 @@ PAGES: Final = (
             UPDATED,
         ),
         above=(Above("above_policies.html", "/system/security/policies/usage"),),
-        topics=("policy",),
+        topics=("policy", "registry.security_policies"),
         cli="valhalla policy ls",
         cli_one="valhalla policy get",
     ),
@@ -110,7 +111,7 @@ PAGES: Final = (
             ),
         ),
         above=(_TOUCHED,),
-        topics=("honeypot",),
+        topics=("honeypot", "registry.honeypots"),
         cli="valhalla honeypot ls",
     ),
     Page(
@@ -151,6 +152,7 @@ PAGES: Final = (
             Column("enabled"),
             UPDATED,
         ),
+        topics=("honeypot", "registry.decoys"),
         tools=(
             Action(
                 name="key",
@@ -220,5 +222,6 @@ PAGES: Final = (
             Column("priority"),
             Column("enabled"),
         ),
+        topics=("registry.approval_chains",),
     ),
 )

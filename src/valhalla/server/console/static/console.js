@@ -83,6 +83,7 @@
     if ((found = hit("[data-copy]"))) {
       navigator.clipboard?.writeText(found.dataset.copy).then(() => { found.textContent = "Copied"; });
     } else if ((found = hit("[data-sort]"))) sort(found);
+    else if ((found = hit("[data-stop]"))) { event.preventDefault(); stopping = true; found.textContent = "Stopping…"; }
     else if (hit("[data-close]") && dialog.open) { event.preventDefault(); dialog.close(); }
     else if ((found = hit("[data-dialog]")) && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault(); openDialog(found);
@@ -93,6 +94,11 @@
     } else if ((found = hit("[data-menu]"))) {
       found.setAttribute("aria-expanded", String(document.getElementById("navigation").classList.toggle("open")));
     }
+  });
+  // whoever stops a long action is heard before its next step: the one under way is finished
+  let stopping = false;
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (stopping && event.detail.elt.matches("[data-steps]")) event.detail.parameters._stop = "1";
   });
   const rows = () => all("table[data-rows] tbody tr");
   const current = () => document.activeElement?.closest?.("table[data-rows] tbody tr");
@@ -149,7 +155,10 @@
   // ── live ────────────────────────────────────────────────────────────────
   const light = document.getElementById("live");
   const stale = new Map();
-  let source = null, last = null, timer = 0;
+  // where everything stood when this page was read: what came since is told first
+  const standing = JSON.parse(document.body.dataset.standing || "{}"), revisions = standing.revisions || {};
+  const hints = ["logs", "traces", "audit", "templates", "job", "schedule", "heartbeat"]; // of these nothing is kept that could be told again
+  let source = null, last = standing.after || null, timer = 0;
   function say(text, lost) { if (light) { light.textContent = text; light.classList.toggle("lost", Boolean(lost)); } }
   const busy = (part) => part.matches(":hover") || part.contains(document.activeElement) || dialog.open;
   function mark(part) {
@@ -163,25 +172,39 @@
   function renew(part, asked) {
     if (!part.isConnected) return;
     if (part.dataset.stale) { if (asked) location.reload(); else mark(part); return; }
-    if (!asked && busy(part)) mark(part);
-    else htmx.trigger(part, "stale");
+    if (!asked && busy(part)) { mark(part); return; }
+    htmx.trigger(part, "stale");
+    // what is answered may be some seconds old: it is asked once more then
+    const lag = Number(part.dataset.lag);
+    if (lag && !asked) setTimeout(() => { const now = document.getElementById(part.id); if (now) renew(now, true); }, lag * 1000);
   }
-  function flush() { timer = 0; for (const part of stale.keys()) renew(part, false); stale.clear(); }
-  function heard(subject) {
+  // at once when all was quiet, twice a second when much happens
+  const GATHER = 100, BETWEEN = 500;
+  let flushed = 0;
+  const soon = () => { if (!timer) timer = setTimeout(flush, Math.max(GATHER, flushed + BETWEEN - performance.now())); };
+  function flush() { timer = 0; flushed = performance.now(); for (const part of stale.keys()) renew(part, false); stale.clear(); }
+  const topicsOf = (part) => part.dataset.topics.split(" ").filter(Boolean);
+  function heard(event) {
+    const subject = event.subject || "", { registry, revision } = event.type === "registry.changed" ? event.data : {};
+    if (registry && revision <= revisions[registry]) return; // on connecting one is told where each stands
+    if (registry) revisions[registry] = revision;
     for (const part of all("[data-topics]")) {
-      const topics = part.dataset.topics.split(" ").filter(Boolean);
-      if (topics.some((topic) => subject === topic || subject.startsWith(`${topic}.`))) stale.set(part, true);
+      if (topicsOf(part).some((topic) => subject === topic || subject.startsWith(`${topic}.`))) stale.set(part, true);
     }
-    if (stale.size && !timer) timer = setTimeout(flush, 300);
+    if (stale.size) soon();
   }
-  function everything() { for (const part of all("[data-topics]")) stale.set(part, true); if (!timer) timer = setTimeout(flush, 300); }
+  function everything() { for (const part of all("[data-topics]")) stale.set(part, true); soon(); }
   function connect() {
     if (source || document.hidden) return;
-    source = new EventSource(`${base}/events${last === null ? "" : `?after=${last}`}`);
-    source.onopen = () => say("live");
+    const topics = new Set(all("[data-topics]").flatMap(topicsOf));
+    source = new EventSource(`${base}/events?${new URLSearchParams({ topics: [...topics].join(","), ...(last && { after: last }) })}`);
+    source.onopen = () => {
+      say("live");
+      for (const topic of hints) if (topics.has(topic)) heard({ subject: topic });
+    };
     source.onmessage = (event) => {
       if (event.lastEventId) last = event.lastEventId;
-      try { heard(JSON.parse(event.data).subject || ""); } catch { /* not ours */ }
+      try { heard(JSON.parse(event.data)); } catch { /* not ours */ }
     };
     source.addEventListener("reset", everything);
     source.addEventListener("closed", (event) => {
@@ -198,7 +221,7 @@
   function disconnect() { source?.close(); source = null; }
   // a hidden page gives its connection back: browsers have six for each server
   document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else if (live) connect(); });
-  const live = document.body.dataset.live === "yes" && document.querySelector("[data-topics]");
+  const live = document.body.dataset.live === "yes" && all("[data-topics]").some((part) => part.dataset.topics.trim());
   tellTimes(document);
   setInterval(() => tellTimes(document), 30000);
   if (live) connect();
