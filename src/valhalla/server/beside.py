@@ -8,18 +8,21 @@ import signal
 import ssl
 from collections.abc import Coroutine, Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit import liblog, migrate, natsauth, natstls
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.db import Database
+from valhalla.kit.db import Database, sqlstate
 from valhalla.kit.log import configure
 from valhalla.kit.settings import Settings, load
 from valhalla.sandbox.routing.ingress import Ingress
 from valhalla.server import files
 from valhalla.server.database import running_url
 from valhalla.server.options import ServeOptions
+
+# invalid_authorization_specification, invalid_password
+_REFUSED: Final = "28"
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -51,24 +54,28 @@ class Beside:
         liblog.capture(cast("Any", settings.log_level))
         # asked first: it says in words when no control plane runs
         url = running_url(options)
-        text = settings.cell_key
-        data_dir = files.prepare(settings.data_dir)
-        cell = CellKey.parse(text.get_secret_value()) if text else CellKey.load_or_create(data_dir / "cell.key")
+        cell = _cell_of(settings)
         return cls(settings, cell, url, settings.nats_url or _running_nats(settings), natstls.of(settings))
 
     async def database(self, name: str) -> Database:
         """Return the database.
 
         Raises:
-            Misconfigured: it is of another release.
+            Misconfigured: it is of another release, or refuses the password.
             Unavailable: it cannot be reached.
         """
         db = Database(self.database_url, application_name=f"valhalla-{name}")
         try:
             if await db.run(migrate.needs_upgrade):
                 raise Misconfigured("the database is older than this process", setting="database_url")
-        except BaseException:
+        except BaseException as error:
             await db.close()
+            if (sqlstate(error) or "").startswith(_REFUSED):
+                raise Misconfigured(
+                    "the database refuses the password of this process",
+                    help="It is in database_url, or derives from cell_key: both must be the control plane's.",
+                    setting="cell_key" if self.settings.database_url is None else "database_url",
+                ) from error
             raise
         return db
 
@@ -124,8 +131,26 @@ def until_signalled() -> asyncio.Event:
     return stop
 
 
+def _cell_of(settings: Settings) -> CellKey:
+    """Return the installation's cell key, and never a new one: nothing that derives from it would be accepted."""
+    if settings.cell_key is not None:
+        return CellKey.parse(settings.cell_key.get_secret_value())
+    path = settings.data_dir.resolve() / "cell.key"
+    if not path.is_file():
+        raise Misconfigured(
+            f"there is no cell key in {settings.data_dir}, and the passwords for database and NATS derive from it",
+            help="Name the control plane's directory with --data-dir, or set cell_key (VALHALLA_CELL_KEY) to its key.",
+            setting="cell_key",
+        )
+    return CellKey.load_or_create(path)
+
+
 def _running_nats(settings: Settings) -> str:
-    running = files.running(files.prepare(settings.data_dir))
+    running = files.running(settings.data_dir.resolve())
     if running is None:
-        raise Unavailable("nats", f"no control plane runs on {settings.data_dir}, and no nats_url is set")
+        raise Unavailable(
+            "nats",
+            f"no control plane runs on {settings.data_dir}, and no nats_url is set",
+            help="Name its directory with --data-dir, or set nats_url (VALHALLA_NATS_URL) to the control plane's.",
+        )
     return str(running["services"]["nats"]["address"])

@@ -165,8 +165,14 @@ def running_url(options: ServeOptions) -> str:
         Unavailable: it is embedded and no control plane runs.
     """
     settings = _settings(options)
-    if settings.database_url is None and files.running(files.prepare(settings.data_dir)) is None:
-        raise Unavailable("postgres", f"no control plane runs on {settings.data_dir}, and no database_url is set")
+    # a directory that is not there stays so
+    if settings.database_url is None and files.running(settings.data_dir.resolve()) is None:
+        raise Unavailable(
+            "postgres",
+            f"no control plane runs on {settings.data_dir}, and no database_url is set",
+            help="Start it with 'valhalla up', name its directory with --data-dir, or, if it runs elsewhere, set its "
+            "database_url, nats_url and cell_key (VALHALLA_DATABASE_URL, …).",
+        )
     with _database(options) as url:
         return url
 

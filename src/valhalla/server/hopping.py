@@ -18,6 +18,7 @@ from valhalla.sandbox.routing.foreign import accounts, patterns
 from valhalla.sandbox.routing.foreign.contracts import REGISTRY, EventSource
 from valhalla.sandbox.routing.foreign.hop import Hop
 from valhalla.sandbox.routing.foreign.hops import Hops
+from valhalla.sandbox.routing.link import Link
 from valhalla.server.beside import Beside, run, until_signalled
 from valhalla.server.options import ServeOptions
 
@@ -31,7 +32,7 @@ def route(options: ServeOptions, names: Sequence[str], *, creds: Mapping[str, Pa
 
     Raises:
         Misconfigured: a named source is not routed, or the credentials of its account are missing.
-        Unavailable: no control plane has ever run here, or its database cannot be reached.
+        Unavailable: no control plane has ever run here, or its database or NATS cannot be reached.
     """
     return run(_main(Beside.of(options), names, creds))
 
@@ -58,6 +59,9 @@ class Routers:
         """Run until a signal."""
         stop = until_signalled()
         try:
+            # a hop tries again for ever; what is wrong from the start is said at the start
+            link = await Link.open(self._url, natsauth.control_creds(self._cell), name="valhalla router", tls=self._tls)
+            await link.close()
             wanted = await self._wanted()
             for name in self._names:
                 if name not in {source.name for source in wanted}:

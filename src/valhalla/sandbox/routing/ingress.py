@@ -77,7 +77,7 @@ class Ingress:
         self._number = 0
         self._live = asyncio.Event()
         self._hopeless = asyncio.Event()
-        self._fault: Misconfigured | None = None
+        self._fault: Problem | None = None
         self._stopping = False
         self._beating = False
         self._task: asyncio.Task[None] | None = None
@@ -108,9 +108,11 @@ class Ingress:
         await first_of(self._live, self._hopeless, seconds=wait)
         if self._live.is_set():
             return
-        if self._fault is not None:
-            raise self._fault
-        raise Unavailable("nats", f"the ingress has not joined: {self.last_error or 'nats is silent'}")
+        fault = self._fault
+        if isinstance(fault, Misconfigured):
+            raise fault
+        reason = f"the ingress has not joined: {self.last_error or 'nats is silent'}"
+        raise Unavailable("nats", reason, help=None if fault is None else fault.advice)
 
     async def publish(self, event: Event) -> Stored:
         """Publish one event and return where it was stored; waits while it cannot.
@@ -181,8 +183,8 @@ class Ingress:
                 self.last_error = "the connection was lost" if self._link is None else self._link.reason
             except (Problem, ApiError) as error:
                 self.last_error = error.detail if isinstance(error, Problem) else str(error)
+                self._fault = error if isinstance(error, Problem) else None
                 if isinstance(error, Misconfigured):
-                    self._fault = error
                     self._hopeless.set()
             if self._live.is_set():
                 self.fenced += 1

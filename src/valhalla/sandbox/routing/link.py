@@ -24,6 +24,10 @@ from valhalla.kit import natstls
 from valhalla.sandbox.routing.frames import Frames, Handler, checked, read_creds
 
 _LIMIT: Final = 1 << 20
+_STRANGER: Final = (
+    "The server does not know these credentials. Those of the control plane derive from its cell_key, and the server "
+    "knows its account once the control plane has started with it: check that nats_url and cell_key are the same there."
+)
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 
 
@@ -92,7 +96,8 @@ class Link(asyncio.Protocol):
             link.abort()
             if problem := natstls.refused(error, url):
                 raise problem from error
-            raise Unavailable("nats", "nats cannot be reached, or does not answer in time") from error
+            where = f"{parts.hostname}:{parts.port or 4222}"
+            raise Unavailable("nats", f"nats at {where} cannot be reached, or does not answer in time") from error
         except BaseException:
             link.abort()
             raise
@@ -146,7 +151,8 @@ class Link(asyncio.Protocol):
         elif line.startswith(b"-ERR"):
             self.reason = line[5:].decode("latin-1").strip("'")
             if not self._ready.done():
-                self._ready.set_exception(Unavailable("nats", f"nats refuses: {self.reason}"))
+                help_ = _STRANGER if "auth" in self.reason.lower() else None
+                self._ready.set_exception(Unavailable("nats", f"nats refuses: {self.reason}", help=help_))
 
     # --- what its owner calls
 
