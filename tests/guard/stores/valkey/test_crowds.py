@@ -16,8 +16,11 @@ from tests.guard.stores.valkey.asking import beginning
 from tests.guard.stores.valkey.conftest import Make
 
 from valhalla.guard import Guard
-from valhalla.guard.contracts import Began, Scan
+from valhalla.guard.contracts import Began, Scan, Take
+from valhalla.guard.errors import StoreRefuses
+from valhalla.guard.governor import Limit
 from valhalla.guard.stores.valkey import ValkeyStore
+from valhalla.kernel.ids import new_id
 
 FORKS = multiprocessing.get_context("forkserver")
 
@@ -93,6 +96,31 @@ async def test_what_a_loop_asks_in_one_turn_is_few_writes(make: Make, server: Re
     after: Any = server.info("stats")
     # one reading of the socket holds many commands
     assert after["total_reads_processed"] - before["total_reads_processed"] < 40
+
+
+async def test_callers_of_one_batch_share_their_limits(make: Make) -> None:
+    store = make()
+    wide, narrow = (Limit(capacity=size, window=3600, kind="gcra") for size in (10, 6))
+
+    async def begun(number: int, *limits: Limit) -> Began:
+        takes = tuple(Take(f"r{limit.capacity}", "ana", limits=(limit,)) for limit in limits)
+        return (await store.abegin(beginning(f"k{number}", effect="idempotent", takes=takes))).kind
+
+    kinds = await asyncio.gather(*(begun(number, wide, narrow) for number in range(40)))
+    assert kinds.count(Began.EXECUTE) == narrow.most
+    # who was refused by the narrow one has taken nothing of the wide one
+    kinds = await asyncio.gather(*(begun(number, wide) for number in range(40, 60)))
+    assert kinds.count(Began.EXECUTE) == wide.most - narrow.most
+
+
+async def test_an_error_of_one_caller_is_not_the_others(make: Make, server: Redis) -> None:
+    tenant = new_id()
+    store = make(tenant=tenant)
+    server.rpush(f"{{{tenant}}}guard:k:pay k5", "not what a key is")
+    asked = [store.abegin(beginning(f"k{number}")) for number in range(10)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(answers.pop(5), StoreRefuses)
+    assert [answer.kind for answer in answers] == [Began.EXECUTE] * 9  # pyright: ignore
 
 
 async def test_a_caller_that_is_cancelled_while_it_claims_gives_the_claim_back(make: Make) -> None:

@@ -22,7 +22,8 @@ START = 4_000_000_000 * SECOND
 W = 1000.0
 
 _TAKE = """
-local ok, wait, limit, policies = take_all(q, true)
+local ok, wait, limit, policies = take_all(cmsgpack.unpack(ARGV[1]), true)
+write_charges()
 return cmsgpack.pack({ ok, wait or false, limit or false, policies })
 """
 

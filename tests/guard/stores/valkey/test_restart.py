@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -59,6 +60,28 @@ async def test_a_begin_on_a_loop_whose_connection_breaks_claims_once(make: Make,
     began = await store.abegin(beginning())
     assert began.kind is Began.EXECUTE
     assert len((await store.ascan(Scan("ledger"))).lines) == 2
+
+
+@pytest.mark.parametrize("lost", ["lose_replies", "lose_requests"])
+async def test_an_end_of_a_cancelled_caller_is_written_although_its_connection_breaks(
+    make: Make, wire: Wire, lost: str
+) -> None:
+    store = make(wire.url)
+    record = (await store.abegin(beginning())).record
+    assert record is not None
+    setattr(wire, lost, 1)
+    task = asyncio.create_task(store.acas(ending(record.id, patch={"value": b"1"})))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    for _ in range(400):
+        (found,) = (await store.ascan(Scan("id", id=record.id))).records
+        if found.state == "succeeded":
+            break
+        await asyncio.sleep(0.02)
+    assert (found.state, found.value) == ("succeeded", b"1")
+    assert [line.event for line in (await store.ascan(Scan("ledger"))).lines] == ["begin", "finish"]
 
 
 @pytest.mark.parametrize("first", [True, False])

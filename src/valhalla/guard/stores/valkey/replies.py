@@ -15,6 +15,11 @@ class ReplyError(Exception):
         self.code = text.partition(" ")[0]
 
 
+def forgotten(reply: Any) -> bool:
+    """Say whether the server does not know the script any more."""
+    return isinstance(reply, ReplyError) and reply.code == "NOSCRIPT"
+
+
 class Replies:
     """Bytes in, whole replies out."""
 

@@ -23,6 +23,10 @@ _PLACES: Final = {
     "fingerprint": 4, "value": 18, "failure": 19, "reason": 20, "evidence": 21, "policy": 22, "quorum": 23,
     "approvals": 24, "payload": 25, "summary": 26, "attempt": 30,
 }  # fmt: skip
+# which verb a request is for
+_BEGIN: Final = 1
+_CAS: Final = 2
+_OTHER: Final = 0
 _BLOBS: Final = frozenset({"failure", "quorum", "approvals"})
 
 _pack: Final = msgspec.msgpack.Encoder().encode
@@ -33,13 +37,13 @@ def micros(seconds: float) -> int:
     return min(_LONGEST, round(seconds * _MICRO)) if seconds < _LONGEST / _MICRO else _LONGEST
 
 
-def begin(request: BeginRequest, ledger: int) -> bytes:
-    """Return the request of ``begin``; ``ledger`` is how many lines are kept."""
+def begin(request: BeginRequest) -> bytes:
+    """Return the request of ``begin``."""
     hold = request.hold if request.verdict is Verdict.HOLD else None
     key = False if request.key is None else request.key
     return packed(
         (
-            ledger, request.id, request.name, key, _raw(request.fingerprint), request.principal, request.effect.value,
+            _BEGIN, request.id, request.name, key, _raw(request.fingerprint), request.principal, request.effect.value,
             request.keep, request.verdict.value, request.on_lapse == "rerun", request.track, micros(request.lease),
             micros(request.ttl), micros(request.tombstone), _or_false(request.reason), request.policy,
             _or_false(request.parent), _or_false(request.correlation), request.report,
@@ -50,7 +54,7 @@ def begin(request: BeginRequest, ledger: int) -> bytes:
     )  # fmt: skip
 
 
-def cas(request: CasRequest, ledger: int, *, durable: bool) -> bytes:
+def cas(request: CasRequest, *, durable: bool) -> bytes:
     """Return the request of ``cas``."""
     patch: list[Any] = []
     for field, given in request.patch.items():
@@ -60,7 +64,7 @@ def cas(request: CasRequest, ledger: int, *, durable: bool) -> bytes:
         patch += (_PLACES[field], kept)
     return packed(
         (
-            ledger, request.id, tuple(request.sources), request.to, _or_false(request.event), request.actor,
+            _CAS, request.id, tuple(request.sources), request.to, _or_false(request.event), request.actor,
             _or_false(request.generation), _or_false(request.version), _or_false(request.when),
             bool(request.takes) and takes_of(request.takes), _span(request.lease), _span(request.expires_in),
             _span(request.ttl), _span(request.tombstone), patch, durable, request.brief,
@@ -71,9 +75,14 @@ def cas(request: CasRequest, ledger: int, *, durable: bool) -> bytes:
 def scan(query: Scan) -> bytes:
     """Return the request of ``scan``."""
     return packed(
-        (0, query.kind, query.id or "", _or_false(query.name), query.key or "", _or_false(query.principal),
+        (_OTHER, query.kind, query.id or "", _or_false(query.name), query.key or "", _or_false(query.principal),
          _or_false(query.after), query.limit)
     )  # fmt: skip
+
+
+def purge(limit: int) -> bytes:
+    """Return the request of ``purge``."""
+    return packed((_OTHER, limit))
 
 
 def packed(values: tuple[Any, ...]) -> bytes:

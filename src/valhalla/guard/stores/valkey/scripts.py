@@ -1,23 +1,24 @@
-"""The verbs as Lua scripts: read from the package, composed, and packed as commands."""
+"""The Lua scripts (the two verbs that callers share are one), read from the package, composed, packed as commands."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Final, Literal
 
 from msgspec import Struct
 
-Verb = Literal["begin", "cas", "scan", "purge"]
+Name = Literal["calls", "scan", "purge"]
 
-_PARTS: Final[dict[Verb, tuple[str, ...]]] = {
-    "begin": ("rows", "limits", "begin"),
-    "cas": ("rows", "limits", "cas"),
+_PARTS: Final[dict[Name, tuple[str, ...]]] = {
+    "calls": ("rows", "limits", "begin", "cas", "calls"),
     "scan": ("rows", "scan"),
     "purge": ("rows", "purge"),
 }
-
+# words of a command before those of its requests
+_HEAD: Final = 5
 
 _CONSTANTS: Final = re.compile(r"^local ([A-Z, ]+) =\s+([0-9, ]+)$", re.MULTILINE)
 # a word in capitals that is no string: 'LIMIT' is a command's, LIMIT a place
@@ -25,29 +26,33 @@ _WORD: Final = re.compile(r"(?<!['\w])[A-Z]+(?!['\w])")
 
 
 class Script(Struct, frozen=True):
-    """One verb: ``short`` names the script by its digest, ``full`` carries its text, for a server that lost it."""
+    """One script: ``short`` names it by its digest, ``full`` carries its text, for a server that lost it."""
 
     short: bytes
     full: bytes
 
-    def by_digest(self, request: bytes, mark: bytes) -> bytes:
+    def by_digest(self, words: Sequence[bytes]) -> bytes:
         """Return the command that costs the fewest bytes."""
-        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (self.short, len(request), request, len(mark), mark)
+        return _command(self.short, words)
 
-    def by_text(self, request: bytes, mark: bytes) -> bytes:
+    def by_text(self, words: Sequence[bytes]) -> bytes:
         """Return the command that also teaches the server the script."""
-        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n" % (self.full, len(request), request, len(mark), mark)
+        return _command(self.full, words)
 
 
-def scripts(prefix: str) -> dict[Verb, Script]:
-    """Return the verbs for the keys that begin with ``prefix``."""
+def scripts(prefix: str, ledger: int) -> dict[Name, Script]:
+    """Return the scripts for the keys that begin with ``prefix``; ``ledger`` is how many lines are kept."""
     folder = files(__package__ or "") / "lua"
-    made: dict[Verb, Script] = {}
-    for verb, parts in _PARTS.items():
+    made: dict[Name, Script] = {}
+    for name, parts in _PARTS.items():
         text = _inlined("".join((folder / f"{part}.lua").read_text("utf-8") for part in parts))
         # the protocol asks for SHA-1; nothing is protected by it
         digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
-        made[verb] = Script(_head("EVALSHA", digest, prefix), _head("EVAL", text, prefix))
+        short, full = (
+            b"".join(map(_word, (command, script, "1", prefix, str(ledger))))
+            for command, script in (("EVALSHA", digest), ("EVAL", text))
+        )
+        made[name] = Script(short, full)
     return made
 
 
@@ -64,8 +69,10 @@ def command(*words: str) -> bytes:
     return b"*%d\r\n" % len(words) + b"".join(_word(word) for word in words)
 
 
-def _head(name: str, script: str, prefix: str) -> bytes:
-    return b"*6\r\n" + b"".join(_word(word) for word in (name, script, "1", prefix))
+def _command(head: bytes, words: Sequence[bytes]) -> bytes:
+    parts = [b"*%d\r\n%b" % (len(words) + _HEAD, head)]
+    parts += [b"$%d\r\n%b\r\n" % (len(word), word) for word in words]
+    return b"".join(parts)
 
 
 def _word(word: str) -> bytes:

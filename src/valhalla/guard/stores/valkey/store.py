@@ -6,21 +6,18 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Coroutine
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Literal
-from weakref import WeakKeyDictionary
 
 from valhalla.guard.codec import JsonCodec
 from valhalla.guard.contracts import Began, BeginRequest, BeginResult, CasRequest, CasResult, Effect, Page, Scan
 from valhalla.guard.errors import StoreRefuses
 from valhalla.guard.stores.valkey import answers, durability, requests
-from valhalla.guard.stores.valkey.faults import Lost, problem, unavailable
-from valhalla.guard.stores.valkey.links import Links
-from valhalla.guard.stores.valkey.pipeline import Pipeline
+from valhalla.guard.stores.valkey.exchanges import Exchanges, may_repeat, sound
+from valhalla.guard.stores.valkey.faults import Lost
 from valhalla.guard.stores.valkey.replies import ReplyError
-from valhalla.guard.stores.valkey.scripts import Verb, scripts
 from valhalla.kernel.problems import Invalid
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -46,6 +43,7 @@ class ValkeyStore:
 
     durable = True
     instant = False
+    keeps_ends = True
 
     def __init__(
         self,
@@ -66,15 +64,10 @@ class ValkeyStore:
         if _TENANT.fullmatch(tenant) is None:
             raise Invalid("a tenant is 1 to 64 characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'")
         self.codec = JsonCodec()
-        self._url = url
-        self._timeout = timeout
-        self._ledger = ledger
         self._trusted = durability == "trusted"
-        self._scripts = scripts(f"{{{tenant}}}guard:")
-        self._links = Links(url, timeout)
-        self._pipelines: WeakKeyDictionary[asyncio.AbstractEventLoop, Pipeline] = WeakKeyDictionary()
+        self._server = Exchanges(url, timeout, f"{{{tenant}}}guard:", ledger)
         # a task that nobody holds may be collected before it has run
-        self._releases: set[asyncio.Task[CasResult]] = set()
+        self._kept: set[asyncio.Task[CasResult]] = set()
         self._asked_at = float("-inf")
         self._objection: str | None = None
 
@@ -84,109 +77,78 @@ class ValkeyStore:
         """Dedup, policy, limits, claim and ledger line as one step."""
         if request.effect is Effect.IRREVERSIBLE:
             self._vouch(self._check())
-        return answers.began(
-            request, self._run("begin", requests.begin(request, self._ledger), _mark(request.id.encode()))
-        )
+        return answers.began(request, self._server.call(requests.begin(request), _mark(request.id.encode())))
 
     def cas(self, request: CasRequest) -> CasResult:
         """Change one row if it still is what the request says."""
         objection = self._check() if _dispatches(request) else None
-        body = requests.cas(request, self._ledger, durable=objection is None)
-        result = answers.swapped(request, self._run("cas", body, _mark_of(request, body)))
-        if result is None:
-            self._vouch(objection)
-            raise AssertionError("the script refused what is durable")
-        return result
+        body = requests.cas(request, durable=objection is None)
+        return self._swapped(request, self._server.call(body, _mark_of(request, body)), objection)
 
     def scan(self, query: Scan) -> Page:
         """Read rows or ledger lines."""
-        return answers.page(self._run("scan", requests.scan(query)))
+        return answers.page(self._server.run("scan", requests.scan(query)))
 
     def purge(self, limit: int = 1000) -> int:
         """Remove rows past ``keep_until`` and results past ``value_until``; return how many were touched."""
-        return self._run("purge", requests.packed((self._ledger, limit)))
+        return self._server.run("purge", requests.purge(limit))
 
     async def abegin(self, request: BeginRequest) -> BeginResult:
         """Async twin of ``begin``."""
         if request.effect is Effect.IRREVERSIBLE:
             self._vouch(await self._acheck())
-        body = requests.begin(request, self._ledger)
         # a caller that is cancelled may have claimed: nobody will run the effect, so the claim goes back
-        reply = await self._arun("begin", body, _mark(request.id.encode()), partial(self._give_back, request))
-        return answers.began(request, reply)
+        orphan = partial(self._give_back, request)
+        return answers.began(
+            request, await self._server.acall(requests.begin(request), _mark(request.id.encode()), orphan)
+        )
 
     async def acas(self, request: CasRequest) -> CasResult:
-        """Async twin of ``cas``."""
+        """Async twin of ``cas``; what it says is written down, also if the caller is cancelled."""
+        pipeline = self._server.here()
+        if not pipeline.is_open or _dispatches(request):
+            return await asyncio.shield(self._keep(self._acas(request)))
+        body = requests.cas(request, durable=True)
+        mark = _mark_of(request, body)
+        try:
+            # the promise is kept without a task of its own, unless the connection breaks
+            reply = await pipeline.call(body, mark, partial(self._see_through, request, (body, mark)))
+        except Lost as lost:
+            self._server.told(lost)
+            return await asyncio.shield(self._keep(self._acas(request, (body, mark))))
+        return self._swapped(request, reply, None)
+
+    async def _acas(self, request: CasRequest, again: tuple[bytes, bytes] | None = None) -> CasResult:
         objection = await self._acheck() if _dispatches(request) else None
-        body = requests.cas(request, self._ledger, durable=objection is None)
-        result = answers.swapped(request, await self._arun("cas", body, _mark_of(request, body)))
+        body, mark = again or (b"", b"")
+        if again is None:
+            body = requests.cas(request, durable=objection is None)
+            mark = _mark_of(request, body)
+        return self._swapped(request, await self._server.acall(body, mark), objection)
+
+    async def ascan(self, query: Scan) -> Page:
+        """Async twin of ``scan``."""
+        return answers.page(await self._server.arun("scan", requests.scan(query)))
+
+    async def apurge(self, limit: int = 1000) -> int:
+        """Async twin of ``purge``."""
+        return await self._server.arun("purge", requests.purge(limit))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._server.close()
+
+    # -- ends and claims of cancelled callers --------------------------------------------------------------------------
+
+    def _swapped(self, request: CasRequest, reply: Any, objection: str | None) -> CasResult:
+        result = answers.swapped(request, sound(reply))
         if result is None:
             self._vouch(objection)
             raise AssertionError("the script refused what is durable")
         return result
 
-    async def ascan(self, query: Scan) -> Page:
-        """Async twin of ``scan``."""
-        return answers.page(await self._arun("scan", requests.scan(query)))
-
-    async def apurge(self, limit: int = 1000) -> int:
-        """Async twin of ``purge``."""
-        return await self._arun("purge", requests.packed((self._ledger, limit)))
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._links.close()
-        for pipeline in list(self._pipelines.values()):
-            pipeline.close()
-
-    # -- exchanges -----------------------------------------------------------------------------------------------------
-
-    def _run(self, verb: Verb, request: bytes, mark: bytes | None = None) -> Any:
-        script, mark = self._scripts[verb], mark or os.urandom(8)
-        reply = self._ask(script.by_digest(request, mark))
-        if _forgotten(reply):
-            reply = self._ask(script.by_text(request, mark))
-        return _sound(reply)
-
-    def _ask(self, command: bytes) -> Any:
-        try:
-            try:
-                return self._links.ask(command)
-            except Lost as lost:
-                self._asked_at = float("-inf")
-                if not _again(lost):
-                    raise
-                return self._links.ask(command)
-        except Lost as lost:
-            raise unavailable(lost) from lost
-
-    async def _arun(
-        self, verb: Verb, request: bytes, mark: bytes | None = None, orphan: Callable[[Any], object] | None = None
-    ) -> Any:
-        script, mark = self._scripts[verb], mark or os.urandom(8)
-        reply = await self._aask(script.by_digest(request, mark), orphan)
-        if _forgotten(reply):
-            reply = await self._aask(script.by_text(request, mark), orphan)
-        return _sound(reply)
-
-    async def _aask(self, command: bytes, orphan: Callable[[Any], object] | None = None) -> Any:
-        loop = asyncio.get_running_loop()
-        pipeline = self._pipelines.get(loop)
-        if pipeline is None:
-            pipeline = self._pipelines[loop] = Pipeline(self._url, self._timeout)
-        try:
-            try:
-                return await pipeline.ask(command, orphan)
-            except Lost as lost:
-                self._asked_at = float("-inf")
-                if not _again(lost):
-                    raise
-                return await pipeline.ask(command, orphan)
-        except Lost as lost:
-            raise unavailable(lost) from lost
-
     def _give_back(self, request: BeginRequest, reply: Any) -> None:
-        if isinstance(reply, ReplyError):
+        if isinstance(reply, (ReplyError, Lost)):
             return
         began = answers.began(request, reply)
         record = began.record
@@ -194,30 +156,42 @@ class ValkeyStore:
             release = CasRequest(
                 record.id, _EXECUTING, "not_done", "finish", record.principal, generation=record.generation
             )
-            task = asyncio.ensure_future(self.acas(release))
-            self._releases.add(task)
-            task.add_done_callback(self._released)
+            self._keep(self._acas(release))
 
-    def _released(self, task: asyncio.Task[CasResult]) -> None:
-        self._releases.discard(task)
+    def _see_through(self, request: CasRequest, sent: tuple[bytes, bytes], reply: Any) -> None:
+        """Send what a cancelled caller said once more if its connection broke."""
+        if isinstance(reply, Lost) and may_repeat(reply):
+            self._keep(self._acas(request, sent))
+
+    def _keep(self, work: Coroutine[Any, Any, CasResult]) -> asyncio.Task[CasResult]:
+        task = asyncio.ensure_future(work)
+        self._kept.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[CasResult]) -> None:
+        self._kept.discard(task)
         if not task.cancelled():
-            # a store that is away keeps the claim until its lease lapses
+            # who waits for it is told; of a claim that is given back the lease tells
             task.exception()
 
     # -- durability ----------------------------------------------------------------------------------------------------
 
     def _check(self) -> str | None:
         if not self._knows():
-            self._learn(self._ask(durability.QUESTION))
+            self._learn(self._server.ask(durability.QUESTION))
         return self._objection
 
     async def _acheck(self) -> str | None:
         if not self._knows():
-            self._learn(await self._aask(durability.QUESTION))
+            self._learn(await self._server.aask(durability.QUESTION))
         return self._objection
 
     def _knows(self) -> bool:
-        return self._trusted or time.monotonic() < self._asked_at + _BELIEVED
+        # after a lost connection it may be another server, or have other settings
+        return self._trusted or (
+            time.monotonic() < self._asked_at + _BELIEVED and self._asked_at > self._server.broke_at
+        )
 
     def _learn(self, reply: Any) -> None:
         self._objection = durability.objection(reply)
@@ -230,15 +204,15 @@ class ValkeyStore:
             raise StoreRefuses(objection, help=durability.HELP)
 
 
-def _mark_of(request: CasRequest, body: bytes) -> bytes | None:
-    """Return the mark of ``request``; ``None`` asks for one that no other verb has.
+def _mark_of(request: CasRequest, body: bytes) -> bytes:
+    """Return the mark of ``request``.
 
     The end of an execution has the same mark each time it is sent: the guard repeats it while the store is away, and
     one that came through unanswered is the same end, not another one. All that may lead to an effect, and heartbeats,
     have a mark for this one time.
     """
     if request.generation is None or request.to == "executing":
-        return None
+        return os.urandom(8)
     return _mark(body)
 
 
@@ -248,18 +222,3 @@ def _mark(sent: bytes) -> bytes:
 
 def _dispatches(request: CasRequest) -> bool:
     return request.to == "executing" and "executing" not in request.sources
-
-
-def _again(lost: Lost) -> bool:
-    """Say whether the verb is sent once more: not to a server that is merely slow, nor to one that was not there."""
-    return lost.sent and not isinstance(lost.cause, TimeoutError)
-
-
-def _forgotten(reply: Any) -> bool:
-    return isinstance(reply, ReplyError) and reply.code == "NOSCRIPT"
-
-
-def _sound(reply: Any) -> Any:
-    if isinstance(reply, ReplyError):
-        raise problem(reply)
-    return reply

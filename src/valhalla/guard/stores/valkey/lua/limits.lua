@@ -2,10 +2,23 @@
 -- { bucket, name, exact?, most, units, interval, window, capacity, shadow? }.
 local BUCKET, LIMIT, EXACT, MOST, UNITS, INTERVAL, WINDOW, CAPACITY, SHADOW = 1, 2, 3, 4, 5, 6, 7, 8, 9
 
-local function bucket(seen, spec)
+-- what the requests of one batch take of a GCRA limit is read once and written once
+local seen = {}
+
+local function write_gcra(found)
+  redis.call('SET', found.key, string.format('%.0f %.0f', found.tat, found.interval), 'PX',
+    math.ceil((found.tat - now) / 1000) + 1)
+end
+
+local function bucket(spec)
   local found = seen[spec[BUCKET]]
+  -- one of them may know another form of the limit
+  if found and not spec[EXACT] and found.interval ~= spec[INTERVAL] then
+    if found.dirty then write_gcra(found) end
+    found = nil
+  end
   if found then return found end
-  found = { key = P .. 'l:' .. spec[BUCKET], taken = 0 }
+  found = { key = P .. 'l:' .. spec[BUCKET], taken = 0, interval = spec[INTERVAL] }
   if spec[EXACT] then
     found.size = redis.call('LLEN', found.key)
   else
@@ -17,7 +30,8 @@ local function bucket(seen, spec)
       -- a limit that was changed keeps its usage
       if interval ~= spec[INTERVAL] and tat > now then
         tat = now + math.ceil((tat - now) / interval * spec[INTERVAL])
-        found.bent = true
+        -- the old end of a bent bucket would come before the new one
+        found.dirty = true
       end
       found.tat = math.max(tat, now)
     end
@@ -39,11 +53,10 @@ local function wait_for(found, spec)
 end
 
 local function charge(found, spec)
-  found.spec = spec
   if spec[EXACT] then
-    found.taken = found.taken + spec[UNITS]
+    found.spec, found.taken = spec, found.taken + spec[UNITS]
   else
-    found.taken = 1
+    found.dirty = true
     found.tat = found.tat + spec[UNITS] * spec[INTERVAL]
   end
 end
@@ -68,15 +81,10 @@ local function state(found, spec)
   return { spec[LIMIT], math.max(0, spec[CAPACITY] - used - found.taken), reset }
 end
 
-local function tell(policies, seen, take)
+local function tell(policies, take)
   for _, spec in ipairs(take) do
-    if not spec[SHADOW] then policies[#policies + 1] = state(bucket(seen, spec), spec) end
+    if not spec[SHADOW] then policies[#policies + 1] = state(bucket(spec), spec) end
   end
-end
-
-local function write_gcra(found, spec)
-  redis.call('SET', found.key, string.format('%.0f %.0f', found.tat, spec[INTERVAL]), 'PX',
-    math.ceil((found.tat - now) / 1000) + 1)
 end
 
 local function write_exact(found, spec)
@@ -94,14 +102,27 @@ local function write_exact(found, spec)
   redis.call('PEXPIRE', found.key, math.ceil((stamp + spec[WINDOW] - now) / 1000))
 end
 
+-- Keep what a request was charged, or take it back. Exact limits are written at once: their stamps are not held here.
+local function settle(charged, kept)
+  for _, spec in ipairs(charged) do
+    local found = seen[spec[BUCKET]]
+    if not spec[EXACT] then
+      if not kept then found.tat = found.tat - spec[UNITS] * spec[INTERVAL] end
+    elseif found then
+      seen[spec[BUCKET]] = nil
+      if kept then write_exact(found, found.spec) end
+    end
+  end
+end
+
 -- Charge all takes or none. Return whether, and of a refusal the microseconds to wait and the limit's name; then what
 -- every limit says, if that is wanted or there is a refusal. A resource without limits is unknown: nothing of it is given.
 local function take_all(takes, report)
-  local seen, policies = {}, {}
+  local policies, charged = {}, {}
   for _, take in ipairs(takes) do
     local longest, by, never, chosen = 0, #take == 0 and '', #take == 0, {}
     for _, spec in ipairs(take) do
-      local found = bucket(seen, spec)
+      local found = bucket(spec)
       local wait = wait_for(found, spec)
       if wait and wait <= 0 then
         chosen[#chosen + 1] = spec
@@ -110,27 +131,22 @@ local function take_all(takes, report)
       end
     end
     if by then
-      tell(policies, seen, take)
-      for _, found in pairs(seen) do
-        -- the old end of a bent bucket would come before the new one
-        if found.bent and found.taken == 0 then
-          for _, spec in ipairs(take) do
-            if seen[spec[BUCKET]] == found then write_gcra(found, spec) end
-          end
-        end
-      end
+      tell(policies, take)
+      settle(charged, false)
       return false, not never and longest, by ~= '' and by, policies
     end
-    for _, spec in ipairs(chosen) do charge(seen[spec[BUCKET]], spec) end
-    if report then tell(policies, seen, take) end
-  end
-  for _, found in pairs(seen) do
-    if found.taken > 0 and found.spec[EXACT] then
-      write_exact(found, found.spec)
-    elseif found.taken > 0 then
-      write_gcra(found, found.spec)
+    for _, spec in ipairs(chosen) do
+      charge(bucket(spec), spec)
+      charged[#charged + 1] = spec
     end
+    if report then tell(policies, take) end
   end
+  settle(charged, true)
   return true, false, false, policies
 end
 
+local function write_charges()
+  for _, found in pairs(seen) do
+    if found.dirty then write_gcra(found) end
+  end
+end

@@ -1,8 +1,10 @@
 -- What all scripts share. KEYS[1] is the tenant's prefix with its hash tag: every key a script touches begins with it,
 -- so all of them are in one slot. A row is one string (an array by cmsgpack): one read, one write, a third of a hash's
 -- memory. `false` stands for nothing, because an array with holes has no end.
+-- ARGV[1] is how many lines of the ledger are kept. `q` is the request that is being answered, `mark` what tells it
+-- from every other one.
 local P = KEYS[1]
-local q = cmsgpack.unpack(ARGV[1])
+local q, mark
 local clock = redis.call('TIME')
 -- whole microseconds: they fit in a double exactly until the year 2255, and reach a command with all their digits
 local now = clock[1] * 1000000 + clock[2]
@@ -38,7 +40,7 @@ end
 
 local function line(event, name, id, state, who, shown, print, generation, reason)
   -- '0-*' numbers the lines one by one, so that a reader sees what was trimmed
-  local entry = redis.call('XADD', P .. 'ledger', 'MAXLEN', '~', q[1], '0-*', 'l',
+  local entry = redis.call('XADD', P .. 'ledger', 'MAXLEN', '~', ARGV[1], '0-*', 'l',
     cmsgpack.pack({ now, event, name, id, state, who, shown, print, generation, reason }))
   return tonumber(string.sub(entry, 3))
 end

@@ -1,4 +1,5 @@
--- scan: rows or ledger lines, oldest first. q is { ledger, kind, id, name, key, who, after, limit }.
+-- scan: rows or ledger lines, oldest first. q is { verb, kind, id, name, key, who, after, limit }.
+q = cmsgpack.unpack(ARGV[2])
 local kind, limit = q[2], q[8]
 if kind == 'ledger' then
   local lines = {}
