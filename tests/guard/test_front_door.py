@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from valhalla import guard
+from valhalla.guard import BadDeclaration, Guard
 from valhalla.guard.lifecycle import LIFECYCLE
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +61,40 @@ def test_the_diagram_is_the_lifecycle() -> None:
     drawn = set(re.findall(r"^    (\w+) --> (\w+)", text, re.MULTILINE))
     declared = {(state, to) for state, successors in LIFECYCLE.transitions.items() for to in successors}
     assert drawn == declared
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"retries": "three"},
+        {"timeout": "5s"},
+        {"lease": "1m"},
+        {"breaker": "5"},
+        {"key": 5},
+        {"subject": 5},
+        {"fingerprint": "order"},
+        {"simulate": "paid"},
+        {"reconcile": True},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_an_option_of_the_wrong_kind_is_named(options: dict[str, object]) -> None:
+    with pytest.raises(BadDeclaration, match=next(iter(options))):
+        Guard().action("payment", **options)(lambda order: order)
+
+
+def test_a_decorator_without_a_name_and_a_store_that_is_a_text_are_told_at_once() -> None:
+    with pytest.raises(BadDeclaration) as bare:
+        Guard().action(lambda order: order)  # pyright: ignore[reportArgumentType]
+    assert "@guard.action('payment', ...)" in bare.value.advice
+    with pytest.raises(BadDeclaration, match="a store is an object, not str"):
+        Guard("sqlite:///guard.db")  # pyright: ignore[reportArgumentType]
+
+
+def test_one_secret_argument_may_be_named_as_a_text() -> None:
+    made = Guard(redact="iban")
+    pay = made.action("payment", approval="1 of anyone", redact="pin")(lambda iban, pin: None)
+    pay.outcome("DE02120300000000202051", "4711")
+    (record,) = made.waiting()
+    assert "DE02120300000000202051" not in str(record.summary)
+    assert "4711" not in str(record.summary)

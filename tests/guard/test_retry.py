@@ -11,6 +11,7 @@ import time as clock
 from typing import Any
 
 import pytest
+from tenacity import wait_fixed
 from tests.guard.faces import Face
 
 from valhalla.guard import (
@@ -250,3 +251,50 @@ def test_retrying_never_imports_tenacity_while_calls_succeed() -> None:
         "assert act() == 1 and 'tenacity' not in sys.modules and 'sqlalchemy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Interrupted:
+    """A pause that a Ctrl-C ends."""
+
+    def wait(self, seconds: float) -> bool:
+        raise KeyboardInterrupt
+
+
+def interrupt(face: Face, act: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call ``act`` and end it in the first pause between two attempts."""
+    if not face.is_async:
+        with monkeypatch.context() as patch:
+            patch.setattr(face.guard, "stop", Interrupted())
+            with pytest.raises(KeyboardInterrupt):
+                act("1")
+        return
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(act("1"))
+        while not face.ran:
+            await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+
+
+SLOW = Retry(3, wait=wait_fixed(60))
+
+
+def test_who_interrupts_a_pause_leaves_the_key_free(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    act = face.action("act", failing(face, NotDone), key="k", retries=SLOW)
+    interrupt(face, act, monkeypatch)
+    assert [record.state for record in face.guard.waiting(kind="all")] == ["not_done"]
+    assert face.outcome(act, "1").status == "succeeded"
+
+
+def test_who_interrupts_a_pause_after_an_unknown_end_leaves_it_unknown(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act = face.action("act", failing(face, TimeoutError), key="k", retries=SLOW, provider_key=True)
+    interrupt(face, act, monkeypatch)
+    assert [record.state for record in face.guard.waiting(kind="all")] == ["indeterminate"]
+    with pytest.raises(Indeterminate):
+        face.call(act, "1")

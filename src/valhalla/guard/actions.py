@@ -84,6 +84,9 @@ class Actions(Planning):
             NameTaken: another function has the name.
         """
 
+        if callable(name):
+            raise BadDeclaration("an action has a name", help="Write @guard.action('payment', ...), not @guard.action.")
+
         def register(function: Callable[P, R]) -> Action[P, R]:
             declared = self._declare(name, function, options)
             with self._registering:

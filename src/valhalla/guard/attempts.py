@@ -74,7 +74,13 @@ def execute(
                 if unsure and state == "not_done":
                     state = "indeterminate"
                 return (yield from _finish(guard, call, id_, generation, state, None, error, store))
-            yield Pause(pause)
+            try:
+                yield Pause(pause)
+            except BaseException:
+                # interrupted or cancelled between two attempts: nothing is under way, the last one tells how it ended
+                state = "indeterminate" if unsure and state == "not_done" else state
+                yield from _finish(guard, call, id_, generation, state, None, error, store)
+                raise
             error = None
     finally:
         heart.stop(id_)

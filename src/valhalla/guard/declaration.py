@@ -136,7 +136,7 @@ def declare(
     approval: str | int | Callable[..., object] | None = None,
     simulate: Callable[..., Any] | None = None,
     reconcile: Callable[..., Any] | None = None,
-    redact: Sequence[str] = (),
+    redact: str | Sequence[str] = (),
     lease: float = 60.0,
     heartbeat: bool = True,
     ttl: float = 86_400.0,
@@ -155,9 +155,20 @@ def declare(
         effect = Effect(effect)
     except ValueError:
         raise BadDeclaration(f"effect={effect!r} is none of {', '.join(Effect)}") from None
+    if not callable(function):
+        raise BadDeclaration(f"{type(function).__name__} is no function", help="Write @guard.action('name', ...).")
     for what, seconds in (("timeout", timeout), ("lease", lease), ("ttl", ttl), ("expires_in", expires_in)):
-        if seconds is not None and not callable(seconds) and not seconds > 0:
-            raise BadDeclaration(f"{what} must be above zero")
+        if seconds is not None and not (what == "expires_in" and callable(seconds)):
+            _above_zero(what, seconds)
+    for what, given in (("fingerprint", fingerprint), ("simulate", simulate), ("reconcile", reconcile)):
+        if given is not None and not callable(given):
+            raise BadDeclaration(f"{what} is a function, not {type(given).__name__}")
+    for what, given in (("key", key), ("subject", subject)):
+        if given is not None and not isinstance(given, str) and not callable(given):
+            raise BadDeclaration(f"{what} is an argument's name or a function, not {type(given).__name__}")
+    for what, given, kind in (("retries", retries, Retry), ("breaker", breaker, Breaker)):
+        if given is not None and not isinstance(given, (int, kind)):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+            raise BadDeclaration(f"{what} is a number or a {kind.__name__}, not {type(given).__name__}")
     binder = Binder(function)
     retry = Retry(retries) if isinstance(retries, int) else retries
     return Declaration(
@@ -185,7 +196,8 @@ def declare(
         approval=approval if approval is None or callable(approval) else parse(approval),
         simulate=simulate,
         reconcile=reconcile,
-        redact=tuple(redact),
+        # one name is a text too, whose letters would be names that nobody has
+        redact=(redact,) if isinstance(redact, str) else tuple(redact),
         lease=max(lease, (timeout or 0) * 1.25),
         heartbeat=heartbeat,
         ttl=ttl,
@@ -194,6 +206,13 @@ def declare(
         expires_in=expires_in,
         transactional=None if transactional is None else binder.index(transactional, "transactional"),
     )
+
+
+def _above_zero(what: str, seconds: object) -> None:
+    if not isinstance(seconds, (int, float)):
+        raise BadDeclaration(f"{what} is a number of seconds, not {type(seconds).__name__}")
+    if not seconds > 0:
+        raise BadDeclaration(f"{what} must be above zero")
 
 
 def _retry_on(effect: Effect, on: On | None, *, provider_key: bool) -> On:

@@ -15,7 +15,7 @@ from valhalla.guard.context import CURRENT, Context, Scope
 from valhalla.guard.contracts import Mode, Record
 from valhalla.guard.declaration import Declaration
 from valhalla.guard.engine import perform
-from valhalla.guard.errors import BadArguments, GuardProblem, StoreRefuses
+from valhalla.guard.errors import BadArguments, BadDeclaration, GuardProblem, StoreRefuses
 from valhalla.guard.governor import Governor
 from valhalla.guard.heart import Heart, NoHeart
 from valhalla.guard.ids import Ids
@@ -57,7 +57,7 @@ class Guard(Actions, Calling, Judging, People):
         self_approval: bool = False,
         max_holds: int = 20,
         patience: float = 10.0,
-        redact: Iterable[str] = (),
+        redact: str | Iterable[str] = (),
         sink: Sink | None = None,
         clock: Callable[[], float] | None = None,
         fused: bool = True,
@@ -68,7 +68,14 @@ class Guard(Actions, Calling, Judging, People):
         checked again at dispatch, together with ``policy_version``. ``roles`` says which roles a person has.
         ``fallback`` approves what is held without a quorum of its own. ``patience`` is how many seconds a duplicate
         waits without a deadline, ``max_holds`` how many open holds a principal may have.
+
+        Raises:
+            BadDeclaration: ``store`` is none.
         """
+        if store is not None and not hasattr(store, "begin"):
+            raise BadDeclaration(
+                f"a store is an object, not {type(store).__name__}", help="Write for example Guard(SqliteStore(path))."
+            )
         self.governor = governor or Governor(clock=clock or time.monotonic)
         self.store: Store = store or MemoryStore(self.governor, clock=clock, sink=sink)
         self.policy_version = policy_version
@@ -76,7 +83,7 @@ class Guard(Actions, Calling, Judging, People):
         self.self_approval = self_approval
         self.max_holds = max_holds
         self.patience = patience
-        self.redact = tuple(redact)
+        self.redact = (redact,) if isinstance(redact, str) else tuple(redact)
         self.fused = fused
         self.policy = policy
         self.ids = Ids()
