@@ -6,7 +6,9 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
+from sqlalchemy.engine import make_url
 from tests.conftest import Servers
 from tests.sandbox.conftest import Left
 from tests.sandbox.plane import ADMINISTRATOR, MovableClock, Team, compose, developer, fetch, fresh_owner, work_in
@@ -81,6 +83,31 @@ async def test_two_control_planes_share_the_limit(servers: Servers, runtime: Run
         assert actions == ["created", "status_changed", "destroying", "destroyed"]
     finally:
         await other.stop()
+
+
+async def test_a_destroy_that_a_deadlock_takes_back_is_done_all_the_same(
+    servers: Servers, runtime: Runtime, team: Team
+) -> None:
+    """Somebody holds a route's row and then wants the sandbox's, which the destroy has by then."""
+    sandbox = (await team.create(routes=[("discord.guild", "811234567890120077")])).sandbox
+    dsn = make_url(servers.superuser_url).set(database=runtime.backends.postgres.pools.control_database)
+    other = await asyncpg.connect(dsn.render_as_string(hide_password=False))
+    try:
+        # so that it is always the destroy that loses
+        await other.execute("SET deadlock_timeout = '60s'")
+        async with other.transaction():
+            await other.execute("SELECT FROM valhalla.sandbox_routes WHERE sandbox_id = $1 FOR UPDATE", sandbox.id)
+            ending = asyncio.create_task(team.destroy(sandbox.id))
+            waiting = (
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+            )
+            async with asyncio.timeout(30):
+                while not await other.fetchval(waiting):
+                    await asyncio.sleep(0.01)
+            await other.execute("SELECT FROM valhalla.sandboxes WHERE id = $1 FOR UPDATE", sandbox.id)
+        assert (await ending).status == "destroyed"
+    finally:
+        await other.close()
 
 
 async def test_one_of_twenty_gets_the_name(runtime: Runtime) -> None:

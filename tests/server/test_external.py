@@ -204,16 +204,22 @@ def _other(servers: Servers, setting: str) -> str:
 @pytest.mark.parametrize(
     ("case", "setting", "backend"),
     [
+        # each start takes seconds: one of each server here, the others with the slow ones
         ("wrong password", "database_url", "postgres"),
-        ("no such role", "database_url", "postgres"),
-        ("no such database", "database_url", "postgres"),
-        ("no Postgres there", "database_url", "postgres"),
         ("wrong Valkey password", "valkey_url", "valkey"),
-        ("no Valkey there", "valkey_url", "valkey"),
-        ("no NATS there", "nats_url", "nats"),
         ("another operator", "nats_operator_seed", "nats"),
-        pytest.param("another system account", "nats_system_creds", "nats", marks=pytest.mark.slow),
-        ("a file that is not there", "nats_system_creds", "nats"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("no such role", "database_url", "postgres"),
+                ("no such database", "database_url", "postgres"),
+                ("no Postgres there", "database_url", "postgres"),
+                ("no Valkey there", "valkey_url", "valkey"),
+                ("no NATS there", "nats_url", "nats"),
+                ("another system account", "nats_system_creds", "nats"),
+                ("a file that is not there", "nats_system_creds", "nats"),
+            )
+        ),
     ],
 )
 async def test_the_start_says_which_server_does_not_fit(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+import time
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -16,7 +18,7 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.pool import AsyncAdaptedQueuePool
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from valhalla.kernel.problems import Problem, Unavailable
 from valhalla.kit.json import dumps_text, loads
@@ -51,6 +53,8 @@ _READ_ONLY: Final = "25006"
 # a deadlock or a serialization failure: the server undid all of it, and lets it through the next time
 _LOST_TO_ANOTHER: Final = ("40001", "40P01")
 _REPEATS: Final = 3
+# seconds, at most: who waited for the locks of the one that lost gets them first, else both would lose again
+_PAUSE: Final = 0.05
 _SHORTAGES: Final = {
     "53100": "the disk of Postgres is full",
     "53200": "Postgres is out of memory or of locks",
@@ -183,7 +187,7 @@ class Database:
         """
         if self.closed is not None and (refusal := self._refusal()) is not None:
             return await self._reading(refusal, f, *args, **kwargs)
-        return await self._spawn(_in_transaction, self._engine(), f, *args, **kwargs)
+        return await self._spawn(_in_transaction, self._engine(), _pause, f, *args, **kwargs)
 
     async def read(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function of single-statement reads without a transaction around it.
@@ -214,7 +218,7 @@ class Database:
         self, refusal: Problem, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         try:
-            return await self._spawn(_in_transaction, _read_only(self._engine()), f, *args, **kwargs)
+            return await self._spawn(_in_transaction, _read_only(self._engine()), _pause, f, *args, **kwargs)
         except Exception as error:
             if sqlstate(error) == _READ_ONLY:
                 raise refusal from error
@@ -233,7 +237,7 @@ class Database:
         refusal = self._refusal()
         engine = self._sync_engine()
         try:
-            return _in_transaction(engine if refusal is None else _read_only(engine), f, *args, **kwargs)
+            return _in_transaction(engine if refusal is None else _read_only(engine), time.sleep, f, *args, **kwargs)
         except Exception as error:
             if refusal is not None and sqlstate(error) == _READ_ONLY:
                 raise refusal from error
@@ -272,7 +276,14 @@ def _read_only(engine: Engine) -> Engine:
     return engine.execution_options(postgresql_readonly=True)
 
 
-def _in_transaction(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def _pause(seconds: float) -> None:
+    """Sleep in a greenlet of the event loop."""
+    await_only(asyncio.sleep(seconds))
+
+
+def _in_transaction(
+    engine: Engine, pause: Callable[[float], None], f: Callable[..., T], *args: Any, **kwargs: Any
+) -> T:
     for _ in range(_REPEATS):
         try:
             with engine.begin() as connection:
@@ -280,6 +291,7 @@ def _in_transaction(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: A
         except sqlalchemy.exc.DBAPIError as error:
             if sqlstate(error) not in _LOST_TO_ANOTHER:
                 raise
+        pause(random.uniform(_PAUSE / 5, _PAUSE))  # noqa: S311 - only that two do not choose the same
     with engine.begin() as connection:
         return f(connection, *args, **kwargs)
 

@@ -1,7 +1,7 @@
 """Deciding the end of a sandbox in one round trip, for the destroy that a user waits for.
 
-``Teardown.mark`` takes the same step statement by statement; it explains every refusal, so it is asked when this one
-is refused.
+``Teardown.mark`` takes the same step statement by statement; it explains every refusal and waits for its turn, so it
+is asked when this one is refused.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ async def mark_at_once(
     try:
         async with pools.connection() as connection:
             return await connection.fetchval(_MARK, dumps_text(request), EVENT_SUBJECT)
-    except asyncpg.SerializationError:
+    except asyncpg.TransactionRollbackError:
+        # it is not as it was read, or a deadlock was solved at our cost
         return False
 
 

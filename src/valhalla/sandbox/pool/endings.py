@@ -70,9 +70,10 @@ class Endings:
             try:
                 async with self._pools.connection() as connection:
                     await connection.fetchval(_END, batch)
-            except asyncpg.InternalServerError as error:
+            except (asyncpg.InternalServerError, asyncpg.TransactionRollbackError) as error:
                 # somebody else alters one of the roles at this moment: the server refuses instead of waiting
-                if "concurrently" not in str(error) or attempt == _ATTEMPTS - 1:
+                lost = isinstance(error, asyncpg.TransactionRollbackError) or "concurrently" in str(error)
+                if not lost or attempt == _ATTEMPTS - 1:
                     raise
                 await asyncio.sleep(0.01)
             else:
