@@ -97,7 +97,7 @@ async def scene(
     runtime: Runtime, team: Team, fake: FakeDiscord, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Scene]:
     """What a bot is told of us are these two addresses; production's bot is led to the fake by its connector."""
-    async with locked(runtime, team, fake, pace=QUICK) as made:
+    async with locked(runtime, team, fake, pace=QUICK, production=True) as made:
         monkeypatch.setattr(Route, "BASE", f"http://127.0.0.1:{made.port}/api/v10")
         monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(f"ws://127.0.0.1:{made.port}"))
         yield made

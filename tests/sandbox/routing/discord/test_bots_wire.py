@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -19,14 +20,16 @@ from tests.sandbox.routing.discord.test_lock import Scene, locked
 from valhalla.kit import natsauth
 from valhalla.runtime import Runtime
 from valhalla.sandbox.contracts import Sandbox
+from valhalla.sandbox.routing.contracts import STREAM
 from valhalla.sandbox.routing.discord.bots.pace import Pace
 from valhalla.sandbox.routing.ingress import Ingress
+from valhalla.sandbox.routing.lanes import next_message
 from valhalla.testing.discord import FakeDiscord
 
 pytestmark = pytest.mark.slow
 __all__ = ["fake"]
 
-BRISK = Pace(heartbeat=1.0, identify_every=0.0, identifies=4, looking=0.02, running=0.1, batch=16, each=3, kept=50)
+BRISK = Pace(identify_every=0.0, identifies=4, looking=0.02, running=0.1, batch=16, each=3, kept=50)
 
 
 @pytest.fixture
@@ -159,6 +162,7 @@ async def test_a_session_keeps_to_the_protocol_too(scene: Scene) -> None:
         for _ in range(121):
             await bot.say(1)
         found.append(await bot.closed())
+    scene.bots.shared.pace = replace(BRISK, heartbeat=0.5)
     async with wire(scene) as bot:
         found.append(await bot.closed())
 
@@ -177,6 +181,8 @@ async def test_identifying_has_its_limits(scene: Scene) -> None:
             await bot.identify(scene, box)
             if number < 4:
                 sessions.append((await bot.hears("READY"))["d"]["session_id"])
+                # one that says goodbye has no session any more
+                await bot.socket.close(code=4000)
             else:
                 assert (await bot.hears(9))["d"] is False
     async with wire(scene) as bot:
@@ -208,6 +214,7 @@ async def test_who_does_not_read_is_not_read_for(scene: Scene) -> None:
     home = scene.fake.guild("home")
     box = await scene.sandbox(home)
     total = 600
+    scene.bots.shared.pace = replace(BRISK, heartbeat=6.0)
     async with lanes(scene) as ingress, wire(scene) as slow:
         await slow.identify(scene, box)
         ready = await slow.hears("READY")
@@ -223,7 +230,7 @@ async def test_who_does_not_read_is_not_read_for(scene: Scene) -> None:
         assert sent < total / 2
         assert len(feeds) == 1
         # it is closed as one that is silent, and its session goes on where it was
-        assert await asyncio.wait_for(_gone(scene), 15)
+        assert await asyncio.wait_for(_gone(scene), 30)
     async with wire(scene) as bot:
         await bot.identify(scene, box)
         again = await bot.hears("READY")
@@ -314,3 +321,31 @@ async def test_at_its_end_the_process_asks_bots_to_resume(scene: Scene) -> None:
 
     assert code == 4000
     assert caught.value.status == 503
+
+
+async def test_what_a_bot_was_not_sent_goes_back_to_production(scene: Scene) -> None:
+    """At a release that says so; what it was sent does not."""
+    home = scene.fake.guild("home")
+    box = await scene.sandbox(home)
+    async with lanes(scene) as ingress:
+        async with wire(scene) as bot:
+            await bot.identify(scene, box)
+            await bot.hears("READY")
+            for number in range(3):
+                await ingress.publish(message(home, number))
+                await bot.hears("MESSAGE_CREATE")
+            await bot.socket.close(code=4000)
+        await until(lambda: not scene.bots._connections)
+        await scene.bots.shared.positions.flush()
+        for number in range(3, 6):
+            await ingress.publish(message(home, number))
+        unlink = scene.runtime.sandboxes.unlink
+        await unlink(scene.team.principal, box.id, "discord.guild", home["id"], unread="return")
+        link = await scene.bots.shared.line.link()
+        found: list[str] = []
+        sequence = 1
+        while (kept := await next_message(link, STREAM, sequence, f"ev.p.discord.{home['id']}.>")) is not None:
+            sequence = kept[1] + 1
+            found.append(json.loads(kept[3])["id"])
+
+    assert found == ["3", "4", "5"]

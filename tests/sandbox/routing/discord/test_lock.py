@@ -125,6 +125,7 @@ async def locked(
     db: Database | None = None,
     guard_url: str | None = None,
     pace: Pace | None = None,
+    production: bool = False,
 ) -> AsyncGenerator[Scene]:
     url = runtime.settings.nats_url
     assert url is not None
@@ -151,9 +152,8 @@ async def locked(
     await scene.lock.start()
     await ingress.start()
     line = Line(url, natsauth.control_creds(runtime.cell))
-    scene.bots = gateway(
-        runtime.cell, scene.lock, upstream, pacer, line, table, runs, pace=pace, production=SecretStr(fake.token)
-    )
+    real = SecretStr(fake.token) if production else None
+    scene.bots = gateway(runtime.cell, scene.lock, upstream, pacer, line, table, runs, pace=pace, production=real)
     await scene.bots.start()
     serving = asyncio.create_task(serve(scene.lock, "127.0.0.1", 0, until, scene.bots))
     scene.port = await ready
@@ -518,16 +518,23 @@ async def test_a_flood_of_one_bot_is_no_flood_of_the_ledger(scene: Scene) -> Non
     scene.fake.limit("POST", "/channels/{channel_id}/messages", 1, 60.0)
     paths = [f"/channels/{first(guild)}/messages" for guild in (home, other)]
     assert (await scene.ask(box, "POST", paths[0], {"content": "x"}))[0] == 200
+
+    async def patient(sandbox: Sandbox, path: str) -> tuple[int, Any]:
+        # on a busy machine the routes may be unknown for a moment, as everybody is told
+        while (answer := await scene.ask(sandbox, "POST", path, {"content": "x"}))[0] == 503:
+            await asyncio.sleep(0.1)
+        return answer
+
     found = await asyncio.gather(
         *(scene.ask(box, "POST", path, {"content": "x"}) for path in paths for _ in range(60)),
-        scene.ask(quiet, "POST", f"/channels/{first(second)}/messages", {"content": "x"}),
+        patient(quiet, f"/channels/{first(second)}/messages"),
     )
     await scene.runtime.guard.carrier.once()
     page = await scene.runtime.db.read(scene.runtime.ledger.page, actor=f"sandbox:{box.id}", limit=200)
     pretended = sum(entry.action == "discord.pretended" for entry in page.items)
 
     assert found[-1][0] == 200
-    assert {status for status, _ in found[:60]} == {429}
+    assert {status for status, _ in found[:60]} - {503} == {429}
     assert pretended == sum(status == 200 for status, _ in found[60:120])
     assert sum(entry.action.startswith("action.") for entry in page.items) == 2
 
