@@ -349,3 +349,24 @@ async def test_what_a_bot_was_not_sent_goes_back_to_production(scene: Scene) -> 
             found.append(json.loads(kept[3])["id"])
 
     assert found == ["3", "4", "5"]
+
+
+async def test_a_lost_nats_is_read_on_from(scene: Scene) -> None:
+    """While events come and the connection is broken again and again: each is sent once, in order."""
+    home = scene.fake.guild("home")
+    box = await scene.sandbox(home)
+    async with lanes(scene) as ingress, wire(scene, "v=10&encoding=json&compress=zlib-stream") as bot:
+        await bot.identify(scene, box)
+        await bot.hears("READY")
+
+        async def write() -> None:
+            for number in range(200):
+                await ingress.publish(message(home, number))
+                if number % 40 == 20:
+                    (await scene.bots.shared.line.link()).abort()
+
+        writing = asyncio.create_task(write())
+        found = [(await bot.hears("MESSAGE_CREATE"))["d"]["id"] for _ in range(200)]
+        await writing
+
+    assert found == [str(number) for number in range(200)]
