@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from valhalla.features.data.notifications import timing
 from valhalla.features.data.notifications.contracts import DAYS, Digest, Quiet
-from valhalla.features.data.notifications.pacing import Pace
 
 _MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))
 
@@ -64,15 +63,3 @@ def test_digests_come_at_the_same_moments_for_everybody(now: datetime, every: in
     daily = timing.next_digest(Digest(at="08:30", zone="Europe/Berlin"), now)
     assert now < daily <= now + timedelta(hours=25)
     assert f"{daily.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" == "08:30"
-
-
-@given(st.integers(1, 5), st.lists(st.floats(0, 3), max_size=60))
-def test_no_window_sees_more_than_the_pace_allows_and_all_of_it_may_be_used(most: int, pauses: list[float]) -> None:
-    pace, now, sent = Pace(most, 5.0), 0.0, list[float]()
-    for pause in pauses:
-        now += pause
-        recent = sum(now - each < 5.0 for each in sent)
-        assert pace.free(now) == most - recent
-        if recent < most:
-            pace.note(now)
-            sent.append(now)

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 from valhalla.features.data.notifications import store
 from valhalla.features.data.notifications.contracts import Delivery, Standing
 from valhalla.features.data.notifications.tables import standings
+from valhalla.kit import notices
 
 _D: Final = "valhalla.notification_deliveries"
 _texts: Final = ARRAY(sa.Text)
@@ -101,6 +102,7 @@ def settle(conn: Connection, rows: Sequence[Mapping[str, Any]], *, durable: bool
         conn.execute(_HURRY)
     conn.execute(_SETTLE, {"rows": list(rows)})
     conn.execute(_ATTEMPTS, {"rows": list(rows)})
+    notices.tell(conn, notices.DELIVERIES)
 
 
 def give_back(conn: Connection, ids: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from valhalla.features.data.notifications.contracts import Attempt, Delivery, Fi
 from valhalla.features.data.notifications.tables import attempts, deliveries, standings
 from valhalla.kernel.alerting import SEVERITIES
 from valhalla.kernel.ids import is_id
+from valhalla.kit import notices
 from valhalla.kit.holds import is_ungoverned
 
 CHANNEL: Final = "valhalla_notifications"
@@ -84,6 +85,7 @@ def insert(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def tell(conn: Connection, channels: Iterable[str]) -> None:
     """Wake the deliverer for these channels when the transaction commits."""
     conn.execute(_NOTIFY, {"names": sorted(channels)})
+    notices.tell(conn, notices.DELIVERIES)
 
 
 def by_dedup(conn: Connection, dedup: str) -> Delivery | None:

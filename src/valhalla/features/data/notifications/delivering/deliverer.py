@@ -176,10 +176,13 @@ class Deliverer:
                 self.settling,
                 clock=self._clock,
                 circuit=self._circuit(name, lane),
-                pace=_pace(record.value, lane),
+                pace=self._pace(record.value),
                 done=self._free,
             )
         return self._lanes[name]
+
+    def _pace(self, channel: Channel) -> Pace | None:
+        return None if channel.rate is None else Pace(self._db, channel.name, rules.rate_of(channel.rate))
 
     def _circuit(self, name: str, before: Lane | None) -> Circuit:
         # a channel that was changed is tried again; that it failed is still to be taken back
@@ -210,12 +213,3 @@ class Deliverer:
             "error": self.last_error,
             "failing": sorted(name for name, lane in self._lanes.items() if lane.circuit.is_broken),
         }
-
-
-def _pace(channel: Channel, before: Lane | None) -> Pace | None:
-    """Return a channel's pace; what a changed channel sent lately counts as long as its rate is the same."""
-    if channel.rate is None:
-        return None
-    most, window = rules.rate_of(channel.rate)
-    kept = None if before is None else before.pace
-    return kept if kept is not None and (kept.most, kept.window) == (most, window) else Pace(most, window)

@@ -63,7 +63,7 @@ class Lane:
         if self.is_retired or self._tasks or not self.channel.enabled or not self.circuit.allows(now):
             return 0
         most = 1 if self.circuit.is_open else BATCH
-        return most if self.pace is None else min(most, self.pace.free(self._clock.monotonic()))
+        return most if self.pace is None else min(most, self.pace.room())
 
     def start(self, batch: Sequence[Delivery]) -> None:
         """Begin to send what was taken."""
@@ -95,7 +95,7 @@ class Lane:
 
     async def _in_order(self, batch: Sequence[Delivery]) -> Sequence[Delivery]:
         for n, delivery in enumerate(batch):
-            if not self._may_go_on():
+            if not await self._may_go_on():
                 return batch[n:]
             if await self._try(delivery):
                 return batch[n + 1 :]
@@ -105,23 +105,26 @@ class Lane:
         waiting = list(reversed(batch))
 
         async def work() -> None:
-            while waiting and self._may_go_on():
-                await self._try(waiting.pop())
+            while waiting:
+                delivery = waiting.pop()
+                if not await self._may_go_on():
+                    waiting.append(delivery)
+                    return
+                await self._try(delivery)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.channel.concurrency, len(batch))):
                 group.create_task(work())
         return waiting[::-1]
 
-    def _may_go_on(self) -> bool:
-        if self.pace is not None and not self.pace.free(self._clock.monotonic()):
+    async def _may_go_on(self) -> bool:
+        if self.is_retired or not (self.circuit.failures == 0 or self.circuit.allows(self._clock.now())):
             return False
-        return not self.is_retired and (self.circuit.failures == 0 or self.circuit.allows(self._clock.now()))
+        # last: what is taken of the rate is sent
+        return self.pace is None or await self.pace.take()
 
     async def _try(self, delivery: Delivery) -> bool:
         """Send once and leave what came of it to be written; say whether those behind must wait."""
-        if self.pace is not None:
-            self.pace.note(self._clock.monotonic())
         at, began = self._clock.now(), time.perf_counter()
         result = await self._send(delivery)
         seconds = time.perf_counter() - began
