@@ -21,6 +21,8 @@ TEMPLATES: Final = "templates"
 JOBS: Final = "job"
 SCHEDULES: Final = "schedule"
 HEARTBEATS: Final = "heartbeat"
+APPLICATIONS: Final = "applications"
+DELIVERIES: Final = "deliveries"
 _LOOKING: Final = "/console"
 _TELL: Final = sa.text("SELECT pg_notify(:channel, :topic)")
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from tests.server.console import rare_rows as rare
-from tests.server.console.rows import Row, deleting, editing, posted, pressing, registry
+from tests.server.console.rows import Row, deleting, editing, looking, narrowing, posted, pressing, registry, sheet
 
 HOUR: Final = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 hold = partial(pressing, check=lambda found: found["state"] == "denied")
@@ -37,6 +37,7 @@ ROWS: Final[dict[str, Row]] = {
         "/system/api-clients", "row-client-{n}", pressing("Deactivate", lambda found: not found["active"]),
         query="?owner=row-client", owner="row-client", name="row-client-{n}", role="viewer",
     ),
+    "applications": Row(rare.application, sheet("row-host-0"), opens=False),
     "people": Row(rare.person, pressing("Deactivate", lambda found: not found["active"])),
     "deployments": posted(
         "/system/deployment", "row-service-{n}",
@@ -47,8 +48,8 @@ ROWS: Final[dict[str, Row]] = {
         "row-suite", "/system/deployment/smoke/suites", rare.running_suite,
         base_url="http://127.0.0.1:9", checks=[{"name": "alive", "path": "/live"}],
     ),
-    "smoke-runs": Row(rare.smoke_run, rare.looking("row-run")),
-    "routes": Row(rare.routes, rare.narrowing("q", "/system/config", "/system/security"), opens=False),
+    "smoke-runs": Row(rare.smoke_run, looking("row-run")),
+    "routes": Row(rare.routes, narrowing("q", "/system/config", "/system/security"), opens=False),
     "alerts": Row(
         rare.alert, pressing("Acknowledge", lambda found: found["status"] == "acknowledged", at="table")
     ),
@@ -60,8 +61,8 @@ ROWS: Final[dict[str, Row]] = {
         "row-rule", "/system/alerts/rules", editing("threshold", 5), match="row.nothing", severity="info"
     ),
     "errors": Row(rare.error, rare.resolving_error),
-    "logs": Row(rare.line, rare.narrowing("text", "row line 0", "row line 1"), "?category=row", opens=False),
-    "traces": Row(rare.trace, rare.looking("row span"), "?service=row-shop"),
+    "logs": Row(rare.line, narrowing("text", "row line 0", "row line 1"), "?category=row", opens=False),
+    "traces": Row(rare.trace, looking("row span"), "?service=row-shop"),
     "audit": Row(rare.entry, rare.verifying, "?kind=config", opens=False),
     "security": Row(rare.mode, rare.switching_mode, opens=False),
     "policies": registry(
@@ -73,7 +74,7 @@ ROWS: Final[dict[str, Row]] = {
         "/system/security/honeypots", "row-pot-{n}", pressing("Deactivate", lambda found: not found["active"]),
         query="?q=row-pot", key="name", name="row-pot-{n}", type="other",
     ),
-    "caught": Row(rare.caught, rare.sheet("203.0.113.7"), opens=False),
+    "caught": Row(rare.caught, sheet("203.0.113.7"), opens=False),
     "decoys": registry(
         "row-decoy", "/system/security/decoys", editing("score", 3), path="/row-old-admin/*", face="login"
     ),
@@ -97,5 +98,5 @@ ROWS: Final[dict[str, Row]] = {
     "legal-holds": registry(
         "row-case", "/system/retention/holds", editing("reason", "another case"), category="logs", reason="a case"
     ),
-    "purges": Row(rare.purge, rare.looking("purges")),
+    "purges": Row(rare.purge, looking("purges")),
 }  # fmt: skip

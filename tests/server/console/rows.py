@@ -157,3 +157,43 @@ def posted(
         return Made(text.replace("{n}", str(n)), at)
 
     return Row(make, act, query, opens)
+
+
+def narrowing(name: str, kept: str, left: str) -> Act:
+    """Return the act of a list that is only read: its filter, which lasts in the address."""
+
+    async def act(_world: World, desk: Desk, _made: Made) -> None:
+        await desk.page.fill(f".filters [name='{name}']", kept)
+        await desk.page.wait_for_url(f"**{name}=*")
+        await desk.page.wait_for_selector(f"#rows tr:has-text('{kept}')")
+        await desk.page.wait_for_selector(f"#rows:not(:has-text('{left}'))")
+        await desk.page.reload()
+        assert await desk.page.locator(f"#rows tr:has-text('{kept}')").count() > 0
+        assert await desk.page.locator(f"#rows tr:has-text('{left}')").count() == 0
+
+    return act
+
+
+def looking(text: str) -> Act:
+    """Return the act of a list that is only read: its records are opened by keys."""
+
+    async def act(_world: World, desk: Desk, made: Made) -> None:
+        await desk.page.keyboard.press("j")
+        await desk.page.keyboard.press("Enter")
+        await desk.page.wait_for_selector(".crumbs")
+        main = await desk.page.inner_text("main")
+        assert text.lower() in main.lower(), (made, main)
+
+    return act
+
+
+def sheet(text: str) -> Act:
+    """Return the act of a list that is only read: it is taken away as CSV."""
+
+    async def act(_world: World, desk: Desk, _made: Made) -> None:
+        async with desk.page.expect_download() as waiting:
+            await desk.page.click("a.button:text-is('CSV')")
+        path = await (await waiting.value).path()
+        assert text in path.read_text()
+
+    return act

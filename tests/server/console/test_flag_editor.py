@@ -128,7 +128,7 @@ async def test_an_environment_and_a_step_have_forms(desk: Desk, admin: httpx.Asy
     assert await desk.grave() == []
     assert await desk.too_wide() <= 0
     await desk.picture("flag-environments")
-    await page.click("button:text-is('everywhere')")
+    await page.click("button[value='layer:']")
     await page.wait_for_selector("[name=enabled]")
     await page.click("button:text-is('Save')")
     await page.wait_for_selector("text=Done.")

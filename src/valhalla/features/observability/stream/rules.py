@@ -50,6 +50,8 @@ HINTS: Final[Mapping[str, str]] = MappingProxyType(
         "job": "jobs:read",
         "schedule": "schedules:read",
         "heartbeat": "heartbeats:read",
+        "applications": "health:read",
+        "deliveries": "notifications:read",
     }
 )
 REGISTRIES: Final[Mapping[str, str]] = MappingProxyType(

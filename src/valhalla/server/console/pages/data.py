@@ -104,8 +104,8 @@ PAGES: Final = (
                 ),
             ),
         ),
-        actions=(Action(name="replay", each=False, label="Replay", path="{one}/replay"),),
-        topics=("notification",),
+        actions=(Action(name="replay", each=False, label="Replay", path="{one}/replay", when={"status": ("dead",)}),),
+        topics=("notification", "deliveries"),
         cli="valhalla notify delivery ls",
     ),
     Page(

@@ -157,7 +157,7 @@
   const stale = new Map();
   // where everything stood when this page was read: what came since is told first
   const standing = JSON.parse(document.body.dataset.standing || "{}"), revisions = standing.revisions || {};
-  const hints = ["logs", "traces", "audit", "templates", "job", "schedule", "heartbeat"]; // of these nothing is kept that could be told again
+  const hints = ["logs", "traces", "audit", "templates", "job", "schedule", "heartbeat", "applications", "deliveries"]; // of these nothing is kept that could be told again
   let source = null, last = standing.after || null, timer = 0;
   function say(text, lost) { if (light) { light.textContent = text; light.classList.toggle("lost", Boolean(lost)); } }
   const busy = (part) => part.matches(":hover") || part.contains(document.activeElement) || dialog.open;
