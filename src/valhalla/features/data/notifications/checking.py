@@ -6,10 +6,10 @@ import re
 import ssl
 from typing import Final
 
-from valhalla.features.data.notifications import pacing, timing
+from valhalla.features.data.notifications import timing
 from valhalla.features.data.notifications.contracts import Channel, Digest, Quiet, Rule, Template
 from valhalla.features.data.notifications.errors import BadChannel, BadRule, BadTemplate
-from valhalla.features.data.notifications.rules import NAME, rate_of
+from valhalla.features.data.notifications.rules import MOST_AT_ONCE, NAME, rate_of
 from valhalla.kernel.alerting import Pattern
 from valhalla.kernel.problems import Invalid
 
@@ -41,8 +41,8 @@ def check_channel(channel: Channel) -> None:
         raise bad(BadChannel, "attempts", f"1 to {timing.MOST_ATTEMPTS} attempts")
     if not 1 <= channel.concurrency <= 64:
         raise bad(BadChannel, "concurrency", "1 to 64 at once")
-    if channel.rate is not None and _rate(channel.rate, BadChannel)[0] > pacing.MOST:
-        raise bad(BadChannel, "rate", f"at most {pacing.MOST:,} messages: take a shorter time")
+    if channel.rate is not None and _rate(channel.rate, BadChannel)[0] > MOST_AT_ONCE:
+        raise bad(BadChannel, "rate", f"at most {MOST_AT_ONCE:,} messages: take a shorter time")
     if channel.fallback == channel.name:
         raise bad(BadChannel, "fallback", "a channel cannot stand in for itself")
     _check_email(channel)

@@ -21,8 +21,6 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.kit.db import Database
 from valhalla.kit.log import get_logger
 
-MOST: Final = 10_000
-"""A rate is of so many at most: the moment of each is remembered."""
 _log = get_logger("notifications")
 _RESOURCE: Final = "valhalla.notifications"
 _AWAY: Final = 1.0

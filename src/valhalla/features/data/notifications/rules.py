@@ -128,6 +128,10 @@ def plan(rule: Rule, channel: str, item: Item, now: datetime, sent_lately: int |
     return Plan(due, _bundle(why, parts)) if why else Plan(due)
 
 
+MOST_AT_ONCE: Final = 10_000
+"""A channel's rate is of so many at most: the moment of each is remembered."""
+
+
 def rate_of(text: str) -> tuple[int, float]:
     """Read ``20/hour``: how many messages in how many seconds.
 
