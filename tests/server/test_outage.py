@@ -208,6 +208,8 @@ async def test_a_scrape_costs_no_query_per_request(plane: Plane, monkeypatch: py
 
     monkeypatch.setattr(plane.runtime.db, "read", counted)
     client = plane.client()
+    began = time.monotonic()
     await asyncio.gather(*(client.get("/metrics") for _ in range(30)))
 
-    assert reads <= 5
+    # what was counted is good for two seconds, and a busy machine may take longer for all of them
+    assert reads <= 5 * (1 + (time.monotonic() - began) // 2)

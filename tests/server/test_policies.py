@@ -147,8 +147,13 @@ async def test_a_policy_raises_the_mode_and_says_so_once(
     assert (found["actor"], "t-raise" in found["reason"]) == ("policy:t-raise", True)
     history = (await admin.get(f"{MODE}/history?limit=3")).json()["items"]
     assert [one["mode"] for one in history].count("elevated") == 1
-    ledger = (await admin.get("/system/audit?kind=policy&limit=5")).json()["items"]
-    assert ("policy.elevated", "policy:t-raise") in {(one["action"], one["actor"]) for one in ledger}
+
+    async def noted() -> bool:
+        # right after the mode, not with it
+        ledger = (await admin.get("/system/audit?kind=policy&limit=5")).json()["items"]
+        return ("policy.elevated", "policy:t-raise") in {(one["action"], one["actor"]) for one in ledger}
+
+    assert await until(noted)
 
 
 async def test_wrong_keys_are_counted_whoever_claims_to_be_somebody_else(
