@@ -160,6 +160,9 @@ class Settings(People):
     events_per_sandbox: int = Field(
         100_000, ge=1, description="events that one sandbox's lane keeps; the oldest go first"
     )
+    events_mb_per_sandbox: int = Field(
+        64, ge=1, description="megabytes that one sandbox's lane keeps; the oldest events go first"
+    )
     events_lag: Duration = Field(
         timedelta(minutes=5), description="from which age of its oldest unread event a lane that is read lags"
     )

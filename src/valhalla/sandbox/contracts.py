@@ -109,6 +109,8 @@ class LaneHealth:
 
     events: int
     quota: int
+    bytes: int
+    byte_quota: int
     waiting: int
     unacknowledged: int
     redelivered: int

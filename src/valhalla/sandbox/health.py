@@ -66,4 +66,6 @@ def _lane(lane: LaneHealth | Problem) -> str | None:
         found.append(f"{lane.dead_letters} dead letters")
     if lane.events >= lane.quota * _NEAR:
         found.append(f"{lane.events} of {lane.quota} events, then the oldest go")
+    if lane.bytes >= lane.byte_quota * _NEAR:
+        found.append(f"{lane.bytes / 2**20:.1f} of {lane.byte_quota / 2**20:.1f} MB, then the oldest events go")
     return ", ".join(found) or None

@@ -100,7 +100,7 @@ class Health(Model, frozen=True, kw_only=True):
     schema: str | None = None
     expires_at: datetime | None = None
     lane: dict[str, Any] | None = None
-    """Its live events: ``events`` of ``quota``, ``waiting``, ``dead_letters``, ``oldest_unread_seconds`` and more."""
+    """Its live events: ``events`` of ``quota``, ``bytes`` of ``byte_quota``, ``waiting``, ``dead_letters`` and more."""
 
 
 class Page(Model, Generic[T], frozen=True, kw_only=True):

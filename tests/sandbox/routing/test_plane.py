@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.sandbox.plane import Team, set_row
 
 from valhalla.runtime import Runtime
@@ -16,7 +18,7 @@ from valhalla.sandbox.errors import RouteTaken
 from valhalla.sandbox.routing.contracts import Event, Record
 from valhalla.sandbox.routing.errors import DeadLetterGone, RouteOverlaps
 from valhalla.sandbox.routing.ingress import Ingress
-from valhalla.sandbox.routing.lanes import open_lane
+from valhalla.sandbox.routing.lanes import drop_key, open_lane
 from valhalla.sandbox.routing.table import encode
 
 
@@ -36,6 +38,10 @@ def key() -> str:
 
 def event(key: str, number: int, source: str = "tenant") -> Event:
     return Event(source, key, "t", b'{"n": %d}' % number, f"{key}-{number}")
+
+
+def heavy(key: str, number: int) -> Event:
+    return replace(event(key, number), data=b"x" * 2000)
 
 
 async def lane_of(runtime: Runtime, sandbox: str) -> list[str]:
@@ -134,8 +140,6 @@ async def test_a_lane_is_closed_after_its_sandbox(runtime: Runtime, team: Team, 
 
 async def test_a_lane_keeps_its_quota(runtime: Runtime, team: Team, ingress: Ingress, key: str) -> None:
     """The newest stay, and a neighbour's lane is left alone."""
-    from dataclasses import replace
-
     box, other = await team.new(routes=[("tenant", key)]), await team.new(routes=[("tenant", f"{key}-2")])
     for number in range(5):
         await ingress.publish(event(key, number))
@@ -149,6 +153,56 @@ async def test_a_lane_keeps_its_quota(runtime: Runtime, team: Team, ingress: Ing
 
     assert await lane_of(runtime, box.id) == [f"{key}-3", f"{key}-4"]
     assert len(await lane_of(runtime, other.id)) == 1
+
+
+async def test_a_lane_is_bounded_in_bytes(runtime: Runtime, team: Team, ingress: Ingress, key: str) -> None:
+    """The newest stay, the owner is told, the status says how full it is; a neighbour's lane is left alone."""
+    box, other = await team.new(routes=[("tenant", key)]), await team.new(routes=[("tenant", f"{key}-2")])
+    for number in range(5):
+        await ingress.publish(heavy(key, number))
+    await ingress.publish(heavy(f"{key}-2", 0))
+    scales, watch = runtime.routing.keeper.scales, runtime.routing.watch
+    quota, byte_quota = scales.quota, watch._byte_quota
+    await runtime.routing.keeper.once()
+    lane = (await runtime.sandboxes.health(team.principal, box.id)).lane
+    assert lane is not None
+    assert 10_000 < lane.bytes < 15_000
+    assert lane.byte_quota == 64 * 2**20
+    scales.quota, watch._byte_quota = 6000, 5000
+    try:
+        await runtime.routing.keeper.once()
+        assert await lane_of(runtime, box.id) == [f"{key}-3", f"{key}-4"]
+        assert len(await lane_of(runtime, other.id)) == 1
+        report = await runtime.sandboxes.health(team.principal, box.id)
+        assert "MB, then the oldest events go" in " ".join(report.reasons)
+        await ingress.publish(heavy(key, 5))
+        await runtime.routing.keeper.once()
+        assert await lane_of(runtime, box.id) == [f"{key}-4", f"{key}-5"]
+    finally:
+        scales.quota, watch._byte_quota = quota, byte_quota
+    statement = sa.text("SELECT data FROM valhalla.events WHERE subject = :subject AND type = 'lane.trimmed'")
+    rows: Any = await runtime.db.read(lambda conn: conn.execute(statement, {"subject": f"sandbox.{box.id}"}).all())
+    assert rows[0].data["removed"] == 3
+
+
+async def test_events_that_are_gone_do_not_weigh(runtime: Runtime, team: Team, ingress: Ingress, key: str) -> None:
+    """What an unlink dropped counts no more when a lane seems too heavy: nothing else goes for it."""
+    box = await team.new(routes=[("tenant", key), ("tenant", f"{key}-2")])
+    for number in range(3):
+        await ingress.publish(heavy(key, number))
+    await ingress.publish(heavy(f"{key}-2", 9))
+    scales = runtime.routing.keeper.scales
+    await runtime.routing.keeper.once()
+    link, _ = await runtime.routing.claims.connected()
+    await drop_key(link, box.id, "tenant", key)
+    quota, scales.quota = scales.quota, 6000
+    try:
+        assert scales.weight(box.id) > 6000
+        await runtime.routing.keeper.once()
+    finally:
+        scales.quota = quota
+    assert scales.weight(box.id) < 4000
+    assert await lane_of(runtime, box.id) == [f"{key}-2-9"]
 
 
 async def test_what_a_sandbox_gives_up_is_kept_and_replayed(

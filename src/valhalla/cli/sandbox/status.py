@@ -78,7 +78,8 @@ def lane_of(health: Mapping[str, Any]) -> str | None:
     unread = f"{lane['waiting'] + lane['unacknowledged']} unread"
     if lane["oldest_unread_seconds"] is not None:
         unread += f" (the oldest for {lane['oldest_unread_seconds']:.0f} s)"
-    return f"{lane['events']} of {lane['quota']} kept, {unread}, {lane['dead_letters']} dead letters"
+    size = f"{lane['bytes'] / 2**20:.1f} of {lane['byte_quota'] / 2**20:.0f} MB"
+    return f"{lane['events']} of {lane['quota']} kept, {size}, {unread}, {lane['dead_letters']} dead letters"
 
 
 def place_of(health: Mapping[str, Any]) -> str | None:

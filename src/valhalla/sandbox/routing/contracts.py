@@ -116,5 +116,6 @@ class Sizes:
     max_age: timedelta = timedelta(hours=24)
     dedup: timedelta = timedelta(minutes=2)
     per_sandbox: int = 100_000
+    lane_bytes: int = 64 * 2**20
     replicas: int = 1
     when_full: Literal["oldest", "refuse"] = "oldest"

@@ -52,6 +52,7 @@ class EventRouting(Feature):
             max_bytes=settings.events_mb * 2**20,
             max_age=settings.events_kept,
             per_sandbox=settings.events_per_sandbox,
+            lane_bytes=settings.events_mb_per_sandbox * 2**20,
             when_full=settings.events_when_full,
         )
         self.claims = Claims(
@@ -68,8 +69,10 @@ class EventRouting(Feature):
             platform.clock,
             patience=settings.events_lag,
             quota=settings.events_per_sandbox,
+            byte_quota=self._sizes.lane_bytes,
         )
         self.keeper = Keeper(platform.db, self.claims, self.effects, self._sizes, self.watch)
+        self.watch.weight = self.keeper.scales.weight
         self.keeper.beat = partial(platform.beat, _KEEPING.name)
         self.undertaker = Undertaker(self.claims)
         self.undertaker.tell = self.watch.dead

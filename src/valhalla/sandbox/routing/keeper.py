@@ -23,6 +23,7 @@ from valhalla.sandbox.routing.lanes import close_lane, trim_lane
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.routing.table import RouteTable
 from valhalla.sandbox.routing.watching import Watch, count, lane_lags
+from valhalla.sandbox.routing.weighing import Scales
 
 _log = get_logger("sandbox.routing.keeper")
 # a claim that is under way writes in the meantime; what is found twice is nobody's work
@@ -51,6 +52,7 @@ class Keeper:
         self._suspects: dict[tuple[str, str], int] = {}
         self.lanes: Mapping[str, int] = {}
         """Events in each lane, by sandbox, as last seen."""
+        self.scales = Scales(sizes.lane_bytes)
         self.repaired = 0
         self.trimmed = 0
         self.beat: Callable[[], None] = lambda: None
@@ -118,18 +120,25 @@ class Keeper:
         names = list(lags)
         running: set[str] = await self._db.read(store.running_of, names) if names else set()
         lanes: dict[str, int] = {}
+        trimmed: dict[str, int] = {}
+        await self.scales.look(link)
         for sandbox in names:
             if sandbox not in running:
                 self._routing.forget(sandbox)
+                self.scales.forget(sandbox)
                 await close_lane(link, sandbox)
                 continue
             lanes[sandbox] = await count(link, STREAM, f"{subjects.lane(sandbox)}.>")
-            if lanes[sandbox] > self._sizes.per_sandbox:
-                removed = await trim_lane(link, sandbox, self._sizes.per_sandbox)
+            removed = await self.scales.cut(link, sandbox)
+            if lanes[sandbox] - removed > self._sizes.per_sandbox:
+                removed += await trim_lane(link, sandbox, self._sizes.per_sandbox)
+            if removed:
+                trimmed[sandbox] = removed
                 self.trimmed += removed
                 _log.warning("a lane was over its quota", sandbox_id=sandbox, removed=removed)
         self.lanes = lanes
         await self._watch.look(link, {sandbox: lags[sandbox] for sandbox in lanes})
+        await self._watch.trimmed(trimmed)
 
 
 async def read_table(link: Link, wanted: str = f"{subjects.ROUTES}.>") -> RouteTable:

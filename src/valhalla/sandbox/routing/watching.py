@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -106,12 +106,18 @@ async def count(link: Link, stream: str, wanted: str) -> int:
 class Watch:
     """Remembers what was told in this process. ``patience`` is the age from which an unread event is a lag."""
 
-    def __init__(self, db: Database, claims: Claims, clock: Clock, *, patience: timedelta, quota: int) -> None:
+    def __init__(
+        self, db: Database, claims: Claims, clock: Clock, *, patience: timedelta, quota: int, byte_quota: int
+    ) -> None:
         self._db = db
         self._claims = claims
         self._clock = clock
         self._patience = patience
         self._quota = quota
+        self._byte_quota = byte_quota
+        self._trimmed: set[str] = set()
+        self.weight: Callable[[str], int] = lambda _: 0
+        """Says how many bytes a lane holds, as last seen."""
         self._lagging: set[str] = set()
         self._remembers = False
         self.unread = 0
@@ -136,6 +142,8 @@ class Watch:
         return LaneHealth(
             events=await count(link, STREAM, f"{subjects.lane(sandbox)}.>"),
             quota=self._quota,
+            bytes=self.weight(sandbox),
+            byte_quota=self._byte_quota,
             waiting=lag.waiting,
             unacknowledged=lag.unacknowledged,
             redelivered=lag.redelivered,
@@ -174,6 +182,16 @@ class Watch:
             await self._db.run(_of_sandbox, sandbox, "lane.recovered", {})
         self._lagging = set(lagging)
         await self._late()
+
+    async def trimmed(self, removed: Mapping[str, int]) -> None:
+        """Tell of lanes whose oldest events went, for each once until a look finds it within its quota.
+
+        Raises:
+            Unavailable: Postgres does not answer.
+        """
+        for sandbox in removed.keys() - self._trimmed:
+            await self._db.run(_of_sandbox, sandbox, "lane.trimmed", {"removed": removed[sandbox]})
+        self._trimmed = set(removed)
 
     async def dead(self, sandbox: str, letters: int, reason: str) -> None:
         """Tell that a sandbox could not work on events.

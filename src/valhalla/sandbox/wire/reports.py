@@ -27,6 +27,8 @@ class LaneStatusOut(WireModel):
 
     events: int
     quota: int = Field(description="of more events the oldest go")
+    bytes: int = Field(description="about so many, as seen within the last ten seconds or so")
+    byte_quota: int = Field(description="of more bytes the oldest events go")
     waiting: int
     unacknowledged: int
     redelivered: int

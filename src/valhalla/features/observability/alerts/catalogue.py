@@ -50,6 +50,12 @@ KINDS: Final[tuple[Kind, ...]] = (
         ("id", "name"),
         ("lane.recovered",),
     ),
+    Kind(
+        "lane.trimmed",
+        "warning",
+        "Sandbox {name} had more events than it may keep, and lost the oldest",
+        ("id", "name"),
+    ),
     Kind("lane.dead_letters", "warning", "Sandbox {name} could not work on events", ("id", "name")),
     Kind("claim.late", "warning", "Ingress {ingress} was late to follow a claim", ("ingress",)),
     Kind("export.failed", "error", "An export of {source} failed", ("source",), ("export.completed",)),
