@@ -67,6 +67,7 @@ class Answers(httpx.BaseTransport):
 def plane(*answers: httpx.Response, **options: Any) -> tuple[valhalla.Plane, Answers]:
     # the blocklist is followed beside it: it would take these answers
     options.setdefault("blocklist", False)
+    options.setdefault("report", False)
     transport = Answers(*answers)
     return valhalla.Plane("http://plane", "vh_key", transport=lambda: transport, **options), transport
 

@@ -125,10 +125,9 @@ async def orders() -> dict[str, bool]:
     return {"listed": True}
 
 
-valhalla.install(
-    app, plane=os.environ["PLANE"], public=["/orders"], trusted_proxies=["127.0.0.0/8"], access_log=False
-)
-uvicorn.run(app, port=int(os.environ["PORT"]), log_level="warning")
+following = valhalla.Plane(os.environ["PLANE"], country_header=os.environ.get("COUNTRY"), name="shop")
+valhalla.install(app, plane=following, public=["/orders"], trusted_proxies=["127.0.0.0/8"], access_log=False)
+uvicorn.run(app, port=int(os.environ["PORT"]), log_level="warning", proxy_headers=False)
 """
 
 
@@ -176,6 +175,114 @@ async def test_an_application_in_another_process_enforces_the_blocklist(
             await process.wait()
             await admin.delete(f"{paths}/allow:cidr:198.51.100.0/24")
             await admin.post(f"{paths}/unblock", json={"type": "ip", "value": "198.51.100.1"})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_an_application_in_another_process_enforces_conditions_or_says_that_it_cannot(
+    plane: Plane, admin: httpx.AsyncClient, issue: Issue, tmp_path: Path
+) -> None:
+    secret = (await issue("http-connected", "snapshot:read"))["key"]
+    paths = "/system/security/blocklist"
+    rules = (
+        {"type": "country", "value": "AQ"},
+        {"type": "asn", "value": "64500"},
+        {"type": "cel", "value": "request.user_agent.startsWith('scan') && request.path == '/orders'"},
+    )
+    for rule in rules:
+        assert (await admin.post(paths, json=rule)).status_code == 201
+    script, port = tmp_path / "application.py", free_port()
+    script.write_text(APPLICATION)
+    async with serving(plane.app) as place:
+        environment = {
+            **os.environ, "PLANE": f"http://{place}", "VALHALLA_API_KEY": secret, "PORT": str(port),
+            "COUNTRY": "CF-IPCountry",
+        }  # fmt: skip
+        process = await asyncio.create_subprocess_exec(sys.executable, str(script), env=environment)
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as asks:
+
+                async def becomes(status: int, **headers: str) -> None:
+                    sent = {"X-Forwarded-For": "203.0.113.20"} | {k.replace("_", "-"): v for k, v in headers.items()}
+                    async with asyncio.timeout(60):
+                        while True:
+                            try:
+                                if (await asks.get("/orders", headers=sent)).status_code == status:
+                                    return
+                            except httpx.TransportError:
+                                assert process.returncode is None
+                            await asyncio.sleep(0.05)
+
+                await becomes(403, cf_ipcountry="AQ")
+                await becomes(403, user_agent="scanner/1")
+                await becomes(200, cf_ipcountry="DE", user_agent="browser")
+
+                async def seen(state: str) -> dict[str, Any]:
+                    async with asyncio.timeout(60):
+                        while True:
+                            items = (await admin.get("/system/applications")).json()["items"]
+                            mine = [one for one in items if one["name"] == "shop" and one["state"] == state]
+                            if mine:
+                                return mine[0]
+                            await asyncio.sleep(0.1)
+
+                one = await seen("degraded")
+                assert [(lack["what"], lack["rules"]) for lack in one["lacks"]] == [("asn", 1)]
+                assert "asn_header" in one["lacks"][0]["why"]
+                mine = (await asks.get("/health")).json()
+                assert (mine["status"], mine["lacks"]) == ("degraded", ["asn"])
+                plane.runtime.features.health.checks.forget()
+                check = await admin.get("/readyz/applications")
+                assert "shop on" in check.text, check.text
+                assert "1 rules by asn" in check.text
+                await admin.post(f"{paths}/unblock", json=rules[1])
+                await seen("following")
+                assert (await asks.get("/health")).json()["status"] == "ok"
+                await admin.post(f"{paths}/unblock", json=rules[0])
+                await becomes(200, cf_ipcountry="AQ")
+        finally:
+            process.terminate()
+            await process.wait()
+            for rule in rules:
+                await admin.post(f"{paths}/unblock", json=rule)
+
+
+async def test_who_follows_is_listed_with_what_is_not_enforced_there(
+    plane: Plane, admin: httpx.AsyncClient, machine: httpx.AsyncClient, team_a: httpx.AsyncClient
+) -> None:
+    lack = {"what": "country", "rules": 2, "why": "no header says it"}
+    report: dict[str, Any] = {
+        "instance": "listed-1",
+        "name": "shop-listed",
+        "host": "web-1",
+        "release": "1",
+        "lacks": [],
+    }
+    path = f"{SNAPSHOT}/applications"
+    refused(await team_a.post(path, json=report), 403, "forbidden")
+    for odd in ({"instance": "a b"}, {"name": "\0"}, {"lacks": [lack | {"why": "\0"}]}, {"revision": "\0"}):
+        refused(await machine.post(path, json=report | odd), 422, "invalid-request")
+
+    async def listed() -> dict[str, Any]:
+        items = (await admin.get("/system/applications")).json()["items"]
+        (mine,) = [one for one in items if one["instance"] == "listed-1"]
+        return mine
+
+    async def checked() -> bool:
+        plane.runtime.features.health.checks.forget()
+        return "shop-listed" in (await admin.get("/readyz/applications")).text
+
+    for lacks, state in (([], "following"), ([lack], "degraded"), ([], "following")):
+        assert (await machine.post(path, json=report | {"lacks": lacks})).status_code == 204
+        mine = await listed()
+        assert (mine["state"], mine["lacks"], mine["name"]) == (state, lacks, "shop-listed")
+        assert await checked() is bool(lacks)
+    # what is only said for operators to see is said in maintenance too
+    try:
+        await admin.post("/system/maintenance/state", json={"mode": "maintenance", "reason": "told all the same"})
+        assert (await machine.post(path, json=report)).status_code == 204
+    finally:
+        await admin.post("/system/maintenance/state", json={"mode": "normal", "reason": "over"})
 
 
 async def test_the_blocklist_page_by_page_and_change_by_change(

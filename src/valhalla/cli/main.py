@@ -37,6 +37,7 @@ TABLE: Final = {
     "security": (_AT + "security", "See the security mode, raise it for a while."),
     "limit": (_AT + "limit", "Say how much callers may ask for."),
     "block": (_AT + "block", "Say who is not let in; import lists."),
+    "applications": (_AT + "applications", "See who follows, and what is not enforced there."),
     "maintenance": (_AT + "maintenance", "Close writes for a while, now or as planned."),
     "deployment": (_AT + "deployment", "Record deployments, see what they amount to."),
     "smoke": (_AT + "smoke", "Run smoke suites, for people and for CI."),

@@ -16,6 +16,7 @@ from valhalla.gate.handlers import handle_problems
 from valhalla.gate.hooks import Bounds, Hooks
 from valhalla.gate.metrics import HttpMetrics
 from valhalla.gate.rules import networks
+from valhalla.gate.telling import Telling, Told
 from valhalla.kernel.problems import Misconfigured
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def install(
     app: App,
     *,
     plane: Plane | str | None = None,
+    health: str | None = "/health",
     authenticate: Authenticate | None = None,
     public: Sequence[str] | None = None,
     shield: Shield | None = None,
@@ -54,6 +56,8 @@ def install(
         app: The application; no request has reached it yet.
         plane: A control plane, or its address: its keys, limits, maintenance and blocklist hold here, too. What is
             given besides takes the place of its part.
+        health: With ``plane``: where anybody hears how well it is followed, and whether some of its rules cannot be
+            enforced here; an application's own route of this path stays. ``None``: nowhere.
         authenticate: Tells keys apart (``Authorization: Bearer``); the principal is ``principal_in(scope)``.
         public: With ``authenticate`` or ``plane``: the paths that need no key; one that ends in ``/`` stands for all
             below it.
@@ -84,6 +88,9 @@ def install(
         authenticate, shield, limits = authenticate or plane.authenticate, shield or plane, limits or plane
         blocklist = blocklist or plane
         lifespan = plane.lifespan
+    told = None if plane is None or health is None or _has(app, health) else (health, plane.health)
+    if told is not None:
+        public = [*(public or ()), told[0]]
     hooks = Hooks(
         lifespan=lifespan,
         authenticate=authenticate,
@@ -107,12 +114,20 @@ def install(
     if isinstance(app, Gate):
         raise Misconfigured("this application has a gate already", help=_HELP, setting="app")
     if not isinstance(app, Starlette):
-        return cast("App", Gate(app, hooks, bounds))
-    _wrap(app, hooks, bounds)
+        return cast("App", Gate(_telling(app, told), hooks, bounds))
+    _wrap(app, told, hooks, bounds)
     return cast("App", app)
 
 
-def _wrap(app: Starlette, hooks: Hooks, bounds: Bounds) -> None:
+def _has(app: ASGIApp, path: str) -> bool:
+    return isinstance(app, Starlette) and any(getattr(route, "path", None) == path for route in app.routes)
+
+
+def _telling(app: ASGIApp, told: tuple[str, Told] | None) -> ASGIApp:
+    return app if told is None else Telling(app, *told)
+
+
+def _wrap(app: Starlette, told: tuple[str, Told] | None, hooks: Hooks, bounds: Bounds) -> None:
     """Put the gate around everything that the application is made of, its own 500 page included."""
     if app.middleware_stack is not None:
         raise Misconfigured("this application has begun to serve", help=_HELP, setting="app")
@@ -122,7 +137,7 @@ def _wrap(app: Starlette, hooks: Hooks, bounds: Bounds) -> None:
     build = app.build_middleware_stack
 
     def gated() -> ASGIApp:
-        return Gate(build(), hooks, bounds)
+        return Gate(_telling(build(), told), hooks, bounds)
 
     # add_middleware would put it inside of Starlette's own error page, whose answers would then lack the headers
     cast("Any", app).build_middleware_stack = gated

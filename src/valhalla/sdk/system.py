@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -77,6 +78,16 @@ def blocked(*, after: str | None = None, since: int | None = None, wait: float |
     )
 
 
+def applications() -> Request[Document]:
+    """List the processes of applications that follow the control plane, and which rules each cannot enforce."""
+    return Request("GET", "/system/applications", Document)
+
+
+def report(body: Mapping[str, Any]) -> Request[None]:
+    """Say how well a process of an application follows, and which rules it cannot enforce."""
+    return Request("POST", "/system/snapshot/applications", type(None), body=body)
+
+
 class _System:
     """What both kinds of client have."""
 
@@ -90,6 +101,8 @@ class _System:
     problem = Call(problem)
     snapshot = Call(snapshot)
     blocked = Call(blocked)
+    applications = Call(applications)
+    report = Call(report)
 
 
 class System(Group, _System):

@@ -14,6 +14,7 @@ from valhalla.features.security.blocklist.hits import Hits
 from valhalla.features.security.blocklist.keeping import Keeper
 from valhalla.features.security.blocklist.recent import Recent
 from valhalla.features.security.blocklist.store import Line
+from valhalla.features.security.blocklist.whence import Whence
 from valhalla.gate import rules
 from valhalla.kernel.principal import Principal
 
@@ -39,7 +40,7 @@ class Pages:
 
 def doorman(keeper: Keeper) -> tuple[Doorman, Hits, Recent]:
     hits, recent = Hits(None, lambda: NOW), Recent(3)  # type: ignore[arg-type]
-    made = Doorman(keeper, hits, recent, lambda: NOW, country="CF-IPCountry", asn="X-ASN")
+    made = Doorman(keeper, hits, recent, lambda: NOW, Whence("CF-IPCountry", "X-ASN"))
     return made, hits, recent
 
 

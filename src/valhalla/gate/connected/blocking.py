@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from valhalla.features.security.blocklist.contracts import FOREVER, Facts
+from valhalla.features.security.blocklist.contracts import PROBES, Facts
 from valhalla.features.security.blocklist.errors import Blocked
-from valhalla.features.security.blocklist.matching import Index, decide
+from valhalla.features.security.blocklist.matching import decide
+from valhalla.features.security.blocklist.whence import ORIGINS, Origin, Whence
+from valhalla.gate.connected.enforced import Enforced, Lack, Line
 from valhalla.kernel.principal import Principal
-from valhalla.kernel.problems import Invalid, Problem
+from valhalla.kernel.problems import Problem
 from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff
 
@@ -23,37 +25,50 @@ if TYPE_CHECKING:
 _log = get_logger("connected")
 _PATH: Final = "/system/snapshot/blocklist"
 _WAIT: Final = 25.0
-_PROBES: Final = frozenset({"/live", "/livez", "/ready", "/readyz"})
-
-
-class _Line(msgspec.Struct, frozen=True):
-    action: str
-    type: str
-    value: str
-    until: int | None
+_UNNAMED: Final = (
+    "no header says it: name it with Plane({0}_header=…), or for all with the control plane's setting {0}_header"
+)
+_UNSEEN: Final = (
+    "none of {} requests bore {} from a trusted proxy: let the proxy set it, name the proxy in trusted_proxies of"
+    " install(), and start uvicorn with --no-proxy-headers, or it hides the proxy"
+)
 
 
 class _Page(msgspec.Struct, frozen=True):
     revision: int
     known: bool
-    rules: list[_Line]
+    rules: list[Line]
     next: str | None
+    # of a control plane that is older they are not there
+    country_header: str | None = None
+    asn_header: str | None = None
 
 
 class Blocking:
-    """``revision`` is None until the whole list was read once; what was read holds on while nobody answers.
+    """``revision`` is None until the whole list was read once; what was read holds on while nobody answers."""
 
-    Rules with a condition (``cel``) hold at the control plane's own gate alone.
-    """
+    def __init__(
+        self,
+        client: Callable[[], httpx.Client],
+        *,
+        whence: Whence | None = None,
+        changed: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``client`` makes who asks; ``now`` in seconds since the epoch; ``changed`` hears of what may be lacking.
 
-    def __init__(self, client: Callable[[], httpx.Client], *, now: Callable[[], float] = time.time) -> None:
-        """``client`` makes who asks; ``now`` in seconds since the epoch."""
+        ``whence`` names headers that are not the control plane's.
+        """
         self._client = client
+        self._own = whence or Whence()
+        self._changed = changed
         self._now = now
         self._stop = threading.Event()
-        # an index changes in place, in a page's time; who looks waits no longer than that
-        self._lock = threading.Lock()
-        self._index = Index()
+        self._enforced = Enforced()
+        self._whence = self._own
+        self._seen: set[Origin] = set()
+        self._blind: dict[Origin, int] = dict.fromkeys(ORIGINS, 0)
+        self._told: list[Lack] = []
         self.loaded = threading.Event()
         self.revision: int | None = None
         self.refused = 0
@@ -70,31 +85,57 @@ class Blocking:
         *,
         proxied: bool,
     ) -> Problem | None:
-        """Return why the caller is refused."""
-        del proxied
+        """Return why the caller is refused; ``proxied``: a trusted proxy handed the request on."""
         agent = headers.get(b"user-agent")
-        found = self._refused(
-            method, path, address, principal, None if agent is None else agent[:500].decode("latin-1")
-        )
+        owner, key = (None, None) if principal is None else (principal.owner, principal.id)
+        facts = Facts(method, path, address, owner, key, None if agent is None else agent[:500].decode("latin-1"))
+        if needed := self._enforced.needed:
+            if path not in PROBES:
+                self._note(needed, headers, proxied=proxied)
+            if proxied:
+                whence = self._whence
+                facts = facts._replace(country=whence.country(headers), asn=whence.asn(headers))
+        found = self._refused(facts)
         self.refused += found is not None
         return found
 
     def refusal(self, method: str, path: str, address: str | None, principal: Principal | None) -> Problem | None:
         """Return why such a request would be refused, and count nothing."""
-        return self._refused(method, path, address, principal, None)
+        owner, key = (None, None) if principal is None else (principal.owner, principal.id)
+        return self._refused(Facts(method, path, address, owner, key))
 
     def stop(self) -> None:
         """Follow no longer; what is held stays."""
         self._stop.set()
 
-    def _refused(
-        self, method: str, path: str, address: str | None, principal: Principal | None, agent: str | None
-    ) -> Problem | None:
-        if path in _PROBES:
+    def lacks(self) -> list[Lack]:
+        """Return which rules are not enforced here, and why; nothing is left out in silence."""
+        enforced, found = self._enforced, list[Lack]()
+        for what in ORIGINS:
+            if rules := enforced.rules_by(what):
+                name = self._whence.names[what]
+                if name is None:
+                    found.append(Lack(what, rules, _UNNAMED.format(what)))
+                elif self._blind[what] and what not in self._seen:
+                    found.append(Lack(what, rules, _UNSEEN.format(self._blind[what], name)))
+        return [*found, *enforced.unread()]
+
+    def _note(self, needed: frozenset[Origin], headers: Mapping[bytes, bytes], *, proxied: bool) -> None:
+        for what in needed - self._seen:
+            if proxied and self._whence.bears(what, headers):
+                self._seen.add(what)
+                self._changed()
+                continue
+            self._blind[what] += 1
+            if self._blind[what] == 1:
+                self._changed()
+
+    def _refused(self, facts: Facts) -> Problem | None:
+        if facts.path in PROBES:
             return None
-        owner, key = (None, None) if principal is None else (principal.owner, principal.id)
-        with self._lock:
-            found = decide(self._index, Facts(method, path, address, owner, key, agent), self._now())
+        enforced = self._enforced
+        with enforced.lock:
+            found = decide(enforced.index, facts, self._now())
         return None if found is None else Blocked()
 
     def _run(self) -> None:
@@ -110,9 +151,20 @@ class Blocking:
                     self._stop.wait(backoff.next())
                     continue
                 backoff.reset()
+                self._tell()
                 if time.monotonic() - began < 0.02:
                     # a plane that is about to stop lets nobody wait
                     self._stop.wait(0.02)
+
+    def _tell(self) -> None:
+        lacks = self.lacks()
+        if [each[:2] for each in lacks] != [each[:2] for each in self._told]:
+            for lack in lacks:
+                _log.error(
+                    "rules of the blocklist are not enforced here", what=lack.what, rules=lack.rules, why=lack.why
+                )
+            self._changed()
+        self._told = lacks
 
     def _turn(self, client: httpx.Client) -> str | None:
         import httpx
@@ -125,7 +177,7 @@ class Blocking:
                 if not page.known:
                     self._load(client)
                 else:
-                    self._apply(self._index, page.rules)
+                    self._enforced.apply(page.rules)
                     self.revision = page.revision
         except httpx.HTTPStatusError as error:
             return f"it answers {error.response.status_code}"
@@ -135,34 +187,22 @@ class Blocking:
 
     def _load(self, client: httpx.Client) -> None:
         """Read the whole list beside the one that holds, and put it in place."""
-        index, after, revision = Index(), "", None
+        enforced, after, revision = Enforced(), "", None
         while True:
             page = self._ask(client, after=after)
             revision = page.revision if revision is None else revision
-            self._apply(index, page.rules)
+            enforced.apply(page.rules)
             if page.next is None:
                 break
             after = page.next
-        with self._lock:
-            self._index = index
+        self._enforced = enforced
         self.revision = revision
         self.loaded.set()
 
     def _ask(self, client: httpx.Client, **query: Any) -> _Page:
         answer = client.get(_PATH, params=query)
         answer.raise_for_status()
-        return msgspec.json.decode(answer.content, type=_Page)
-
-    def _apply(self, index: Index, lines: list[_Line]) -> None:
-        for line in lines:
-            action: Any = line.action
-            kind: Any = line.type
-            try:
-                with self._lock:
-                    if line.until is None:
-                        index.remove(action, kind, line.value)
-                    else:
-                        index.put(action, kind, line.value, min(line.until, FOREVER))
-            except (Invalid, ValueError, KeyError):
-                # a condition, or a rule of a newer release, must not stop the others
-                continue
+        page = msgspec.json.decode(answer.content, type=_Page)
+        own = self._own.names
+        self._whence = Whence(own["country"] or page.country_header, own["asn"] or page.asn_header)
+        return page

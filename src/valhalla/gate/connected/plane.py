@@ -1,4 +1,4 @@
-"""A control plane as the hooks of a gate: keys, limits and maintenance, decided here by what it told last."""
+"""A control plane as the hooks of a gate: keys, limits, maintenance, blocklist, decided by what it told last."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from valhalla.features.operations.clients import rules as keys
 from valhalla.features.operations.clients.errors import AddressRefused
 from valhalla.features.operations.limits.contracts import LimitRule
 from valhalla.features.operations.limits.rules import is_free
+from valhalla.features.security.blocklist.whence import Whence
 from valhalla.gate.connected.blocking import Blocking
+from valhalla.gate.connected.enforced import Lack
 from valhalla.gate.connected.follower import Follower
 from valhalla.gate.connected.held import Held
+from valhalla.gate.connected.reporting import Reporter
 from valhalla.gate.contracts import Asking, Header, Taken
 from valhalla.gate.errors import PlaneUnknown
 from valhalla.gate.quotas import Fleet, Quotas
@@ -40,6 +43,8 @@ class Following:
     error: str | None
     blocklist: int | None = None
     """The revision of the blocklist; None until it was read whole once."""
+    lacks: Sequence[Lack] = ()
+    """Which rules of the blocklist are not enforced here, and why."""
 
 
 class Plane:
@@ -54,6 +59,10 @@ class Plane:
         max_age: float | None = None,
         valkey_url: str | None = None,
         blocklist: bool = True,
+        country_header: str | None = None,
+        asn_header: str | None = None,
+        name: str | None = None,
+        report: bool = True,
         clock: Clock | None = None,
         transport: Callable[[], httpx.BaseTransport] | None = None,
     ) -> None:
@@ -66,6 +75,11 @@ class Plane:
             max_age: Seconds without an answer after which nobody passes; ``None``: what was told holds on.
             valkey_url: Where rules of the fleet are counted; without it by each process.
             blocklist: Whether its blocklist is enforced here, too (a thread and the rules in memory).
+            country_header: In which header this application's trusted proxies say the country of clients, for rules of
+                the blocklist; else the one of the control plane.
+            asn_header: Likewise, the network's operator.
+            name: What the control plane's list of applications calls this one; else its key's owner.
+            report: Whether the control plane is told how well it is followed and which rules are not enforced here.
             clock: Another clock, for tests.
             transport: Makes another transport of httpx, for tests and for certificates of one's own.
 
@@ -82,10 +96,13 @@ class Plane:
         self._patience = patience
         self._max_age = max_age
         self._blocks = blocklist
+        self._whence = Whence(country_header, asn_header)
+        self._name, self._reports = name, report
         self._clock = clock or Clock()
         self._transport = transport
         self._follower: Follower | None = None
         self._blocking: Blocking | None = None
+        self._reporter: Reporter | None = None
         self._pid = 0
         self.quotas = Quotas(self._rules, fleet=None if valkey_url is None else Fleet(valkey_url))
 
@@ -156,8 +173,20 @@ class Plane:
         follower = self._following()
         revision = None if follower.held is None else follower.held.revision
         blocking = self._blocking
-        rules = None if blocking is None else blocking.revision
-        return Following(revision, self._clock.monotonic() - follower.fresh_at, follower.error, rules)
+        rules, lacks = (None, ()) if blocking is None else (blocking.revision, blocking.lacks())
+        return Following(revision, self._clock.monotonic() - follower.fresh_at, follower.error, rules, lacks)
+
+    def health(self) -> tuple[int, Mapping[str, Any]]:
+        """Say it as an answer to a health check, for anybody: what is lacking by its name alone."""
+        now = self.status()
+        lacks = [lack.what for lack in now.lacks]
+        if self._held() is None:
+            return 503, {"status": "unavailable", "reason": "the control plane has not told what holds", "lacks": lacks}
+        if lacks:
+            why = "rules of the blocklist are not enforced here; the log and the control plane say which"
+            return 200, {"status": "degraded", "reason": why, "lacks": lacks}
+        reason = None if now.error is None else "the control plane is not followed; what it told last holds"
+        return 200, {"status": "ok" if reason is None else "degraded", "reason": reason, "lacks": lacks}
 
     async def lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Run an application's lifespan, with the first answer before its start as far as patience goes."""
@@ -181,8 +210,9 @@ class Plane:
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.stop()
-        if self._blocking is not None:
-            self._blocking.stop()
+        for part in (self._blocking, self._reporter):
+            if part is not None:
+                part.stop()
         await self.quotas.close()
 
     def _held(self) -> Held | None:
@@ -199,8 +229,12 @@ class Plane:
             held = None if follower is None else follower.held
             follower = Follower(self._url, self._key, held, clock=self._clock, transport=self._transport)
             self._follower = follower
+            reporter = self._reporter = Reporter(self._client, self.status, self._name) if self._reports else None
             if self._blocks:
-                self._blocking = Blocking(self._client)
+                changed = reporter.wake if reporter is not None else lambda: None
+                self._blocking = Blocking(self._client, whence=self._whence, changed=changed)
+            if reporter is not None:
+                reporter.start()
         return follower
 
     def _client(self) -> httpx.Client:

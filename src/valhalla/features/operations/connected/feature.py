@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from valhalla.features.contracts import Feature, Platform
+from valhalla.features.contracts import Feature, Platform, ReadinessCheck
 from valhalla.features.operations.connected.giving import Giver, Wanted
 from valhalla.kit.changes.followers import Followers
+from valhalla.kit.checks import Verdict
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
+
+_HELP: Final = (
+    "'valhalla applications' says why; most need country_header, asn_header, or trusted_proxies in install()."
+)
 
 
 class Connected(Feature):
@@ -25,12 +30,24 @@ class Connected(Feature):
             platform.feed, registries, environment=settings.environment, notice=settings.maintenance_notice
         )
         self._followers = Followers(platform.feed, *registries)
+        self._db, self._now = platform.db, platform.clock.now
 
     def routers(self) -> Sequence[APIRouter]:
-        """Return ``/system/snapshot``."""
+        """Return ``/system/snapshot`` and ``/system/applications``."""
+        from valhalla.features.operations.connected import applications
         from valhalla.features.operations.connected.api import router
 
-        return (router(self._giver, self._followers),)
+        return (router(self._giver, self._followers), applications.router(self._db, self._now))
+
+    def readiness(self) -> Sequence[ReadinessCheck]:
+        """Return whether applications enforce what is decided here."""
+        return (ReadinessCheck("applications", self._enforced, _HELP, cache=2.0),)
+
+    async def _enforced(self) -> Verdict:
+        # what declares routes loads the web framework
+        from valhalla.features.operations.connected.applications import enforcing
+
+        return await enforcing(self._db, self._now())
 
     def drain(self) -> None:
         """Let everybody go who waits: they come again, to a process that stays."""

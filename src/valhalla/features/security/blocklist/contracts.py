@@ -62,6 +62,8 @@ Condition = Callable[[Facts], bool]
 """A compiled condition; neither waits nor raises."""
 Compile = Callable[[str], Condition]
 """Turns the text of a ``cel`` rule into a condition, or raises ``Invalid``."""
+PROBES: Final = frozenset({"/live", "/livez", "/ready", "/readyz"})
+"""How an orchestrator knows that we live: a rule must not make it kill us."""
 FOREVER: Final = 2**62
 """The ``until`` of what never expires."""
 

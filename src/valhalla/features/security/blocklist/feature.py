@@ -18,6 +18,7 @@ from valhalla.features.security.blocklist.recent import Recent
 from valhalla.features.security.blocklist.service import BlockService, block_registry
 from valhalla.features.security.blocklist.summing import Summing
 from valhalla.features.security.blocklist.sweeping import PRUNE, Sweeper
+from valhalla.features.security.blocklist.whence import Whence
 from valhalla.kit.checks import Verdict
 from valhalla.work.loops import Loop, loop
 
@@ -52,13 +53,13 @@ class Blocklist(Feature):
         self.service = BlockService(registry, many, self.keeper, asking, platform.clock)
         self.feeding = Feeding(many, self.keeper, asking, platform.clock.now)
         self.intake = Intake(platform.db, many, platform.ledger, self.keeper, self.recent)
+        self._whence = Whence(platform.settings.country_header, platform.settings.asn_header)
         self.doorman = Doorman(
             self.keeper,
             self.hits,
             self.recent,
             platform.clock.now,
-            country=platform.settings.country_header,
-            asn=platform.settings.asn_header,
+            self._whence,
         )
         self._sweeper = Sweeper(platform.db, self.service, platform.clock.now)
         self._sweeper.beat = partial(platform.beat, _SWEEPING.name)
@@ -77,7 +78,7 @@ class Blocklist(Feature):
         face = rule_face(self.service, self.hits.of, self._clock.now)
         return (
             router(self.service, face, self.intake, self.keeper, self.recent, self.hits, self._db, self._clock.now),
-            giver(self._db, self.keeper),
+            giver(self._db, self.keeper, self._whence),
         )
 
     async def start(self) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from valhalla.features.security.blocklist import store
 from valhalla.features.security.blocklist.keeping import Keeper
+from valhalla.features.security.blocklist.whence import Whence
 from valhalla.kernel.principal import Principal
 from valhalla.kit.db import Database
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires
@@ -33,17 +34,28 @@ class LineOut(WireModel):
 
 
 class BlockPageOut(WireModel):
-    """A page of rules (`next`: its last key), or of changes; `known` is false where history does not reach back."""
+    """A page of rules (`next`: its last key), or of changes; `known` is false where history does not reach back.
+
+    The headers are those in which this control plane's trusted proxies say where a request comes from.
+    """
 
     revision: int
     known: bool
     rules: list[LineOut]
     next: str | None
+    country_header: str | None
+    asn_header: str | None
 
 
-def giver(db: Database, keeper: Keeper) -> APIRouter:
-    """Return the route."""
+def giver(db: Database, keeper: Keeper, whence: Whence) -> APIRouter:
+    """Return the route; ``whence`` is what rules by country and ASN go by."""
     routes = APIRouter(tags=["connected"], responses=PROBLEMS, route_class=StrictRoute)
+
+    def answer(revision: int, lines: list[store.Line], following: Any, *, known: bool = True) -> Response:
+        rules = [{"action": one.action, "type": one.type, "value": one.value, "until": one.until} for one in lines]
+        named = {f"{what}_header": name for what, name in whence.names.items()}
+        document = {"revision": revision, "known": known, "rules": rules, "next": following, **named}
+        return Response(dumps(document), headers={"Cache-Control": "no-store"}, media_type="application/json")
 
     @routes.get("/system/snapshot/blocklist", response_model=BlockPageOut)
     async def blocklist(principal: Machine, after: After = None, since: Since = None, wait: Wait = 0.0) -> Response:
@@ -53,22 +65,16 @@ def giver(db: Database, keeper: Keeper) -> APIRouter:
             revision = keeper.revision
             lines = await db.read(store.page, after or "", _PAGE)
             following = lines[-1].mark if len(lines) == _PAGE else None
-            return _answer(revision, lines, following)
+            return answer(revision, lines, following)
         if since == keeper.revision and wait:
             news = keeper.news
             try:
                 await asyncio.wait_for(news.wait(), wait)
             except TimeoutError:
-                return _answer(since, [], None)
+                return answer(since, [], None)
         lines = await db.read(store.since, since, _PAGE)
         if since > keeper.revision or (lines and lines[0].mark != since + 1):
-            return _answer(keeper.revision, [], None, known=False)
-        return _answer(lines[-1].mark if lines else since, lines, None)
+            return answer(keeper.revision, [], None, known=False)
+        return answer(lines[-1].mark if lines else since, lines, None)
 
     return routes
-
-
-def _answer(revision: int, lines: list[store.Line], following: Any, *, known: bool = True) -> Response:
-    rules = [{"action": one.action, "type": one.type, "value": one.value, "until": one.until} for one in lines]
-    document = {"revision": revision, "known": known, "rules": rules, "next": following}
-    return Response(dumps(document), headers={"Cache-Control": "no-store"}, media_type="application/json")
