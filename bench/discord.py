@@ -15,11 +15,9 @@ from typing import Any
 import uvloop
 from pydantic import SecretStr
 
-from bench.plane import folder
 from bench.report import figure, publish
-from valhalla.embedded import Stack
+from bench.servers import nats_alone
 from valhalla.kit import natsauth
-from valhalla.kit.cellkey import CellKey
 from valhalla.sandbox.routing import streams
 from valhalla.sandbox.routing.contracts import STREAM, Event, Sizes
 from valhalla.sandbox.routing.discord.gateway import Gateway, Options
@@ -40,16 +38,8 @@ GOALS = {"read": 33.3, "frame": 0.5, "frame 99": 1.5}
 
 def run() -> None:
     """Start a throw-away NATS and a Discord, measure in turns and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        cell = CellKey.load_or_create(data_dir / "cell.key")
-        stack = Stack(data_dir, cell, want=frozenset({"nats"}), nats_operator=natsauth.trust(cell))
-        try:
-            url = stack.start().nats_url
-            assert url is not None
-            found = uvloop.run(_measure(url, natsauth.control_creds(cell)))
-        finally:
-            stack.stop()
+    with nats_alone() as lent:
+        found = uvloop.run(_measure(lent.url, natsauth.control_creds(lent.cell)))
     publish(
         "Discord: the gateway client, one shard (Discord, NATS and handler on the same cores)",
         [

@@ -12,9 +12,8 @@ from datetime import UTC, datetime, timedelta
 import nats
 from nats.aio.client import RawCredentials
 
-from bench.plane import folder
 from bench.report import Figure, figure, publish
-from valhalla.embedded import Stack
+from bench.servers import nats_alone
 from valhalla.kernel.ids import new_id
 from valhalla.kit import natsauth
 from valhalla.kit.cellkey import CellKey
@@ -36,16 +35,8 @@ GOALS = {"publish": 10.0, "routing": 1.0, "claim": 3.0, "claim 99": 10.0}
 
 def run() -> None:
     """Start a throw-away NATS, measure in turns and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        cell = CellKey.load_or_create(data_dir / "cell.key")
-        stack = Stack(data_dir, cell, want=frozenset({"nats"}), nats_operator=natsauth.trust(cell))
-        try:
-            url = stack.start().nats_url
-            assert url is not None
-            found = asyncio.run(_measure(url, cell))
-        finally:
-            stack.stop()
+    with nats_alone() as lent:
+        found = asyncio.run(_measure(lent.url, lent.cell))
     figures: list[Figure] = [
         figure("ingress: publish, at least once with dedup, CPU", "us/event", found["publish"], GOALS["publish"]),
         figure("ingress: publish, at least once with dedup", "us/event", found["wall"], None),

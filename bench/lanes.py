@@ -13,12 +13,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bench.plane import folder
 from bench.report import Figure, figure, publish
-from valhalla.embedded import Stack
+from bench.servers import nats_alone
 from valhalla.kernel.ids import new_id
 from valhalla.kit import natsauth
-from valhalla.kit.cellkey import CellKey
 from valhalla.sandbox.routing import streams
 from valhalla.sandbox.routing.contracts import Event, Record, Sizes
 from valhalla.sandbox.routing.ingress import Ingress
@@ -33,16 +31,8 @@ TURNS: Final = 4
 
 def run() -> None:
     """Start a throw-away NATS, measure and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        cell = CellKey.load_or_create(data_dir / "cell.key")
-        stack = Stack(data_dir, cell, want=frozenset({"nats"}), nats_operator=natsauth.trust(cell))
-        try:
-            url = stack.start().nats_url
-            assert url is not None
-            figures = asyncio.run(_measure(url, natsauth.control_creds(cell), data_dir))
-        finally:
-            stack.stop()
+    with nats_alone() as lent:
+        figures = asyncio.run(_measure(lent.url, natsauth.control_creds(lent.cell), lent.data_dir))
     publish("Lanes: one sandbox and thousands", figures)
 
 

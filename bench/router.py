@@ -11,9 +11,8 @@ from typing import Any
 import nats
 from nats.aio.client import RawCredentials
 
-from bench.plane import folder
 from bench.report import figure, publish
-from valhalla.embedded import Stack
+from bench.servers import nats_alone
 from valhalla.kit import natsauth
 from valhalla.kit.cellkey import CellKey
 from valhalla.sandbox.routing import streams
@@ -35,18 +34,10 @@ SIZES = Sizes(max_bytes=2**30)
 
 def run() -> None:
     """Start a throw-away NATS, measure in turns and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        cell = CellKey.load_or_create(data_dir / "cell.key")
-        stack = Stack(data_dir, cell, want=frozenset({"nats"}), nats_operator=natsauth.trust(cell))
-        try:
-            url = stack.start().nats_url
-            assert url is not None
-            import uvloop
+    with nats_alone() as lent:
+        import uvloop
 
-            found = uvloop.run(_measure(url, cell))
-        finally:
-            stack.stop()
+        found = uvloop.run(_measure(lent.url, lent.cell))
     figures = [
         figure("router: stream to lane, at least once with dedup, CPU", "us/event", found["cpu"], GOAL),
         figure("router: stream to lane, at least once with dedup", "us/event", found["wall"], GOAL),

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.background import call, data_dir, environment
 from tests.cli.calling import PROGRAM, Result
 
 from valhalla.testing.discord import FakeDiscord
 
 Run = Callable[..., Result]
+
+__all__ = ["data_dir"]
 
 
 @pytest.fixture(autouse=True)
@@ -65,28 +65,6 @@ def test_an_intent_that_is_none_names_those_that_are(
 
 
 # --- with real servers
-
-
-@pytest.fixture(scope="module")
-def data_dir() -> Iterator[Path]:
-    """A control plane in the background."""
-    folder = Path(tempfile.mkdtemp(prefix="vh-cli-"))
-    folder.chmod(0o711)
-    try:
-        call(folder / "data", "up", "--detach")
-        yield folder / "data"
-    finally:
-        call(folder / "data", "down")
-        shutil.rmtree(folder)
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("VALHALLA_")} | more
-
-
-def call(data_dir: Path, *words: str) -> str:
-    command = [*PROGRAM, "--data-dir", str(data_dir), *words]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=90, env=environment()).stdout
 
 
 async def events(data_dir: Path) -> list[dict[str, Any]]:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from tests.cli.background import call, data_dir, environment
 from tests.cli.calling import PROGRAM, Result
 
 from valhalla.testing.discord import FakeDiscord
+
+__all__ = ["data_dir"]
 
 
 def test_without_a_token_it_says_where_one_belongs(
@@ -29,28 +29,6 @@ def test_without_a_token_it_says_where_one_belongs(
 
     assert result.code == 1
     assert "DISCORD_TOKEN" in result.err
-
-
-@pytest.fixture(scope="module")
-def data_dir() -> Iterator[Path]:
-    """A control plane in the background."""
-    folder = Path(tempfile.mkdtemp(prefix="vh-cli-"))
-    folder.chmod(0o711)
-    try:
-        call(folder / "data", "up", "--detach")
-        yield folder / "data"
-    finally:
-        call(folder / "data", "down")
-        shutil.rmtree(folder)
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("VALHALLA_")} | more
-
-
-def call(data_dir: Path, *words: str) -> str:
-    command = [*PROGRAM, "--data-dir", str(data_dir), *words]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=90, env=environment()).stdout
 
 
 @pytest.mark.slow

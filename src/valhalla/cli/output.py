@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
@@ -76,6 +76,24 @@ def table(invocation: Invocation, headers: Sequence[str], rows: Sequence[Sequenc
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.upper().ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip()
+
+
+def listing(
+    invocation: Invocation,
+    found: Mapping[str, Any],
+    headers: Sequence[str],
+    row: Callable[[Any], Sequence[object]],
+    *,
+    name: str = "name",
+) -> None:
+    """Print a list as a document, as the ``name`` of each (``-q``), or as a table with a ``row`` for each."""
+    if invocation.json:
+        emit(found)
+    elif invocation.quiet:
+        for one in found["items"]:
+            say(printable(one[name]))
+    else:
+        table(invocation, headers, [row(one) for one in found["items"]])
 
 
 def fields(invocation: Invocation, members: Sequence[tuple[str, Any]]) -> None:

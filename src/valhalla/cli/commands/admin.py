@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
-from valhalla.cli.output import emit, fields, remark, say, table
+from valhalla.cli.output import emit, fields, listing, remark, say, table
 from valhalla.cli.text import instant_of, printable, relative
 
 
@@ -80,14 +80,18 @@ def actions(invocation: Invocation) -> None:
         from valhalla.sdk.operations import list_actions
 
         found: Any = client.document(list_actions())
-    if invocation.json:
-        emit(found)
-        return
-    rows = [
-        (one["name"], " ".join(_arguments(one["arguments"])), one["scope"], one["approval"] or "", one["summary"])
-        for one in found["items"]
-    ]
-    table(invocation, ["action", "arguments", "scope", "approval", "does"], rows)
+    listing(
+        invocation,
+        found,
+        ["action", "arguments", "scope", "approval", "does"],
+        lambda one: (
+            one["name"],
+            " ".join(_arguments(one["arguments"])),
+            one["scope"],
+            one["approval"] or "",
+            one["summary"],
+        ),
+    )
 
 
 @command.command("do")
@@ -136,13 +140,13 @@ def handouts(invocation: Invocation) -> None:
         from valhalla.sdk.further_calls import handouts as waiting
 
         found: Any = client.document(waiting())
-    if invocation.json:
-        emit(found)
-        return
-    rows = [
-        (one["id"], one["action"], one["subject"], relative(instant_of(one["expires_at"]))) for one in found["items"]
-    ]
-    table(invocation, ["id", "action", "of", "until"], rows)
+    listing(
+        invocation,
+        found,
+        ["id", "action", "of", "until"],
+        lambda one: (one["id"], one["action"], one["subject"], relative(instant_of(one["expires_at"]))),
+        name="id",
+    )
 
 
 @command.command("take")
@@ -184,21 +188,20 @@ def log(invocation: Invocation, limit: int, **filters: Any) -> None:
         from valhalla.sdk.operations import list_operations
 
         found = collect(client, lambda size, cursor: list_operations(limit=size, cursor=cursor, **filters), limit)
-    if invocation.json:
-        emit(found)
-        return
-    rows = [
-        (
+    listing(
+        invocation,
+        found,
+        ["at", "by", "action", "step", "operation", "reason"],
+        lambda one: (
             one["at"],
             one["actor"],
             one["details"].get("action", ""),
             one["action"].removeprefix("admin."),
             one["subject"],
             one["details"].get("reason") or one["details"].get("code") or "",
-        )
-        for one in found["items"]
-    ]
-    table(invocation, ["at", "by", "action", "step", "operation", "reason"], rows)
+        ),
+        name="subject",
+    )
 
 
 def _counts(found: dict[str, int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
-from valhalla.cli.output import emit, say, table
+from valhalla.cli.output import emit, listing, say
 from valhalla.cli.text import instant_of, printable, relative
 
 
@@ -35,24 +35,19 @@ def ls(invocation: Invocation) -> None:
         from valhalla.sdk import work_calls
 
         found = collect(client, lambda size, cursor: work_calls.list_heartbeats(limit=size, cursor=cursor), None)
-    if invocation.json:
-        emit(found)
-    elif invocation.quiet:
-        for one in found["items"]:
-            say(printable(one["name"]))
-    else:
-        rows = [
-            (
-                one["name"],
-                one["status"],
-                relative(instant_of(one["last_beat_at"])),
-                f"{one['interval']:g} s",
-                f"{one['timeout']:g} s",
-                one["reason"] or "",
-            )
-            for one in found["items"]
-        ]
-        table(invocation, ["name", "status", "last", "interval", "timeout", "reason"], rows)
+    listing(
+        invocation,
+        found,
+        ["name", "status", "last", "interval", "timeout", "reason"],
+        lambda one: (
+            one["name"],
+            one["status"],
+            relative(instant_of(one["last_beat_at"])),
+            f"{one['interval']:g} s",
+            f"{one['timeout']:g} s",
+            one["reason"] or "",
+        ),
+    )
 
 
 @command.command("ping")

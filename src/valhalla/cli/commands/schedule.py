@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
-from valhalla.cli.output import emit, remark, say, table
+from valhalla.cli.output import emit, listing, remark, say
 from valhalla.cli.text import instant_of, printable, relative
 
 
@@ -38,24 +38,19 @@ def ls(invocation: Invocation) -> None:
         from valhalla.sdk import work_calls
 
         found = collect(client, lambda size, cursor: work_calls.list_schedules(limit=size, cursor=cursor), None)
-    if invocation.json:
-        emit(found)
-    elif invocation.quiet:
-        for one in found["items"]:
-            say(printable(one["name"]))
-    else:
-        rows = [
-            (
-                one["name"],
-                one["job"],
-                _timing(one["timing"]),
-                "paused" if one["paused"] else relative(instant_of(one["next_at"])),
-                relative(instant_of(one["last_at"])),
-                one["last_error"] or "",
-            )
-            for one in found["items"]
-        ]
-        table(invocation, ["name", "job", "when", "next", "last", "error"], rows)
+    listing(
+        invocation,
+        found,
+        ["name", "job", "when", "next", "last", "error"],
+        lambda one: (
+            one["name"],
+            one["job"],
+            _timing(one["timing"]),
+            "paused" if one["paused"] else relative(instant_of(one["next_at"])),
+            relative(instant_of(one["last_at"])),
+            one["last_error"] or "",
+        ),
+    )
 
 
 @command.command("next")
