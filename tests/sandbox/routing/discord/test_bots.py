@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -284,3 +285,52 @@ async def test_the_end_of_the_sandbox_is_the_end_of_its_bot(scene: Scene) -> Non
             await asyncio.wait_for(asyncio.shield(task), 20)
 
     assert caught.value.code == 4004
+
+
+async def test_each_message_is_one_bots_while_claims_move_and_connections_break(scene: Scene, reader: Gateway) -> None:
+    """Of production's or of the sandbox's, never of both or none; each bot sees a guild's in their order."""
+    chance = random.Random(3)
+    guilds = [scene.fake.guild(f"guild {number}") for number in range(3)]
+    box = await scene.sandbox(guilds[0])
+    mine, real = Bot(), Bot()
+    linked = {guilds[0]["id"]}
+    flips = 0
+
+    async def remap() -> None:
+        nonlocal flips
+        while True:
+            guild = chance.choice(guilds)
+            if guild["id"] in linked:
+                await scene.runtime.sandboxes.unlink(scene.team.principal, box.id, "discord.guild", guild["id"])
+            else:
+                await scene.link(box, guild)
+            linked.symmetric_difference_update({guild["id"]})
+            flips += 1
+            await asyncio.sleep(0.05)
+
+    written: dict[str, list[str]] = {guild["id"]: [] for guild in guilds}
+    async with running(mine, scene.token(box)), running(real, scene.fake.token):
+        await until(lambda: "ready" in mine.happened and "ready" in real.happened)
+        remapping = asyncio.create_task(remap())
+        for number in range(900):
+            guild = chance.choice(guilds)
+            written[guild["id"]].append(f"{guild['id']} {number}")
+            await scene.fake.message(written[guild["id"]][-1], guild=guild)
+            if number % 150 == 149:
+                severed(scene)
+            await asyncio.sleep(0.003)
+        remapping.cancel()
+        await asyncio.gather(remapping, return_exceptions=True)
+        await until(lambda: len(mine.seen) + len(real.seen) >= 900, 60)
+        await asyncio.sleep(0.5)
+    found = {
+        guild: [[text for text in bot.seen if text.startswith(guild)] for bot in (mine, real)] for guild in written
+    }
+    place = {text: number for texts in written.values() for number, text in enumerate(texts)}
+
+    assert {guild: sorted(one + other, key=place.__getitem__) for guild, (one, other) in found.items()} == written
+    assert all(texts == sorted(texts, key=place.__getitem__) for both in found.values() for texts in both)
+    assert mine.seen
+    assert real.seen
+    assert flips > 5
+    assert mine.happened.count("ready") == real.happened.count("ready") == 1

@@ -370,3 +370,17 @@ async def test_a_lost_nats_is_read_on_from(scene: Scene) -> None:
         await writing
 
     assert found == [str(number) for number in range(200)]
+
+
+async def test_a_session_has_one_connection(scene: Scene) -> None:
+    """A bot whose connection hangs resumes on another one; the first is closed, and the session goes on."""
+    home = scene.fake.guild("home")
+    box = await scene.sandbox(home)
+    async with lanes(scene) as ingress, wire(scene) as hanging, wire(scene) as bot:
+        await hanging.identify(scene, box)
+        ready = await hanging.hears("READY")
+        await bot.resume(scene, box, ready["d"]["session_id"], ready["s"])
+        await bot.hears("RESUMED")
+        assert await hanging.closed() == 4000
+        await ingress.publish(message(home, 1))
+        assert (await bot.hears("MESSAGE_CREATE"))["d"]["id"] == "1"

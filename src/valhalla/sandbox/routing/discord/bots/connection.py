@@ -254,6 +254,7 @@ class Connection:
         return self._feed
 
     def _begin(self, session: Session, feed: Feed, ready: dict[str, Any] | None) -> None:
+        self._bots.supersede(session)
         self.session = session
         self._start(feed.run(ready))
         self._start(feed.follow())

@@ -138,6 +138,12 @@ class Bots:
         begun.append(now)
         return True
 
+    def supersede(self, session: Session) -> None:
+        """Close the connection that has a session, if any: its bot has another one now."""
+        for each in self._connections:
+            if each.session == session:
+                each.end(Closing(protocol.UNKNOWN_ERROR, "The session was resumed elsewhere."))
+
     def forget(self, session: Session) -> None:
         """Resume a session no more."""
         _keep(self._forgotten, session.drawn, None)
