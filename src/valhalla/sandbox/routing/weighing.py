@@ -25,7 +25,7 @@ _BATCH: Final = 1000
 _MOST: Final = 100_000
 _SIZE: Final = b"Nats-Msg-Size:"
 # what the stream writes beside subject, headers and body
-_RECORD: Final = 30
+_RECORD: Final = 34
 
 
 class Piece(NamedTuple):
@@ -139,9 +139,10 @@ async def sizes(link: Link, wanted: str, first: int) -> AsyncGenerator[tuple[str
         tokens = reply.split(".")
         sequence = int(tokens[7 if len(tokens) >= 11 else 5])
         headers = block or b""
-        _, found, rest = headers.partition(_SIZE)
-        size = int(rest.partition(b"\r\n")[0]) if found else len(body)
-        batch.append((subject.split(".", 3)[2], sequence, size + len(headers) + len(subject) + _RECORD))
+        before, found, rest = headers.partition(_SIZE)
+        number, _, after = rest.partition(b"\r\n")
+        size = int(number) if found else len(body)
+        batch.append((subject.split(".", 3)[2], sequence, size + len(before) + len(after) + len(subject) + _RECORD))
         if len(batch) >= _BATCH:
             done.set()
 
