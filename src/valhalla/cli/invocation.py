@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from valhalla.sdk.client import Client
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -39,6 +40,15 @@ class Invocation:
         from valhalla.sdk.client import Client
 
         return Client(self.url, self.api_key, self.data_dir, timeout)
+
+    def ask(self, what: Callable[[Client], T]) -> T:
+        """Return what a client answers to ``what``.
+
+        Raises:
+            Unreachable: there is no control plane to ask.
+        """
+        with self.client() as client:
+            return what(client)
 
     def again(self, *words: str) -> str:
         """Return a command line for the user to copy that means the same control plane."""

@@ -8,7 +8,7 @@ A module of a command is then three lines::
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -164,7 +164,7 @@ def _set(of: Words) -> click.Command:
         reason: str | None,
         dry_run: bool,
     ) -> None:
-        patch = {member: value_of(text) for member, text in map(pair, members)}
+        patch = members_of(members)
         with invocation.client() as client:
             request = of.calls.patch(name, patch, expect=expect, reason=reason, dry_run=dry_run)
             written(invocation, of.key, client.document(request), dry_run=dry_run)
@@ -249,6 +249,11 @@ def pair(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise click.BadParameter(f"{text!r} is not MEMBER=VALUE.")
     return name, value
+
+
+def members_of(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the members that ``MEMBER=VALUE`` are, each value read as JSON if it is some."""
+    return {name: value_of(text) for name, text in map(pair, texts)}
 
 
 def value_of(text: str) -> Any:

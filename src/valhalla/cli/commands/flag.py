@@ -8,7 +8,7 @@ import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.cli.output import emit, say, table
-from valhalla.cli.registry import registry_group
+from valhalla.cli.registry import members_of, registry_group
 from valhalla.cli.text import printable
 
 command = registry_group(
@@ -65,10 +65,9 @@ def evaluate(invocation: Invocation, name: str, context: tuple[str, ...]) -> Non
     Example:
       valhalla flag eval new-checkout targetingKey=user-7 plan=pro
     """
-    from valhalla.cli.registry import pair, value_of
     from valhalla.sdk.calls import flag_evaluate
 
-    members = {member: value_of(text) for member, text in map(pair, context)}
+    members = members_of(context)
     with invocation.client() as client:
         found: dict[str, Any] = client.document(flag_evaluate(name, members))
     if invocation.json:

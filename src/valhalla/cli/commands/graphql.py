@@ -9,7 +9,7 @@ import click
 from valhalla.cli.failures import REFUSED
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.cli.output import emit
-from valhalla.cli.registry import pair, value_of
+from valhalla.cli.registry import members_of
 
 
 @click.command("graphql")
@@ -28,6 +28,6 @@ def command(invocation: Invocation, query: str, variables: tuple[str, ...]) -> i
     """
     text = sys.stdin.read() if query == "-" else query
     with invocation.client() as client:
-        answer = client.graph.query(text, {name: value_of(value) for name, value in map(pair, variables)})
+        answer = client.graph.query(text, members_of(variables))
     emit(answer)
     return REFUSED if answer.get("errors") else 0

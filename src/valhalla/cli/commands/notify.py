@@ -32,10 +32,7 @@ def status(invocation: Invocation) -> None:
     Example:
       valhalla notify status --json
     """
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.status())
+    found = invocation.ask(lambda client: client.notifications.status())
     failing = [each["channel"] for each in found["items"] if each["failures"]]
     if invocation.json:
         emit(found)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
@@ -27,10 +25,7 @@ def test(invocation: Invocation, name: str) -> None:
     Example:
       valhalla notify channel test ops
     """
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.test_channel(name))
+    found = invocation.ask(lambda client: client.notifications.test_channel(name))
     if invocation.json:
         emit(found)
     elif found["delivered"]:
@@ -54,10 +49,7 @@ def resume(invocation: Invocation, name: str) -> None:
     Example:
       valhalla notify channel resume ops
     """
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.resume_channel(name))
+    found = invocation.ask(lambda client: client.notifications.resume_channel(name))
     if invocation.json:
         emit(found)
     else:
@@ -76,10 +68,7 @@ def secret(invocation: Invocation, name: str, at_once: bool) -> None:
     Example:
       valhalla notify channel secret ops --quiet > secret.txt
     """
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.rotate_secret(name, at_once=at_once))
+    found = invocation.ask(lambda client: client.notifications.rotate_secret(name, at_once=at_once))
     if invocation.json:
         emit(found)
         return
@@ -99,10 +88,7 @@ def keys(invocation: Invocation, name: str) -> None:
     Example:
       valhalla notify channel keys ops
     """
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.keys(name))
+    found = invocation.ask(lambda client: client.notifications.keys(name))
     if invocation.json:
         emit(found)
     else:

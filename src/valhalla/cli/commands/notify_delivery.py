@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
@@ -85,10 +83,7 @@ def show(invocation: Invocation, delivery: str) -> None:
     Example:
       valhalla notify delivery show k3v9x0q2m1n8b7c6
     """
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.delivery(delivery))
+    found = invocation.ask(lambda client: client.notifications.delivery(delivery))
     if invocation.json:
         emit(found)
         return
@@ -139,10 +134,7 @@ def replay(
     body = {name: value for name, value in wanted.items() if value is not None}
     if bool(body) == everything:
         raise click.UsageError("name deliveries, narrow them by an option, or say --all")
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.replay_many(body, dry_run=dry_run))
+    found = invocation.ask(lambda client: client.notifications.replay_many(body, dry_run=dry_run))
     if invocation.json:
         emit(found)
     elif invocation.quiet:

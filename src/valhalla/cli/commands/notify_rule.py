@@ -8,7 +8,7 @@ import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.cli.output import emit, say, table
-from valhalla.cli.registry import pair, registry_group, value_of
+from valhalla.cli.registry import members_of, registry_group
 
 command = registry_group(
     "notify rule",
@@ -32,14 +32,11 @@ def test(invocation: Invocation, event: str, members: tuple[str, ...], severity:
     Example:
       valhalla notify rule test alert.opened name=job.dead --severity error
     """
-    data = {name: value_of(text) for name, text in map(pair, members)}
+    data = members_of(members)
     body: dict[str, Any] = {"type": event, "data": data}
     if severity is not None:
         body["severity"] = severity
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.test_rules(body))
+    found = invocation.ask(lambda client: client.notifications.test_rules(body))
     if invocation.json:
         emit(found)
     elif not found["items"]:

@@ -9,7 +9,7 @@ import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.cli.output import emit, say
-from valhalla.cli.registry import pair, value_of
+from valhalla.cli.registry import members_of
 from valhalla.cli.text import printable
 
 
@@ -41,17 +41,15 @@ def command(
       valhalla notify send ops "The import is done" rows=4711 --key import-2026-11-21
     """
     document: dict[str, Any] = {"channel": channel, "subject": subject, "body": body, "severity": severity}
-    document["data"] = {name: value_of(text) for name, text in map(pair, members)}
+    document["data"] = members_of(members)
     if key is not None:
         document["key"] = key
     with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        found: dict[str, Any] = client.document(notify.send(document))
+        found = client.notifications.send(document)
         ends = time.monotonic() + (wait or 0)
         while wait is not None and found["status"] not in ("delivered", "dead") and time.monotonic() < ends:
             time.sleep(0.1)
-            found = client.document(notify.delivery(found["id"]))
+            found = client.notifications.delivery(found["id"])
     if invocation.json:
         emit(found)
     else:

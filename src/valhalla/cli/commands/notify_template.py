@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
 from valhalla.cli.output import emit, say
-from valhalla.cli.registry import pair, registry_group, value_of
+from valhalla.cli.registry import members_of, registry_group
 from valhalla.cli.text import printable
 
 command = registry_group(
@@ -29,12 +27,9 @@ def preview(invocation: Invocation, name: str, members: tuple[str, ...], event: 
     Example:
       valhalla notify template preview short title="It broke" severity=error
     """
-    data = {key: value_of(text) for key, text in map(pair, members)}
-    with invocation.client() as client:
-        from valhalla.sdk import notify
-
-        request = notify.preview({"name": name, "event": {"type": event, "data": data}})
-        found: dict[str, Any] = client.document(request)
+    data = members_of(members)
+    body = {"name": name, "event": {"type": event, "data": data}}
+    found = invocation.ask(lambda client: client.notifications.preview(body))
     if invocation.json:
         emit(found)
         return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy.engine import Connection
 
+from valhalla.features.data.notifications.checking import bad
 from valhalla.features.data.notifications.contracts import Channel, Rule, Template
 from valhalla.features.data.notifications.errors import (
     BadChannel,
@@ -22,34 +23,55 @@ from valhalla.features.data.notifications.policy import Policy
 from valhalla.features.data.notifications.rules import NAME
 from valhalla.features.data.notifications.wire import ChannelModel, RuleModel, TemplateModel
 from valhalla.kernel.principal import Principal
-from valhalla.kit.registry import Change
+from valhalla.kernel.problems import Invalid
+from valhalla.kit.http import WireModel
+from valhalla.kit.registry import Change, Registry
 from valhalla.kit.registry_routes import Face
 
+T = TypeVar("T", bound=msgspec.Struct)
 PREFIX: Final = "/system/notify"
 READ: Final = "notifications:read"
 WRITE: Final = "notifications:write"
+
+
+def _face(registry: Registry[T], path: str, noun: str, model: type[WireModel], **more: Any) -> Face[T]:
+    """Return what the three have in common."""
+    return Face(
+        registry=registry,
+        prefix=f"{PREFIX}/{path}",
+        tag="notifications",
+        noun=f"notification {noun}",
+        read=READ,
+        write=WRITE,
+        model=model,
+        key="name",
+        key_form=NAME,
+        **more,
+    )
 
 
 def channel_face(policy: Policy, masking: Masking) -> Face[Channel]:
     """Return ``/system/notify/channels``."""
 
     def look(_conn: Connection, _principal: Principal, changes: Sequence[Change]) -> None:
+        made = {each.key for each in changes if each.after is not None}
         for change in changes:
-            _look_at_channel(policy, change, {each.key for each in changes if each.after is not None})
+            if change.after is not None:
+                _look(policy, BadChannel, change.after, made)
+            elif named := policy.named_by(change.key):
+                raise ChannelInUse(f"'{change.key}' is named by {', '.join(named[:5])}", named_by=named)
 
-    return Face(
-        registry=policy.channels,
-        prefix=f"{PREFIX}/channels",
-        tag="notifications",
-        noun="notification channel",
-        read=READ,
-        write=WRITE,
-        model=ChannelModel,
+    def make(name: str, model: ChannelModel, before: Channel | None, _principal: Principal) -> Channel:
+        return masking.make(name, model, before)
+
+    return _face(
+        policy.channels,
+        "channels",
+        "channel",
+        ChannelModel,
         example={"kind": "webhook", "webhook": {"url": "https://example.com/hooks/valhalla"}},
-        key="name",
-        key_form=NAME,
         key_example="ops",
-        make=lambda name, model, before, _principal: masking.make(name, model, before),
+        make=make,
         show=masking.show,
         filters=("kind", "enabled"),
         search=("description",),
@@ -58,39 +80,20 @@ def channel_face(policy: Policy, masking: Masking) -> Face[Channel]:
     )
 
 
-def _look_at_channel(policy: Policy, change: Change, made: set[str]) -> None:
-    if change.after is None:
-        named = policy.named_by(change.key)
-        if named:
-            raise ChannelInUse(f"'{change.key}' is named by {', '.join(named[:5])}", named_by=named)
-        return
-    fallback: Any = change.after.get("fallback")
-    if fallback is not None and fallback not in made and policy.channel(fallback) is None:
-        raise _unknown(BadChannel, "fallback", fallback)
-    template: Any = change.after.get("template")
-    if template is not None and policy.template(template) is None:
-        raise _unknown(BadChannel, "template", template)
-
-
 def rule_face(policy: Policy) -> Face[Rule]:
     """Return ``/system/notify/rules``."""
 
     def look(_conn: Connection, _principal: Principal, changes: Sequence[Change]) -> None:
         for change in changes:
             if change.after is not None:
-                _look_at_rule(policy, change.after)
+                _look(policy, BadRule, change.after)
 
-    return Face(
-        registry=policy.rules,
-        prefix=f"{PREFIX}/rules",
-        tag="notifications",
-        noun="notification rule",
-        read=READ,
-        write=WRITE,
-        model=RuleModel,
+    return _face(
+        policy.rules,
+        "rules",
+        "rule",
+        RuleModel,
         example={"channels": ["ops"], "events": ["alert.*"], "minimum": "error"},
-        key="name",
-        key_form=NAME,
         key_example="alerts-to-ops",
         show=msgspec.to_builtins,
         filters=("enabled", "channels"),
@@ -101,31 +104,14 @@ def rule_face(policy: Policy) -> Face[Rule]:
     )
 
 
-def _look_at_rule(policy: Policy, after: Mapping[str, Any]) -> None:
-    for n, channel in enumerate(after.get("channels", ())):
-        if policy.channel(channel) is None:
-            raise _unknown(BadRule, f"channels/{n}", channel)
-    fallback = after.get("fallback")
-    if fallback is not None and policy.channel(fallback) is None:
-        raise _unknown(BadRule, "fallback", fallback)
-    template = after.get("template")
-    if template is not None and policy.template(template) is None:
-        raise _unknown(BadRule, "template", template)
-
-
 def template_face(policy: Policy) -> Face[Template]:
     """Return ``/system/notify/templates``."""
-    return Face(
-        registry=policy.templates,
-        prefix=f"{PREFIX}/templates",
-        tag="notifications",
-        noun="notification template",
-        read=READ,
-        write=WRITE,
-        model=TemplateModel,
+    return _face(
+        policy.templates,
+        "templates",
+        "template",
+        TemplateModel,
         example={"body": "{{ event.title }} since {{ event.at }}"},
-        key="name",
-        key_form=NAME,
         key_example="short",
         search=("description",),
         missing=TemplateNotFound,
@@ -133,6 +119,12 @@ def template_face(policy: Policy) -> Face[Template]:
     )
 
 
-def _unknown(kind: type[BadChannel | BadRule], pointer: str, name: str) -> BadChannel | BadRule:
-    detail = f"there is no {'template' if pointer == 'template' else 'channel'} '{name}'"
-    return kind(f"/{pointer}: {detail}", errors=[{"in": "body", "pointer": f"/{pointer}", "detail": detail}])
+def _look(policy: Policy, kind: type[Invalid], after: Mapping[str, Any], made: Container[str] = ()) -> None:
+    """Refuse a record that names a channel or template which is neither there nor among those that are ``made``."""
+    channels = [(f"channels/{n}", name) for n, name in enumerate(after.get("channels", ()))]
+    for pointer, name in [*channels, ("fallback", after.get("fallback"))]:
+        if name is not None and name not in made and policy.channel(name) is None:
+            raise bad(kind, pointer, f"there is no channel '{name}'")
+    template = after.get("template")
+    if template is not None and policy.template(template) is None:
+        raise bad(kind, "template", f"there is no template '{template}'")
