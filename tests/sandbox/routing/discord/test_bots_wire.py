@@ -34,7 +34,7 @@ BRISK = Pace(identify_every=0.0, identifies=4, looking=0.02, running=0.1, batch=
 
 @pytest.fixture
 async def scene(runtime: Runtime, team: Team, fake: FakeDiscord) -> AsyncIterator[Scene]:
-    async with locked(runtime, team, fake, pace=BRISK) as made:
+    async with locked(runtime, team, fake, pace=BRISK, production=True) as made:
         yield made
 
 
@@ -384,3 +384,30 @@ async def test_a_session_has_one_connection(scene: Scene) -> None:
         assert await hanging.closed() == 4000
         await ingress.publish(message(home, 1))
         assert (await bot.hears("MESSAGE_CREATE"))["d"]["id"] == "1"
+
+
+async def test_the_real_bot_goes_on_where_it_was_unless_that_is_long_ago(scene: Scene) -> None:
+    """With the real token; it sees what nobody has claimed, and nothing of what was before it came first."""
+    home, other = scene.fake.guild("home"), scene.fake.guild("other")
+    await scene.sandbox(home)
+    seen: list[list[str]] = []
+    number = 0
+    async with lanes(scene) as ingress:
+        for waiting in (5, 5, 60):
+            for _ in range(waiting):
+                number += 1
+                await ingress.publish(message(other, number))
+            async with wire(scene) as bot:
+                await bot.say(2, {"token": scene.fake.token, "intents": 1 << 9, "properties": {}})
+                guilds = {each["id"] for each in (await bot.hears("READY"))["d"]["guilds"]}
+                assert other["id"] in guilds
+                assert home["id"] not in guilds
+                await ingress.publish(message(home, number + 1000))
+                await ingress.publish(message(other, 0 - number))
+                while not bot.seen[-1]["d"].get("id", "").startswith("-"):
+                    await bot.hears("MESSAGE_CREATE")
+                await bot.socket.close(code=4000)
+            seen.append([each["d"]["id"] for each in bot.seen if each["t"] == "MESSAGE_CREATE"])
+
+    assert seen[0][-1:] == ["-5"]
+    assert seen[1:] == [["6", "7", "8", "9", "10", "-10"], ["-70"]]

@@ -42,9 +42,9 @@ def gateway(
     """
     application, bot = (dict(each) for each in lock.identity)
     guilds = Guilds(upstream, pacer, str(bot["id"]))
-    shared = Shared(
-        cell, line, Positions(line), guilds, table, runs, application, bot, pace or Pace(), production=production
-    )
+    pace = pace or Pace()
+    positions = Positions(line, pace.kept)
+    shared = Shared(cell, line, positions, guilds, table, runs, application, bot, pace, production=production)
     bots = Bots(shared, public)
 
     def advice(sandbox: str, asked: Asked) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from valhalla.kernel.problems import Unavailable
 from valhalla.kit.log import get_logger
 from valhalla.sandbox.routing import subjects
 from valhalla.sandbox.routing.contracts import STREAM
+from valhalla.sandbox.routing.discord.bots.lane import Lane
 from valhalla.sandbox.routing.discord.bots.line import Line
 from valhalla.sandbox.routing.discord.bots.sessions import PRODUCTION, Session, lane_of
 from valhalla.sandbox.routing.frames import ApiError
@@ -24,8 +25,10 @@ Shard = tuple[str, int, int]
 class Positions:
     """Of all bots of one process."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, kept: int) -> None:
+        """``kept`` events at most wait for the real bot."""
         self._line = line
+        self._kept = kept
         self._known: OrderedDict[Shard, int] = OrderedDict()
         self._unwritten: dict[Shard, int] = {}
         self._noted = asyncio.Event()
@@ -90,7 +93,18 @@ class Positions:
         state = answer["state"]
         # of an empty lane: numbers begin where the stream is
         least = int(state["first_seq"]) - 1 if state.get("subjects") else int(state["last_seq"])
-        return max(floor, least)
+        position = max(floor, least)
+        if sandbox == PRODUCTION and await self._behind(position) > self._kept:
+            # a bot that was away for hours has at Discord missed them, too
+            return await self.newest()
+        return position
+
+    async def _behind(self, position: int) -> int:
+        lane = Lane(self._line, lane_of(PRODUCTION), position, batch=1)
+        try:
+            return await lane.open()
+        finally:
+            await lane.close()
 
     async def newest(self) -> int:
         """Return the sequence of the newest event of all.
