@@ -16,7 +16,8 @@ _FIRST = (
     *_TOGETHER,
     "tests/sandbox/test_backend_down.py",
     "tests/sandbox/test_races.py",
-    "tests/guard/stores/test_conformance.py",
+    "tests/cli/test_real_plane.py",
+    "tests/server/test_external.py",
 )
 
 

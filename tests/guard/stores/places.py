@@ -183,7 +183,7 @@ class Verbs:
 
     def row(self, state: str, **fields: Any) -> Any:
         """Make a row in ``state`` and return its record."""
-        from tests.guard.stores.test_conformance import HOLD
+        from tests.guard.stores.asking import HOLD
 
         if state in ("held", "approved", "expired", "cancelled", "superseded", "stale", "denied"):
             made = self.begin(**({"verdict": "hold", "hold": HOLD} | fields))

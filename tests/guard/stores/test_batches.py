@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.guard.stores.asking import HOLD, limit, take
 from tests.guard.stores.places import PostgresPlace, Verbs
-from tests.guard.stores.test_conformance import HOLD, limit, take
 
 from valhalla.guard.contracts import Began, CasRequest, Failure
 
