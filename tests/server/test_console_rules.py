@@ -177,3 +177,30 @@ def test_pages_have_names_of_their_own() -> None:
     assert len(slugs) == len(set(slugs))
     assert not {"all", "do", "static", "login", "logout", "link", "session", "events", "series", "part"} & set(slugs)
     assert all(page.teach.endswith(".") for page in PAGES)
+
+
+def test_an_input_begins_with_what_the_record_has_and_is_sent_only_where_it_belongs() -> None:
+    fields = (
+        Field(name="name", path=True, required=True),
+        Field(name="when.type", input="select", options=("every", "once")),
+        Field(name="when.seconds", input="number", only=("when.type", "every")),
+        Field(name="when.at", input="time", only=("when.type", "once")),
+        Field(name="args", input="json"),
+        Field(name="tags", input="list"),
+        Field(name="paused", input="check"),
+    )
+    action = Action(name="edit", label="Edit", path="/x/{name}", method="PUT", fields=fields)
+    when = {"type": "once", "seconds": 5, "at": "2031-01-02T03:04:05+02:00"}
+    record = {"name": "n", "when": when, "args": {"a": 1}, "tags": ["x", "y"], "paused": True}
+    first = {field.name: forms.begun(field, record) for field in fields}
+    assert first["when.at"] == "2031-01-02T01:04:05"
+    sent = {
+        "when": {"type": "once", "at": "2031-01-02T01:04:05Z"},
+        "args": {"a": 1},
+        "tags": ["x", "y"],
+        "paused": True,
+    }
+    assert forms.fill(action, fields, first, record).body == sent
+    assert {forms.begun(field, {}) for field in fields} == {""}
+    with pytest.raises(Invalid, match="'name' is missing"):
+        forms.fill(action, fields, {**first, "name": ""}, record)

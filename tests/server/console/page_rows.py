@@ -21,7 +21,7 @@ ROWS: Final[dict[str, Row]] = {
     "jobs": Row(
         rare.job, pressing("Cancel", lambda found: found["status"] == "cancelled"), "?status=queued"
     ),
-    "schedules": Row(rare.schedule, pressing("Pause", lambda found: found["paused"])),
+    "schedules": Row(rare.schedule, rare.planning),
     "heartbeats": registry("row-beat", "/system/heartbeats", deleting(), interval=3600),
     "maintenance": registry(
         "row-window", "/system/maintenance/windows", editing("reason", "moved"),

@@ -89,6 +89,21 @@ async def schedule(world: World, n: int) -> Made:
     return Made(f"row-plan-{n}", path)
 
 
+async def planning(world: World, desk: Desk, made: Made) -> None:
+    await open_record(desk, made)
+    await press(desk, "Edit", **{"timing.type": "cron", "timing.expression": "30 2 * * *"})
+    found = await world.send("GET", made.path)
+    assert found["timing"] == {"type": "cron", "expression": "30 2 * * *", "timezone": "UTC"}
+    await press(desk, "Pause")
+    assert (await world.send("GET", made.path))["paused"]
+    await desk.open("schedules")
+    typed = {"name": "row-plan-made", "job": "row.work0", "timing.type": "every", "timing.seconds": "90"}
+    await press(desk, "New schedule", **typed, **{"timing.start": "2031-01-01T00:00:00"})
+    world.gone.append("/system/schedules/row-plan-made")
+    found = await world.send("GET", "/system/schedules/row-plan-made")
+    assert (found["timing"]["seconds"], found["job"]) == (90.0, "row.work0")
+
+
 async def alert(world: World, n: int) -> Made:
     name = f"row-alert-{n}"
     made = await world.send("POST", "/system/alerts", {"name": name, "severity": "info", "title": name})

@@ -63,8 +63,11 @@ class Acting:
         self, visit: Visit, page: Page, action: Action, key: str, record: Mapping[str, Any], form: Mapping[str, str]
     ) -> Response:
         preview = bool(form.get("_preview")) and self._abilities.previews(page, action)
-        path = self._abilities.path(page, action, key)
+        named = next((form.get(each.name, "").strip() for each in action.fields if each.path), "")
+        path = self._abilities.path(page, action, key or named)
         try:
+            if named and not await self._is_gone(visit, page, named):
+                raise Invalid(f"there is a {page.thing} of this name already")
             filled = forms.fill(action, self._abilities.fields(page, action), form, record)
             query = {**filled.query, **({"dry_run": "true"} if preview else {})}
             # what was read is what is changed: somebody else's edit in between is not overwritten
@@ -134,6 +137,7 @@ class Acting:
     ) -> Response:
         path = self._abilities.path(page, action, key)
         fields = self._abilities.fields(page, action)
+        shown = [(each, _typed(each, action, typed, visit.query, record)) for each in fields]
         back = typed.get("_back") or visit.query.get("back", "")
         return self._layout.answer(
             visit,
@@ -144,7 +148,7 @@ class Acting:
             key=key,
             name=showing.pick(record, page.name) or key if page.name else key,
             record=record,
-            fields=[(each, _typed(each.name, each.default, typed, visit.query)) for each in fields],
+            fields=shown,
             definition=typed.get("_definition", ""),
             object_version=typed.get("_version") or record.get("version") if action.whole else None,
             members=self._abilities.index.members(action.method, self._abilities.template(page, action)),
@@ -152,7 +156,7 @@ class Acting:
             problem=problem,
             outcome=outcome,
             back=back if visit.is_here(back) else "",
-            curl=_command(visit.origin + path, action, fields, typed, record),
+            curl=_command(visit.origin + path, action, shown, typed, record),
         )
 
     def _definition(self, page: Page, action: Action, record: Mapping[str, Any]) -> str:
@@ -164,19 +168,27 @@ class Acting:
 
 
 def _command(
-    address: str, action: Action, fields: Sequence[Field], typed: Mapping[str, str], record: Mapping[str, Any]
+    address: str,
+    action: Action,
+    shown: Sequence[tuple[Field, str]],
+    typed: Mapping[str, str],
+    record: Mapping[str, Any],
 ) -> str:
     """Return the request as a command, with what is typed as far as that can be sent."""
-    given = typed or {each.name: each.default for each in fields}
     try:
-        filled = forms.fill(action, fields, given, record)
+        filled = forms.fill(action, [each for each, _ in shown], {**typed, **{e.name: v for e, v in shown}}, record)
     except Invalid:
         filled = forms.Filled({}, action.body)
     query = urlencode(filled.query)
     return showing.curl(action.method, f"{address}?{query}" if query else address, filled.body)
 
 
-def _typed(name: str, default: str, typed: Mapping[str, str], query: Mapping[str, str]) -> str:
-    if typed:
-        return typed.get(name, "")
-    return query.get(name.rpartition(".")[2], default)
+def _typed(
+    field: Field, action: Action, typed: Mapping[str, str], query: Mapping[str, str], record: Mapping[str, Any]
+) -> str:
+    """Return what stands in an input: what was typed, what its address says, what the record has, or its default."""
+    # a definition alone is the editor's first text, and nobody's typing
+    if typed.keys() - {"_definition"}:
+        return typed.get(field.name, "")
+    begun = forms.begun(field, record) if action.prefilled and record else field.default
+    return query.get(field.name.rpartition(".")[2], begun)

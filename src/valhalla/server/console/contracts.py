@@ -67,6 +67,10 @@ class Field:
     default: str = ""
     help: str = ""
     query: bool = False
+    path: bool = False
+    """Whether it is the key in the path of what is made."""
+    only: tuple[str, str] | None = None
+    """The input, and its value, with which alone this one is sent."""
 
     @property
     def title(self) -> str:
@@ -101,6 +105,8 @@ class Action:
     """Whether the form is the record's definition as JSON."""
     each: bool = True
     """Whether it is done to all that match one by one, as the API has no way to do it to many."""
+    prefilled: bool = False
+    """Whether its inputs hold first what the record has."""
     editor: bool = False
     """Whether that has an editor of its own (flags)."""
 

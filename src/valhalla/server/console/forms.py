@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import parse_qsl
 
 from valhalla.kernel.problems import Invalid
 from valhalla.server.console.contracts import Action, Field
-from valhalla.server.console.showing import pick, unpretty
+from valhalla.server.console.showing import pick, pretty, unpretty
 
 _MOST: Final = 200
 
@@ -50,11 +50,15 @@ def fill(action: Action, fields: Sequence[Field], form: Mapping[str, str], recor
             raise Invalid(f"the definition is no JSON object: {error}") from error
     for field in fields:
         text = form.get(field.name, "").strip()
+        if field.only is not None and form.get(field.only[0]) != field.only[1]:
+            continue
         if field.input != "check" and not text:
             if field.required:
                 raise Invalid(f"'{field.title}' is missing")
             continue
         value = _value(field, text)
+        if field.path:
+            continue
         if field.query:
             query[field.name] = "true" if value is True else value
         elif field.name == "*":
@@ -64,6 +68,24 @@ def fill(action: Action, fields: Sequence[Field], form: Mapping[str, str], recor
         elif value is not None:
             _put(body, field.name.split("."), value)
     return Filled(query, body if _has_body(action) or body else None)
+
+
+def begun(field: Field, record: Mapping[str, Any]) -> str:
+    """Return a member of a record as its input holds it."""
+    value = pick(record, field.name)
+    if value is None or value is False:
+        return ""
+    match field.input:
+        case "check":
+            return "1"
+        case "list":
+            return ", ".join(map(str, value))
+        case "json":
+            return pretty(value)
+        case "time":
+            return f"{datetime.fromisoformat(str(value)).astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+        case _:
+            return str(value)
 
 
 def _has_body(action: Action) -> bool:

@@ -6,6 +6,23 @@ from typing import Final
 
 from valhalla.server.console.contracts import Action, Column, Field, Page
 
+_CRON: Final = ("timing.type", "cron")
+_EVERY: Final = ("timing.type", "every")
+_TIMETABLE: Final = (
+    Field(name="job", required=True, help="the name of a registered function"),
+    Field(name="timing.type", label="when", input="select", options=("cron", "every", "once")),
+    Field(name="timing.expression", label="cron: five fields", only=_CRON, help="30 2 * * *"),
+    Field(name="timing.timezone", label="cron: time zone", only=_CRON, help="Europe/Berlin; empty: UTC"),
+    Field(name="timing.seconds", label="every: seconds", input="number", only=_EVERY),
+    Field(name="timing.start", label="every: counted from", input="time", only=_EVERY, help="UTC"),
+    Field(name="timing.at", label="once: at", input="time", only=("timing.type", "once"), help="UTC"),
+    Field(name="args", label="arguments", input="json"),
+    Field(name="catch_up", label="missed runs", input="select", options=("one", "all", "skip")),
+    Field(name="overlap", label="while one still runs", input="select", options=("skip", "allow")),
+    Field(name="jitter", label="late by up to so many seconds", input="number"),
+    Field(name="paused", input="check"),
+)
+
 PAGES: Final = (
     Page(
         slug="jobs",
@@ -69,7 +86,7 @@ PAGES: Final = (
         one="/system/schedules/{name}",
         key="name",
         noun="schedule",
-        teach="Nothing is planned. PUT /system/schedules/{name} adds to the timetable.",
+        teach="Nothing is planned. 'New schedule' puts a job on the timetable.",
         columns=(
             Column("name"),
             Column("job"),
@@ -79,7 +96,27 @@ PAGES: Final = (
             Column("last_at", "last"),
             Column("last_error", "last error"),
         ),
+        tools=(
+            Action(
+                name="new",
+                label="New schedule",
+                method="PUT",
+                path="{one}",
+                tone="good",
+                fields=(Field(name="name", required=True, path=True), *_TIMETABLE),
+            ),
+        ),
         actions=(
+            Action(
+                name="edit",
+                label="Edit",
+                method="PUT",
+                path="{one}",
+                fields=_TIMETABLE,
+                prefilled=True,
+                each=False,
+                when={"built_in": (False,)},
+            ),
             Action(name="run", label="Run now", path="{one}/run", tone="good"),
             Action(name="pause", label="Pause", path="{one}/pause", when={"paused": (False,)}),
             Action(name="resume", label="Resume", path="{one}/resume", when={"paused": (True,)}),
