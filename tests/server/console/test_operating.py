@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -37,6 +38,39 @@ async def test_rules_that_match_are_lifted_together_after_a_look(desk: Desk, adm
     assert await page.evaluate("window.hurt") is None
     for key in keys:
         assert (await admin.get(f"/system/security/blocklist/{quote(key)}")).status_code == 404
+
+
+@pytest.mark.timeout(240)
+async def test_a_long_action_shows_how_far_it_is_goes_on_by_itself_and_is_stopped(
+    desk: Desk, admin: httpx.AsyncClient
+) -> None:
+    keys = [f"browser.step{n}" for n in range(130)]
+    put = [{"op": "put", "key": key, "value": {"value": 1, "type": "integer"}} for key in keys]
+    assert (await admin.post("/system/config/bulk", json={"operations": put})).status_code == 200
+    page = desk.page
+    try:
+        for value, wanted in ((2, "Done for 130 of 130."), (3, "Stopped: done for")):
+            await desk.open("all/config/set?q=browser.step")
+            await page.fill("[name='*']", f'{{"value": {value}}}')
+            if value == 3:
+                # the second step waits until Stop has been pressed
+                await page.route("**/console/all/**", lambda route: _stop_first(page, route))
+            await page.click("button:has-text('Change members: 130')")
+            await page.wait_for_selector(f"#steps:has-text('{wanted}')", timeout=90_000)
+        values = [one["value"] for one in (await admin.get("/system/config?q=browser.step&limit=200")).json()["items"]]
+        assert (values.count(3), values.count(2)) == (80, 50)
+        assert await desk.grave() == []
+    finally:
+        gone = [{"op": "delete", "key": key} for key in keys]
+        await admin.post("/system/config/bulk", json={"operations": gone})
+
+
+async def _stop_first(page: Any, route: Any) -> None:
+    told = "_told" in (route.request.post_data or "")
+    if told and "_stop" not in route.request.post_data:
+        # the page is held at this step: what is pressed now is heard before the next
+        await page.click("[data-stop]")
+    await route.continue_()
 
 
 @pytest.mark.timeout(180)
