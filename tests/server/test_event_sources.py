@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from tests.server.conftest import Make
 from tests.server.plane import refused
 
 SOURCES = "/system/event-sources"
@@ -23,7 +24,7 @@ async def name(admin: httpx.AsyncClient) -> AsyncIterator[str]:
 
 async def test_a_source_from_its_declaration_to_its_end(admin: httpx.AsyncClient, name: str) -> None:
     """It overlaps no other, shows what is mapped, issues credentials, and is removed when it is off."""
-    body = {"name": name, "subject": f"{name}.{{key}}.{{type}}", "kind": "tenant", "account": name}
+    body = {"name": name, "subject": f"{name}.{{key}}.{{type}}", "kind": f"{name}.order", "account": name}
     made = await admin.post(SOURCES, json=body)
     assert made.status_code == 201, made.text
     assert (made.json()["way"], made.json()["enabled"]) == ("mapping", True)
@@ -42,6 +43,24 @@ async def test_a_source_from_its_declaration_to_its_end(admin: httpx.AsyncClient
     assert (await admin.patch(f"{SOURCES}/{name}", json={"enabled": False})).status_code == 200
     assert (await admin.delete(f"{SOURCES}/{name}")).status_code == 204
     refused(await admin.get(f"{SOURCES}/{name}/state"), 404, "source-not-found")
+
+
+async def test_a_mapping_is_refused_where_keys_are_mirrored(
+    admin: httpx.AsyncClient, team_a: httpx.AsyncClient, make: Make, name: str
+) -> None:
+    """As a mirror is where keys are mapped: whichever comes second. A router copies them."""
+    kind = f"{name}.order"
+    box = await make()
+    link = {"kind": kind, "key": "acme", "mode": "mirror", "sample": 0.5}
+    assert (await team_a.post(f"/api/sandboxes/{box['id']}/routes", json=link)).status_code in (200, 201)
+    body = {"name": name, "subject": f"{name}.{{key}}.{{type}}", "kind": kind, "account": name}
+    problem = refused(await admin.post(SOURCES, json=body), 409, "mirror-needs-router")
+    assert f"{kind}:acme" in problem["detail"]
+    assert "way=router" in problem["help"]
+    assert (await admin.post(SOURCES, json=body | {"way": "router"})).status_code == 201
+    refused(await admin.patch(f"{SOURCES}/{name}", json={"way": "mapping"}), 409, "mirror-needs-router")
+    # what is off maps nothing
+    assert (await admin.patch(f"{SOURCES}/{name}", json={"way": "mapping", "enabled": False})).status_code == 200
 
 
 async def test_what_is_no_source(admin: httpx.AsyncClient, name: str) -> None:

@@ -14,9 +14,15 @@ from valhalla.kit.http import PROBLEMS, StrictRoute, requires
 from valhalla.kit.registry import Change
 from valhalla.kit.registry_routes import Face, registry_router
 from valhalla.sandbox.routing import kinds
-from valhalla.sandbox.routing.foreign import accounts, patterns
+from valhalla.sandbox.routing.foreign import accounts, patterns, store
 from valhalla.sandbox.routing.foreign.contracts import EventSource
-from valhalla.sandbox.routing.foreign.errors import SourceInUse, SourceInvalid, SourceNotFound, SourceOverlaps
+from valhalla.sandbox.routing.foreign.errors import (
+    MirrorNeedsRouter,
+    SourceInUse,
+    SourceInvalid,
+    SourceNotFound,
+    SourceOverlaps,
+)
 from valhalla.sandbox.routing.foreign.wire import CredentialsIn, CredentialsOut, MappedKey, SourceModel, SourceState
 
 if TYPE_CHECKING:
@@ -90,6 +96,12 @@ def router(feature: EventSources) -> APIRouter:
             source = after.get(change.key)
             if source is not None and (other := patterns.overlapping(source, after.values())) is not None:
                 raise SourceOverlaps(f"'{other.name}' covers some subjects of '{source.name}'", other=other.name)
+            if source is not None and _is_mapped(source) and not _was_mapped(change):
+                _refuse_mirrors(conn, source)
+
+    def _was_mapped(change: Change) -> bool:
+        before = None if change.before is None else registry.decode(change.key, change.before)
+        return before is not None and _is_mapped(before)
 
     face = Face(
         registry=registry,
@@ -109,3 +121,20 @@ def router(feature: EventSources) -> APIRouter:
         missing=SourceNotFound,
     )
     return registry_router(face, db, feature.settle, routes)
+
+
+def _is_mapped(source: EventSource) -> bool:
+    return source.enabled and source.way == "mapping"
+
+
+def _refuse_mirrors(conn: Connection, source: EventSource) -> None:
+    """Refuse what a link would be refused for: its sandboxes would wait for copies that nobody makes."""
+    keys = store.mirrored(conn, source.kind)
+    if keys:
+        named = ", ".join(f"{source.kind}:{key}" for key in keys[:3]) + (", …" if len(keys) > 3 else "")
+        raise MirrorNeedsRouter(
+            f"sandboxes mirror {len(keys)} keys of its kind ({named}), and a mapping moves events without copying them",
+            help=f"Let a router copy them: 'valhalla source set {source.name} way=router' and 'valhalla router "
+            f"{source.name}' (or '--way router' at 'source new'). Or unlink the mirrors first.",
+            source=source.name,
+        )

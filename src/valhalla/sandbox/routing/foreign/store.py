@@ -16,6 +16,13 @@ def lock(conn: Connection) -> None:
     conn.execute(sa.select(sa.func.pg_advisory_xact_lock(EVENT_ACCOUNTS)))
 
 
+def mirrored(conn: Connection, kind: str) -> list[str]:
+    """Return the keys of a kind that sandboxes mirror."""
+    table = sandbox_routes.c
+    statement = sa.select(table.key).where(table.mode == "mirror", table.kind == kind).order_by(table.key)
+    return list(conn.execute(statement).scalars())
+
+
 def stolen(conn: Connection, kinds: Collection[str]) -> dict[tuple[str, str], str]:
     """Return whose the keys of these kinds are, by kind and key."""
     table = sandbox_routes.c
