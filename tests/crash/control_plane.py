@@ -40,7 +40,7 @@ def spawn(data_dir: Path, *words: str, **environment: str) -> subprocess.Popen[b
     )
 
 
-def until(check: Callable[[], Any], *, seconds: float = 20) -> Any:
+def until(check: Callable[[], Any], *, seconds: float = 60) -> Any:
     """Wait for a true answer and return it."""
     end = time.monotonic() + seconds
     while not (answer := check()):

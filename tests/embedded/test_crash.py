@@ -166,7 +166,7 @@ def test_a_signal_handler_stops_in_order(data_dir: Path) -> None:
     with parent(data_dir, ALL) as process:
         pids = pids_of(process)
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
         assert gone(pids, 0) == []
     assert list((data_dir / "run").iterdir()) == []
 
@@ -180,7 +180,7 @@ def test_a_signal_while_starting(data_dir: Path, delay: float) -> None:
             time.sleep(0.005)
         time.sleep(delay)
         process.terminate()
-        process.wait(10)
+        process.wait(30)
     left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _mentions(p, str(data_dir))]
     assert left == []
 
@@ -222,7 +222,7 @@ def test_a_child_caught_between_fork_and_exec_delays_the_next_owner(data_dir: Pa
     with subprocess.Popen([sys.executable, "-c", program, str(data_dir)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
         lock = DataDirLock(data_dir)
         lock.acquire()
         lock.release()
@@ -240,5 +240,5 @@ def test_an_ordinary_user_needs_no_root(data_dir: Path) -> None:
         pids = pids_of(process)
         assert {Path(f"/proc/{pid}").stat().st_uid for pid in pids.values()} == {65534}
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
         assert gone(pids, 0) == []
