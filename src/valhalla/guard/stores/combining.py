@@ -189,7 +189,7 @@ class Combiner(Generic[Q, A]):
 
 def _copy(error: BaseException) -> BaseException:
     if isinstance(error, Unavailable):
-        copied: Any = Unavailable(error.backend, error.detail, retry_after=error.retry_after)
+        copied: Any = Unavailable(error.backend, error.detail, retry_after=error.retry_after, help=error.advice)
         copied.__cause__ = error.__cause__
         return copied
     return error if isinstance(error, Exception) else Unavailable("store", "the caller who wrote was interrupted")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 from valhalla.guard.errors import StoreRefuses
 from valhalla.kernel.problems import Problem, Unavailable
-from valhalla.kit.db import explain, is_away, sqlstate
+from valhalla.kit.sqlstates import explain, is_away, sqlstate
 
 # a deadlock or a serialization failure: nothing was done, the same batch goes through the next time
 _AGAIN: Final = ("40001", "40P01")
@@ -40,3 +40,11 @@ def problem(error: BaseException, schema: str) -> Problem | None:
     if is_away(error):
         return Unavailable("postgres", explain(error, "the guard's Postgres"))
     return None
+
+
+def fail(error: BaseException, schema: str) -> NoReturn:
+    """Raise what stands for a driver's error, with it as the cause, or the error itself: nothing is its own cause."""
+    found = problem(error, schema)
+    if found is None:
+        raise error
+    raise found from error

@@ -7,6 +7,7 @@ import weakref
 from typing import Any, Final, cast
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from valhalla.guard.codec import JsonCodec
 from valhalla.guard.contracts import BeginRequest, BeginResult, CasRequest, CasResult, Line, Page, Scan
@@ -16,6 +17,7 @@ from valhalla.guard.stores.postgres.joined import Joined
 from valhalla.guard.stores.postgres.schema import SCHEMA, ddl
 from valhalla.guard.stores.postgres.tasks import Tasks
 from valhalla.guard.stores.postgres.threads import Threads
+from valhalla.kernel.problems import Invalid
 from valhalla.kit.redact import storable
 from valhalla.kit.sql import identifier
 
@@ -46,7 +48,15 @@ class PostgresStore:
         """``url`` is libpq's (``postgresql://…``). ``connections`` are kept for threads, and as many for each loop.
 
         Nothing is opened before the first verb, so a store may be made before a fork.
+
+        Raises:
+            Invalid: the URL cannot be read.
         """
+        try:
+            conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            # what the driver says shows parts of it, and there may be a password among them
+            raise Invalid("this is no address of a database", help="Write postgresql://user@host/database.") from None
         self.codec = JsonCodec()
         self.schema = identifier(schema)
         self._url = url
@@ -78,7 +88,7 @@ class PostgresStore:
                 conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"setup {self._name}",))
                 conn.execute(ddl(self._name).encode())
         except psycopg.Error as error:
-            raise failing.problem(error, self._name) or error from error
+            failing.fail(error, self._name)
 
     def within(self, conn: Any) -> Joined:
         """Return the store on the caller's own transaction.

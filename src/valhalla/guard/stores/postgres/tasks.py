@@ -128,7 +128,7 @@ class Loop:
                 if failing.is_lost(error) and not again:
                     again = True
                     continue
-                raise failing.problem(error, self._schema) or error from error
+                failing.fail(error, self._schema)
         raise AssertionError("the last attempt returns or raises")
 
     async def query(self, statement: str, *params: Any) -> list[Any]:
@@ -139,7 +139,7 @@ class Loop:
                     return await conn.fetch(statement, *params)
             except _ERRORS as error:
                 if last or not failing.is_lost(error):
-                    raise failing.problem(error, self._schema) or error from error
+                    failing.fail(error, self._schema)
         raise AssertionError("the last attempt returns or raises")
 
     @contextlib.asynccontextmanager
@@ -153,7 +153,7 @@ class Loop:
             try:
                 conn = await self._connect()
             except _ERRORS as error:
-                raise failing.problem(error, self._schema) or error from error
+                failing.fail(error, self._schema)
         try:
             yield conn
         except BaseException as error:

@@ -79,11 +79,8 @@ class Threads:
                 if failing.is_lost(error) and not again:
                     again = True
                     continue
-                raise self._problem(error) from error
+                failing.fail(error, self._schema)
         raise AssertionError("the last attempt returns or raises")
-
-    def _problem(self, error: BaseException) -> BaseException:
-        return failing.problem(error, self._schema) or error
 
     def query(self, statement: str, params: Any = None) -> list[tuple[Any, ...]]:
         """Run one statement that may be repeated; once more on a new connection if the old one broke."""
@@ -93,7 +90,7 @@ class Threads:
                     return conn.execute(statement.encode(), params).fetchall()
             except psycopg.Error as error:
                 if last or not failing.is_lost(error):
-                    raise self._problem(error) from error
+                    failing.fail(error, self._schema)
         raise AssertionError("the last attempt returns or raises")
 
     @contextlib.contextmanager
@@ -107,7 +104,7 @@ class Threads:
             try:
                 conn = self._connect()
             except psycopg.Error as error:
-                raise self._problem(error) from error
+                failing.fail(error, self._schema)
         try:
             yield conn
         except BaseException as error:

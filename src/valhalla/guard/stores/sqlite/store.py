@@ -27,6 +27,7 @@ T = TypeVar("T")
 Request = BeginRequest | CasRequest
 Result = BeginResult | CasResult
 # the file's own clock, to the millisecond: no caller brings a time along
+_ADVICE: Final = "Free space on its disk or correct its path and rights; then try again."
 _NOW: Final = "SELECT (julianday('now') - 2440587.5) * 86400.0"
 
 
@@ -182,7 +183,9 @@ class SqliteStore:
             away = isinstance(error, (sqlite3.OperationalError, OSError)) or type(error) is sqlite3.DatabaseError
             if not away and not self._closed:
                 raise
-            raise Unavailable("sqlite", f"the guard's file {self.path} cannot be used: {error}") from error
+            raise Unavailable(
+                "sqlite", f"the guard's file {self.path} cannot be used: {error}", help=_ADVICE
+            ) from error
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._executor is None:

@@ -20,6 +20,7 @@ from valhalla.guard.stores.valkey.faults import Lost
 from valhalla.guard.stores.valkey.replies import ReplyError
 from valhalla.kernel.problems import Invalid
 
+_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _TENANT: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 # how long the server's settings are believed; after a lost connection they are asked for again at once
 _BELIEVED: Final = 10.0
@@ -59,8 +60,10 @@ class ValkeyStore:
         ``durability="trusted"`` takes the operator's word for the server's settings. Nothing is connected yet.
 
         Raises:
-            Invalid: the tenant's name cannot be part of a key.
+            Invalid: the tenant's name cannot be part of a key, or the URL cannot be read.
         """
+        if not url.startswith(_SCHEMES):
+            raise Invalid("this is no address of a Valkey server", help="Write redis://host:6379 or rediss://….")
         if _TENANT.fullmatch(tenant) is None:
             raise Invalid("a tenant is 1 to 64 characters of A-Z, a-z, 0-9, '_', '.', ':' and '-'")
         self.codec = JsonCodec()
