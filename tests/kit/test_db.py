@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.kit.db import Database, is_away, shortage, sqlstate
+from valhalla.kit.db import Database
+from valhalla.kit.sqlstates import is_away, shortage, sqlstate
 
 ITEMS = sa.Table("items", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
 

@@ -22,6 +22,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from valhalla.kernel.problems import Problem, Unavailable
 from valhalla.kit.json import dumps_text, loads
+from valhalla.kit.sqlstates import explain, is_away, sqlstate
 from valhalla.kit.writing import may_write
 
 P = ParamSpec("P")
@@ -39,70 +40,12 @@ metadata = sa.MetaData(
     },
 )
 
-# SQLSTATE classes that mean "the server cannot serve now", not "the statement is wrong": 53 is a lack of resources.
-_AWAY: Final = ("08", "57P", "53")
-_BROKEN: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.ConnectionDoesNotExistError,
-    # the driver's word for a session that the dying server has just told so, before it closed it
-    asyncpg.InternalClientError,
-)
 _READ_ONLY: Final = "25006"
 # a deadlock or a serialization failure: the server undid all of it, and lets it through the next time
 _LOST_TO_ANOTHER: Final = ("40001", "40P01")
 _REPEATS: Final = 3
 # seconds, at most: who waited for the locks of the one that lost gets them first, else both would lose again
 _PAUSE: Final = 0.05
-_SHORTAGES: Final = {
-    "53100": "the disk of Postgres is full",
-    "53200": "Postgres is out of memory or of locks",
-    "53300": "Postgres has no free connection",
-}
-
-
-def is_away(error: BaseException) -> bool:
-    """Say whether ``error``, or what caused it, means that the server cannot be reached."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, _BROKEN):
-            return True
-        state = getattr(seen, "sqlstate", None)
-        if isinstance(state, str) and state.startswith(_AWAY):
-            return True
-        if isinstance(seen, sqlalchemy.exc.DBAPIError) and seen.connection_invalidated:
-            return True
-        if type(seen).__module__.startswith("psycopg") and type(seen).__name__ == "OperationalError" and state is None:
-            return True
-        seen = seen.__cause__ or getattr(seen, "orig", None)
-    return False
-
-
-def shortage(error: BaseException) -> str | None:
-    """Say what the server lacks, if that is why it refused."""
-    return _SHORTAGES.get(sqlstate(error) or "")
-
-
-def explain(error: BaseException, whose: str) -> str:
-    """Say in the user's words why ``whose`` server does not serve; ``is_away(error)`` holds."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, TimeoutError):
-            return f"{whose} does not answer in time"
-        seen = getattr(seen, "orig", None) or seen.__cause__
-    return shortage(error) or f"{whose} cannot be reached"
-
-
-def sqlstate(error: BaseException) -> str | None:
-    """Return the five-character SQLSTATE behind a driver error, through SQLAlchemy's wrapping."""
-    seen: BaseException | None = error
-    while seen is not None:
-        state = getattr(seen, "sqlstate", None)
-        if isinstance(state, str):
-            return state
-        seen = getattr(seen, "orig", None) or seen.__cause__
-    return None
 
 
 class Database:

@@ -10,7 +10,8 @@ from typing import Any
 import asyncpg
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.kit.db import Database, is_away
+from valhalla.kit.db import Database
+from valhalla.kit.sqlstates import is_away
 
 
 class Link:

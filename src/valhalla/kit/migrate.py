@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection, make_url
 
 from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit.advisory import MIGRATIONS
-from valhalla.kit.db import SCHEMA, is_away
+from valhalla.kit.db import SCHEMA
+from valhalla.kit.sqlstates import is_away
 
 HEAD: Final = "0036"
 """The newest step in ``kit/migrations/versions``; revisions have four digits, so text order is their order."""

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.kit.db import shortage
 from valhalla.kit.faults import crashpoint
+from valhalla.kit.sqlstates import shortage
 from valhalla.sandbox import access
 from valhalla.sandbox.backends import Backends
 from valhalla.sandbox.contracts import Sandbox

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit import liblog, migrate, natsauth, natstls
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.db import Database, sqlstate
+from valhalla.kit.db import Database
 from valhalla.kit.log import configure
 from valhalla.kit.settings import Settings, load
+from valhalla.kit.sqlstates import sqlstate
 from valhalla.sandbox.routing.ingress import Ingress
 from valhalla.server import files
 from valhalla.server.database import running_url

@@ -16,9 +16,10 @@ from valhalla.embedded import Endpoints
 from valhalla.kernel.problems import Misconfigured, Unavailable
 from valhalla.kit import migrate
 from valhalla.kit.cellkey import CellKey
-from valhalla.kit.db import Database, is_away
+from valhalla.kit.db import Database
 from valhalla.kit.settings import Settings, load
 from valhalla.kit.sql import identifier
+from valhalla.kit.sqlstates import is_away
 from valhalla.sandbox.slices.postgres import Bootstrap
 from valhalla.sandbox.slices.postgres import bootstrap as make
 from valhalla.server import files

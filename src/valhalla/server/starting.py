@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from valhalla.kernel.problems import Misconfigured
-from valhalla.kit.db import sqlstate
+from valhalla.kit.sqlstates import sqlstate
 from valhalla.runtime import Runtime
 
 _BOOTSTRAP = "'valhalla db bootstrap' with a superuser's URL makes role and database and prints the URL to set."

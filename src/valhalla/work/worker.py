@@ -11,9 +11,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.kit.db import Database, sqlstate
+from valhalla.kit.db import Database
 from valhalla.kit.listening import listening
 from valhalla.kit.log import get_logger
+from valhalla.kit.sqlstates import sqlstate
 from valhalla.kit.waiting import Backoff, first_of
 from valhalla.work import engine, kinds, store, turn
 from valhalla.work.contracts import Ended

@@ -15,8 +15,9 @@ from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit import notices
-from valhalla.kit.db import Database, is_away
+from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
+from valhalla.kit.sqlstates import is_away
 from valhalla.sandbox import rules
 from valhalla.sandbox.contracts import Sandbox
 from valhalla.sandbox.errors import SnapshotFailed, SnapshotNotFound, TemplateTaken

@@ -21,12 +21,13 @@ from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import SYSTEM
 from valhalla.kernel.problems import Problem, Unavailable
 from valhalla.kit import lifecycle
-from valhalla.kit.db import Database, sqlstate
+from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
 from valhalla.kit.log import get_logger
 from valhalla.kit.outbox import emit
 from valhalla.kit.registry import Registry
 from valhalla.kit.relations import Condition
+from valhalla.kit.sqlstates import sqlstate
 
 log = get_logger("retention")
 KIND: Final = "retention"

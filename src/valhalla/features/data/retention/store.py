@@ -18,11 +18,12 @@ from valhalla.features.data.retention.contracts import Category, Hold, Purge
 from valhalla.features.data.retention.tables import retention_runs
 from valhalla.kernel.ids import is_id
 from valhalla.kit import partitions
-from valhalla.kit.db import SCHEMA, sqlstate
+from valhalla.kit.db import SCHEMA
 from valhalla.kit.holds import REGISTRY as HOLDS
 from valhalla.kit.registry import Registry
 from valhalla.kit.registry.tables import heads
 from valhalla.kit.sql import identifier, literal
+from valhalla.kit.sqlstates import sqlstate
 
 _TABLE: Final = retention_runs.c
 _INSTANTS: Final = ("cutoff", "oldest", "newest", "created_at", "started_at", "finished_at")

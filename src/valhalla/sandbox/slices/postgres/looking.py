@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from valhalla.kernel.problems import Misconfigured, Unavailable
-from valhalla.kit.db import is_away
 from valhalla.kit.sql import identifier
+from valhalla.kit.sqlstates import is_away
 from valhalla.sandbox.contracts import TableStats
 
 if TYPE_CHECKING:

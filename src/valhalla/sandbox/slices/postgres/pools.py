@@ -11,7 +11,7 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from valhalla.kernel.problems import Unavailable
-from valhalla.kit.db import explain, is_away
+from valhalla.kit.sqlstates import explain, is_away
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
