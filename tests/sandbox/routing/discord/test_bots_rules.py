@@ -15,6 +15,7 @@ from valhalla.kit.cellkey import CellKey
 from valhalla.sandbox.routing import table
 from valhalla.sandbox.routing.contracts import Record
 from valhalla.sandbox.routing.discord.bots import protocol, sessions, visibility
+from valhalla.sandbox.routing.discord.bots.positions import furthest
 from valhalla.sandbox.routing.discord.bots.protocol import Closing
 from valhalla.sandbox.routing.discord.bots.sessions import Session
 from valhalla.sandbox.routing.discord.gateway import intents
@@ -235,3 +236,15 @@ def test_a_bot_sees_its_guilds_and_production_the_rest() -> None:
 
     assert claims.visible(routes, BOX) == ["9", "10"]
     assert claims.unclaimed(routes, ["10", "9", "7", "100"]) == ["9", "100"]
+
+
+def test_a_shard_begins_where_everything_of_it_was_sent() -> None:
+    """To a bot of as many shards, or of another number of which each was there."""
+    assert furthest({}, 0, 1) == 0
+    assert furthest({(0, 1): 5}, 0, 1) == 5
+    assert [furthest({(0, 1): 5}, number, 2) for number in range(2)] == [5, 5]
+    # the first of two is ahead, the second has not been there
+    assert [furthest({(0, 1): 5, (0, 2): 9}, number, 2) for number in range(2)] == [9, 5]
+    assert furthest({(0, 1): 5, (0, 2): 9}, 0, 1) == 5
+    assert furthest({(0, 1): 5, (0, 2): 9, (1, 2): 7}, 0, 1) == 7
+    assert furthest({(0, 1): 5, (0, 2): 9, (1, 2): 7}, 2, 3) == 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Final
 
 from valhalla.kernel.problems import Unavailable
@@ -79,12 +80,13 @@ class Positions:
         link = await self._line.link()
         info = await lane_info(link, sandbox)
         written = await bot_positions(link, sandbox)
-        # a bot that has another number of shards now begins where the slowest one was
-        slowest = min(written.values(), default=0)
+        for (owner, shard, shards), at in self._known.items():
+            if owner == sandbox:
+                written[shard, shards] = max(at, written.get((shard, shards), 0))
+        mine = furthest(written, number, of)
         if sandbox == PRODUCTION and not written:
             # as at Discord: who comes for the first time has missed nothing
-            slowest = await self.newest()
-        mine = max(self._known.get((sandbox, number, of), 0), written.get((number, of), slowest))
+            mine = await self.newest()
         floor = max(mine, int(info.get("ack_floor", {}).get("stream_seq", 0)))
         try:
             answer = await link.api(f"STREAM.INFO.{STREAM}", {"subjects_filter": f"{lane_of(sandbox)}.>"})
@@ -117,3 +119,16 @@ class Positions:
             return int((await link.api(f"STREAM.INFO.{STREAM}"))["state"]["last_seq"])
         except ApiError as error:
             raise Unavailable("nats", f"the stream cannot be read: {error}") from error
+
+
+def furthest(written: Mapping[tuple[int, int], int], number: int, of: int) -> int:
+    """Return up to where everything of a shard was sent, to itself or to bots with another number of shards.
+
+    Those count whose shards have all been there: what one would have been sent that never came nobody has.
+    """
+    found = [written.get((number, of), 0)]
+    for shards in {shards for _, shards in written} - {of}:
+        theirs = [at for (_, of_them), at in written.items() if of_them == shards]
+        if len(theirs) == shards:
+            found.append(min(theirs))
+    return max(found)
