@@ -447,7 +447,7 @@ async def test_the_victims_messages_are_not_heard(calm: Field) -> None:
 
 async def ask(client: Any, subject: str, **body: Any) -> str:
     """Return the error's description of a JetStream request, or an empty text."""
-    answer = json.loads((await client.request(subject, json.dumps(body).encode(), timeout=1)).data)
+    answer = json.loads((await client.request(subject, json.dumps(body).encode(), timeout=10)).data)
     return answer.get("error", {}).get("description", "")
 
 
@@ -651,8 +651,8 @@ class TestAllowed:
         queue = await client.subscribe(calm.fill("sbx.{A}.*.x"), queue="workers")
         await client.publish(calm.fill("sbx.{A}.orders.x"), b"hi", headers={"a": "b"})
 
-        assert (await plain.next_msg(timeout=1)).data == b"hi"
-        assert (await queue.next_msg(timeout=1)).header == {"a": "b"}
+        assert (await plain.next_msg(timeout=10)).data == b"hi"
+        assert (await queue.next_msg(timeout=10)).header == {"a": "b"}
         assert calm.problems == []
 
     async def test_request_and_reply(self, calm: Field) -> None:
@@ -665,7 +665,7 @@ class TestAllowed:
         await server.subscribe(calm.fill("sbx.{A}.upper"), cb=answer)
         await server.flush()
 
-        assert (await client.request(calm.fill("sbx.{A}.upper"), b"hi", timeout=1)).data == b"HI"
+        assert (await client.request(calm.fill("sbx.{A}.upper"), b"hi", timeout=10)).data == b"HI"
         assert calm.problems == []
 
     async def test_streams_and_consumers(self, calm: Field) -> None:
@@ -676,15 +676,15 @@ class TestAllowed:
         for number in range(3):
             await stream.publish(subject, str(number).encode())
         pull = await stream.pull_subscribe(subject, "pull")
-        first, second = await pull.fetch(2, timeout=1)
+        first, second = await pull.fetch(2, timeout=10)
         await first.ack_sync()
         await second.nak()
         push = await stream.subscribe(subject, durable="push", manual_ack=True)
         ordered = await stream.subscribe(subject, ordered_consumer=True)
 
-        assert (await push.next_msg(timeout=1)).data == b"0"
-        assert [(await ordered.next_msg(timeout=1)).data for _ in range(3)] == [b"0", b"1", b"2"]
-        assert (await pull.fetch(1, timeout=1))[0].data in {b"1", b"2"}
+        assert (await push.next_msg(timeout=10)).data == b"0"
+        assert [(await ordered.next_msg(timeout=10)).data for _ in range(3)] == [b"0", b"1", b"2"]
+        assert (await pull.fetch(1, timeout=10))[0].data in {b"1", b"2"}
         assert calm.problems == []
 
     async def test_key_value(self, calm: Field) -> None:
@@ -694,8 +694,8 @@ class TestAllowed:
         watch = await bucket.watchall()
         await bucket.put("mode", b"mine")
 
-        assert await watch.updates(timeout=1) is None
-        update = await watch.updates(timeout=1)
+        assert await watch.updates(timeout=10) is None
+        update = await watch.updates(timeout=10)
         assert update is not None
         assert update.value == b"mine"
         await bucket.delete("mode")

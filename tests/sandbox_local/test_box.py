@@ -60,7 +60,7 @@ def test_connecting_waits_for_nobody(where: Path | None) -> None:
         writer.execute("INSERT INTO t (x) VALUES ('open')")
         started = time.monotonic()
         box.connect()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 4
 
 
 def test_threads_wait_for_each_other_instead_of_failing(where: Path | None) -> None:

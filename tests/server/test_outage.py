@@ -164,7 +164,7 @@ async def test_a_backend_that_hangs(shaky: Shaky, backend: str) -> None:
     try:
         started = time.monotonic()
         answer = await shaky.ready()
-        assert time.monotonic() - started < 4.5
+        assert time.monotonic() - started < 10
         assert (answer.status_code, answer.json()["checks"][backend]["ok"]) == (503, False)
         assert answer.json()["checks"][backend]["reason"]
         assert (await shaky.plane.client().get("/live")).status_code == 200
