@@ -54,7 +54,7 @@ def where(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
         with Redis.from_url(url) as server:
             server.config_set("appendfsync", "always")
         return f"{url}#{new_id()}"
-    url = request.getfixturevalue("servers").superuser_url
+    url = request.getfixturevalue("guard_url")
     PostgresStore(url, schema=SCHEMA).setup()
     return url
 

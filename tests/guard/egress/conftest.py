@@ -26,9 +26,9 @@ def mail() -> Iterator[Mail]:
 
 
 @pytest.fixture
-def world(servers: Servers, web: Web, mail: Mail, tmp_path: Path) -> Iterator[World]:
+def world(servers: Servers, guard_url: str, web: Web, mail: Mail, tmp_path: Path) -> Iterator[World]:
     assert servers.endpoints.valkey_url is not None
-    made = World(web, mail, tmp_path, servers.superuser_url, servers.endpoints.valkey_url)
+    made = World(web, mail, tmp_path, guard_url, servers.endpoints.valkey_url)
     yield made
     for close in made.closers:
         # what a seal cut off may be broken

@@ -14,7 +14,7 @@ from tests.guard.stores.valkey.place import ValkeyPlace
 @pytest.fixture(params=["memory", "sqlite", "postgres", "valkey"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "postgres":
-        made: Any = PostgresPlace(request.getfixturevalue("servers").superuser_url)
+        made: Any = PostgresPlace(request.getfixturevalue("guard_url"))
     elif request.param == "sqlite":
         made = SqlitePlace(tmp_path / "guard.db")
     elif request.param == "valkey":

@@ -14,8 +14,8 @@ from valhalla.guard.contracts import Began, CasRequest, Failure
 
 
 @pytest.fixture
-def verbs(servers: Any) -> Iterator[Verbs]:
-    place = PostgresPlace(servers.superuser_url)
+def verbs(guard_url: str) -> Iterator[Verbs]:
+    place = PostgresPlace(guard_url)
     yield Verbs(place, is_async=False)
     place.close()
 

@@ -29,7 +29,7 @@ from valhalla.kernel.problems import Unavailable
 @pytest.fixture(params=["sqlite", "postgres", "valkey"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     if request.param == "postgres":
-        made: Any = PostgresPlace(request.getfixturevalue("servers").superuser_url)
+        made: Any = PostgresPlace(request.getfixturevalue("guard_url"))
     elif request.param == "valkey":
         made = ValkeyPlace(request.getfixturevalue("servers").endpoints.valkey_url)
     else:
@@ -184,8 +184,8 @@ def test_what_is_no_database_is_said_to_be_away(tmp_path: Path) -> None:
     assert ran == []
 
 
-def test_without_its_schema_postgres_refuses_and_says_what_to_do(servers: Any) -> None:
-    guard = Guard(PostgresStore(servers.superuser_url, schema="not_made"))
+def test_without_its_schema_postgres_refuses_and_says_what_to_do(guard_url: str) -> None:
+    guard = Guard(PostgresStore(guard_url, schema="not_made"))
     ran: list[str] = []
     with pytest.raises(StoreRefuses) as refused:
         guard.action("act", key="object")(ran.append)("1")
@@ -198,12 +198,12 @@ def test_without_its_schema_postgres_refuses_and_says_what_to_do(servers: Any) -
 
 
 @pytest.fixture
-def url(servers: Any) -> Iterator[str]:
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
+def url(guard_url: str) -> Iterator[str]:
+    with psycopg.connect(guard_url, autocommit=True) as conn:
         conn.execute("DROP TABLE IF EXISTS paid")
         conn.execute("CREATE TABLE paid (k text)")
-    yield servers.superuser_url
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
+    yield guard_url
+    with psycopg.connect(guard_url, autocommit=True) as conn:
         conn.execute("DROP TABLE paid")
 
 
@@ -346,6 +346,7 @@ def test_connections_end_with_their_loop(joining: Guard, url: str) -> None:
         for _ in range(100):
             left = conn.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'valhalla-guard'"
+                " AND datname = current_database()"
             ).fetchone()
             if left == (0,):
                 break
