@@ -157,8 +157,7 @@ async def stage(
 async def calm(stage: Field) -> AsyncIterator[Field]:
     """The stage; afterwards nothing has reached B or the control plane, and B is as it was."""
     before = await stage.state()
-    await stage.b_watch.flush()
-    stage.heard.clear()
+    await settled(stage)
     stage.problems.clear()
     yield stage
     for client in (stage.b_watch, stage.control):
@@ -171,6 +170,17 @@ async def calm(stage: Field) -> AsyncIterator[Field]:
     await remove_streams(stage)
     assert heard == []
     assert await stage.state() == before
+
+
+async def settled(stage: Field) -> None:
+    """Wait until nothing of what came before is heard any more: JetStream tells of requests when it has time."""
+    while True:
+        stage.heard.clear()
+        await stage.b_watch.flush()
+        await asyncio.sleep(0.02)
+        await stage.b_watch.flush()
+        if not stage.heard:
+            return
 
 
 async def remove_streams(stage: Field) -> None:
