@@ -18,6 +18,7 @@ def guard_url(servers: Servers) -> Iterator[str]:
     """A database of its own: a control plane carries the lines of the guard's store away from its own."""
     with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
         conn.execute("CREATE DATABASE guarded")
+        conn.execute("REVOKE ALL ON DATABASE guarded FROM PUBLIC")
     yield make_url(servers.superuser_url).set(database="guarded").render_as_string(hide_password=False)
     with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
         conn.execute("DROP DATABASE guarded WITH (FORCE)")

@@ -17,8 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
+from psycopg import sql
 from tests.conftest import Servers
 
 from valhalla.embedded.binaries import nats_program, valkey_program
@@ -147,6 +149,15 @@ class NatsProcess:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def closed(servers: Servers) -> str:
+    """The superuser's URL of a server where no test before has left a database that everybody may enter."""
+    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
+        for (name,) in conn.execute("SELECT datname FROM pg_database WHERE NOT datistemplate").fetchall():
+            conn.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))
+    return servers.superuser_url
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.conftest import Servers
 
 from valhalla.kernel.ids import new_id
 from valhalla.kit.cellkey import CellKey
@@ -48,14 +47,14 @@ class Field:
 
 
 @pytest.fixture(scope="module")
-async def field(servers: Servers) -> AsyncGenerator[Field]:
+async def field(closed: str) -> AsyncGenerator[Field]:
     cell = CellKey.parse("D" * 43)
     plan = Bootstrap("valhalla_owned", "secret", "valhalla_owned", cell.cell)
-    await bootstrap(servers.superuser_url, plan, exclusive=True)
-    base = servers.superuser_url.rpartition("@")[2].partition("/")[0]
+    await bootstrap(closed, plan, exclusive=True)
+    base = closed.rpartition("@")[2].partition("/")[0]
     postgres = PostgresSlice(f"postgresql://valhalla_owned:secret@{base}/valhalla_owned", cell)
     assert await postgres.prepare() == []
-    made = Field(postgres, *[None] * 3, servers.superuser_url, cell.cell)  # type: ignore[arg-type]
+    made = Field(postgres, *[None] * 3, closed, cell.cell)  # type: ignore[arg-type]
     made.a, made.b = made.own(), made.own()
     made.c = Names.for_sandbox(new_id(), cell=cell.cell, database=postgres.arenas.current)
     everyone = (made.a, made.b, made.c)

@@ -13,7 +13,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.conftest import Servers
 
 from valhalla.kernel.ids import new_id
 from valhalla.kit.cellkey import CellKey
@@ -50,9 +49,9 @@ class Field:
 
 
 @pytest.fixture(scope="module")
-async def field(servers: Servers) -> AsyncGenerator[Field]:
+async def field(closed: str) -> AsyncGenerator[Field]:
     """A cluster of its own cell with two sandboxes; B holds one community."""
-    superuser = servers.superuser_url
+    superuser = closed
     cell = CellKey.parse("A" * 43)
     plan = Bootstrap("valhalla_attacks", "secret", "valhalla_attacks", cell.cell)
     await bootstrap(superuser, plan, exclusive=True)
