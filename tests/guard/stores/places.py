@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,15 @@ class PostgresPlace:
         self._stores.append(PostgresStore(self.url, schema=SCHEMA))
         return self._stores[-1]
 
+    def wait_for_others(self) -> None:
+        """Return when every line is told: not while any database of the server has an older transaction open."""
+        hidden = f"SELECT count(*) FROM {SCHEMA}.lines WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())"
+        deadline = time.monotonic() + 30
+        with psycopg.connect(self.url, autocommit=True) as conn:
+            while conn.execute(hidden.encode()).fetchone() != (0,):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
     def age(self, seconds: float) -> None:
         with psycopg.connect(self.url) as conn:
             for statement in _aging(f"{SCHEMA}.", seconds):
@@ -164,6 +174,8 @@ class Verbs:
         return self._do("cas", CasRequest(id_, frozenset(sources.split()), to, **(defaults | fields)))
 
     def scan(self, kind: Any, **fields: Any) -> Page:
+        if kind == "ledger" and isinstance(self.place, PostgresPlace):
+            self.place.wait_for_others()
         return self._do("scan", Scan(kind, **fields))
 
     def purge(self) -> int:
