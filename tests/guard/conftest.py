@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
-from sqlalchemy.engine import make_url
-from tests.conftest import Servers
 from tests.guard.faces import ROLES, Face, Time
+from tests.servers import start_postgres
 
 from valhalla.guard import Guard
 
 
 @pytest.fixture(scope="session")
-def guard_url(servers: Servers) -> Iterator[str]:
-    """A database of its own: a control plane carries the lines of the guard's store away from its own."""
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
-        conn.execute("CREATE DATABASE guarded")
-        conn.execute("REVOKE ALL ON DATABASE guarded FROM PUBLIC")
-    yield make_url(servers.superuser_url).set(database="guarded").render_as_string(hide_password=False)
-    with psycopg.connect(servers.superuser_url, autocommit=True) as conn:
-        conn.execute("DROP DATABASE guarded WITH (FORCE)")
+def guard_url() -> Iterator[str]:
+    """A server of its own: an open transaction of anybody's, in any database, hides the newest lines of a store."""
+    server = start_postgres()
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture

@@ -25,15 +25,15 @@ from valhalla.kernel.problems import Unavailable
 
 
 @pytest.fixture
-def place(guard_url: str) -> Iterator[PostgresPlace]:
-    made = PostgresPlace(guard_url)
+def place(servers: Any) -> Iterator[PostgresPlace]:
+    made = PostgresPlace(servers.superuser_url)
     yield made
     made.close()
 
 
 @pytest.fixture
-def wire(guard_url: str) -> Iterator[Wire]:
-    made = Wire(guard_url)
+def wire(servers: Any) -> Iterator[Wire]:
+    made = Wire(servers.superuser_url)
     yield made
     made.close()
 
