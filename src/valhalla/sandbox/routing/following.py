@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+from valhalla.sandbox.routing.frames import delivery
 from valhalla.sandbox.routing.link import Link
 
 _SILENCE: Final = 0.5
@@ -83,14 +84,10 @@ class Following:
 
     def _message(self, subject: str, reply: str | None, block: bytes | None, body: bytes) -> None:
         self.last_heard = self._loop.time()
-        if reply is None or not reply.startswith("$JS.ACK."):
+        if (said := delivery(reply)) is None:
             self._sign_of_life(block or b"")
             return
-        # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<time>.<pending>, or
-        # with domain and account in front of the stream
-        tokens = reply.split(".")
-        offset = 2 if len(tokens) >= 11 else 0
-        sequence, delivered, pending = int(tokens[5 + offset]), int(tokens[6 + offset]), int(tokens[8 + offset])
+        sequence, delivered, pending = int(said[1]), int(said[2]), int(said[4])
         if delivered != self._delivered + 1:
             self.lost = f"message {self._delivered + 1} was not heard"
             return

@@ -19,6 +19,18 @@ _JWT: Final = re.compile(r"BEGIN NATS USER JWT-----\s+(\S+)\s+-")
 _SEED: Final = re.compile(r"BEGIN USER NKEY SEED-----\s+(\S+)\s+-")
 
 
+def delivery(reply: str | None) -> list[str] | None:
+    """Return what the reply subject of a message says that a consumer delivered; None: it is no message but a status.
+
+    That is: deliveries, sequence in the stream, sequence of the consumer, time in nanoseconds, and how many are left:
+    ``$JS.ACK.<stream>.<consumer>.…``, or with domain and account in front of the stream (ADR-15 of NATS).
+    """
+    if reply is None or not reply.startswith("$JS.ACK."):
+        return None
+    tokens = reply.split(".")
+    return tokens[6:] if len(tokens) >= 11 else tokens[4:]
+
+
 class ApiError(Exception):
     """JetStream refuses a request; ``code`` is its own error code (10071: another sequence is the last)."""
 

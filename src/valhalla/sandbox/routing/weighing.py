@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from valhalla.kernel.problems import Unavailable
 from valhalla.sandbox.routing import subjects
 from valhalla.sandbox.routing.contracts import STREAM
-from valhalla.sandbox.routing.frames import ApiError
+from valhalla.sandbox.routing.frames import ApiError, delivery
 from valhalla.sandbox.routing.link import Link
 
 _PIECES: Final = 16
@@ -32,7 +32,6 @@ class Piece(NamedTuple):
     """Some events of a lane that follow each other: the last one's sequence, and how much they are together."""
 
     last: int
-    events: int
     size: int
 
 
@@ -111,10 +110,8 @@ class Scales:
         if pieces and pieces[-1].last >= sequence:
             return
         if pieces and pieces[-1].size + size <= self.quota // _PIECES:
-            size, events = pieces[-1].size + size, pieces.pop().events + 1
-            pieces.append(Piece(sequence, events, size))
-        else:
-            pieces.append(Piece(sequence, 1, size))
+            size += pieces.pop().size
+        pieces.append(Piece(sequence, size))
 
 
 async def sizes(link: Link, wanted: str, first: int) -> AsyncGenerator[tuple[str, int, int]]:
@@ -133,11 +130,10 @@ async def sizes(link: Link, wanted: str, first: int) -> AsyncGenerator[tuple[str
     done = asyncio.Event()
 
     def came(subject: str, reply: str | None, block: bytes | None, body: bytes) -> None:
-        if reply is None or not reply.startswith("$JS.ACK."):
+        if (said := delivery(reply)) is None:
             done.set()
             return
-        tokens = reply.split(".")
-        sequence = int(tokens[7 if len(tokens) >= 11 else 5])
+        sequence = int(said[1])
         headers = block or b""
         before, found, rest = headers.partition(_SIZE)
         number, _, after = rest.partition(b"\r\n")

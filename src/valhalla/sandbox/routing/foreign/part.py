@@ -9,6 +9,7 @@ from typing import Final
 
 from valhalla.sandbox.routing.envelope import read_block
 from valhalla.sandbox.routing.foreign.hop_stream import PENDING
+from valhalla.sandbox.routing.frames import delivery
 from valhalla.sandbox.routing.items import Stored
 from valhalla.sandbox.routing.link import Link
 
@@ -84,14 +85,12 @@ class Part:
         self._link.publish(self._next, request, reply=self._inbox)
 
     def _message(self, subject: str, reply: str | None, block: bytes | None, body: bytes) -> None:
-        if reply is None or not reply.startswith("$JS.ACK."):
+        if reply is None or (said := delivery(reply)) is None:
             self._status(block or b"")
             return
-        tokens = reply.split(".")
-        offset = 2 if len(tokens) >= 11 else 0
         self._asked -= 1
-        self.lag = int(tokens[8 + offset])
-        taken = Taken(self, int(tokens[5 + offset]), reply, subject, body)
+        self.lag = int(said[4])
+        taken = Taken(self, int(said[1]), reply, subject, body)
         self._waiting.append(taken)
         if taken.sequence in self.skip:
             taken.set_result(None)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from valhalla.kernel.problems import Unavailable
+from valhalla.sandbox.routing.frames import delivery
 from valhalla.sandbox.routing.link import Link
 
 _TOKENS: Final = itertools.count()
@@ -23,7 +24,6 @@ class Message(NamedTuple):
     """One message: ``number`` counts what the consumer delivered, ``pending`` is what it has yet."""
 
     subject: str
-    reply: str
     block: bytes
     body: bytes
     sequence: int
@@ -92,9 +92,11 @@ class Pull:
         self._link.publish(self._subject, json.dumps(wanted).encode(), reply=self._inbox)
 
     def _heard(self, subject: str, reply: str | None, block: bytes | None, body: bytes) -> None:
-        if reply is not None and reply.startswith("$JS.ACK."):
+        if (said := delivery(reply)) is not None:
             self._asked -= 1
-            self._found.append(_message(subject, reply, block or b"", body))
+            sequence, number, at, pending = (int(each) for each in said[1:5])
+            stored_at = datetime.fromtimestamp(at / 1e9, UTC)
+            self._found.append(Message(subject, block or b"", body, sequence, number, pending, stored_at))
             self._came.set()
             return
         status = _STATUS.match(block or b"")
@@ -104,12 +106,3 @@ class Pull:
         self._asked = 0
         self._gone = status[1] == b"503" or (status[1] == b"409" and b"Consumer" in status[2])
         self._came.set()
-
-
-def _message(subject: str, reply: str, block: bytes, body: bytes) -> Message:
-    # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<time>.<pending>, or
-    # with domain and account in front of the stream
-    tokens = reply.split(".")
-    offset = 2 if len(tokens) >= 11 else 0
-    sequence, number, at, pending = (int(each) for each in tokens[5 + offset : 9 + offset])
-    return Message(subject, reply, block, body, sequence, number, pending, datetime.fromtimestamp(at / 1e9, UTC))

@@ -25,8 +25,7 @@ def right(table: RouteTable, sandbox: str, guild: str) -> Right:
 
 def guilds(table: RouteTable, sandbox: str) -> list[str]:
     """Return the guilds that are the sandbox's, in the order of their ids."""
-    found = [key for source, key, record, _ in table.claimed() if source == _SOURCE and record.sandbox == sandbox]
-    return sorted((key for key in found if right(table, sandbox, key) == "all"), key=int)
+    return [key for key in visible(table, sandbox) if right(table, sandbox, key) == "all"]
 
 
 def unclaimed(table: RouteTable, known: Iterable[str]) -> list[str]:
