@@ -114,6 +114,21 @@ def test_the_deadline_ends_attempts(face: Face) -> None:
     assert 1 <= len(face.ran) < 9
 
 
+def test_a_deadline_that_passes_in_a_pause_tells_why_the_attempts_failed(guard: Guard) -> None:
+    """A busy machine sleeps longer than it was asked to."""
+    ran: list[int] = []
+
+    @guard.action("act", effect="idempotent", retries=Retry(9, wait=wait_fixed(0.01)), timeout=0.3)
+    async def act() -> None:
+        ran.append(1)
+        asyncio.get_running_loop().call_soon(clock.sleep, 0.4)
+        raise ConnectionResetError("why")
+
+    with pytest.raises(ConnectionResetError, match="why"):
+        asyncio.run(act())
+    assert ran == [1]
+
+
 def test_a_deadline_that_has_passed_runs_nothing(face: Face) -> None:
     act = face.action("act", lambda: face.ran.append(1))
     with face.guard.acting(deadline=-1), pytest.raises(DeadlineExceeded):

@@ -69,18 +69,19 @@ def execute(
             state = rules.state_after(declared, error)
             # once nobody knows about one attempt, only a definite end of a later one settles the action
             unsure = unsure or state == "indeterminate"
+            end: State = "indeterminate" if unsure and state == "not_done" else state
             pause = _next(call, ctx, attempt, error)
             if pause is None:
-                if unsure and state == "not_done":
-                    state = "indeterminate"
-                return (yield from _finish(guard, call, id_, generation, state, None, error, store))
+                return (yield from _finish(guard, call, id_, generation, end, None, error, store))
             try:
                 yield Pause(pause)
             except BaseException:
                 # interrupted or cancelled between two attempts: nothing is under way, the last one tells how it ended
-                state = "indeterminate" if unsure and state == "not_done" else state
-                yield from _finish(guard, call, id_, generation, state, None, error, store)
+                yield from _finish(guard, call, id_, generation, end, None, error, store)
                 raise
+            if ctx.remaining() == 0:
+                # the pause took longer than it should: why the attempts failed says more than that time is up
+                return (yield from _finish(guard, call, id_, generation, end, None, error, store))
             error = None
     finally:
         heart.stop(id_)

@@ -180,8 +180,8 @@ class TestRetryBackoffManager:
     def test_a_deadline_ends_the_attempts(self) -> None:
         calls: list[int] = []
         with pytest.raises(OSError, match="x"):
-            RetryBackoffManager(max_retries=1000, base_delay=0.02, max_delay=0.02).execute_with_retry(
-                _always(calls, OSError("x")), "io", jitter=False, deadline=0.1
+            RetryBackoffManager(max_retries=1000, base_delay=0.05, max_delay=0.05).execute_with_retry(
+                _always(calls, OSError("x")), "io", jitter=False, deadline=0.6
             )
         assert 2 <= len(calls) < 20
 
