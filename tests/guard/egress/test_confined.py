@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -230,15 +231,31 @@ def test_the_name_of_an_endpoint_is_answered_without_a_resolver(web: Web, monkey
     assert "db.example" not in plan.HOSTS.read_text()
 
 
+@pytest.fixture
+def busy() -> Iterator[int]:
+    """A port at which a connection stays half made: nobody accepts, and the queue is full."""
+    with contextlib.ExitStack() as kept:
+        server = kept.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(4):
+            waiting = kept.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
+
+
 @pytest.mark.usefixtures("namespaces")
-def test_connections_that_the_program_leaves_open_end_quietly(web: Web) -> None:
+@pytest.mark.parametrize("far", ["answers", "is busy"])
+def test_connections_that_the_program_leaves_open_end_quietly(far: str, web: Web, busy: int) -> None:
     """Their ends here were destroyed with the loop, loudly."""
+    port = web.port if far == "answers" else busy
     lines = (
         "import os, sys\n"
         "from valhalla.cli.child import Child\n"
         "from valhalla.guard.egress.child import Confined\n"
-        f"address = '127.0.0.1:{web.port}'\n"
-        f"program = \"import os, socket; s = socket.create_connection(('127.0.0.1', {web.port})); os._exit(3)\"\n"
+        f"address = '127.0.0.1:{port}'\n"
+        f"program = \"import os, socket; s = socket.create_connection(('127.0.0.1', {port})); os._exit(3)\"\n"
         "with Child() as child, Confined([address]) as confined:\n"
         "    sys.exit(child.run([sys.executable, '-c', program], confined.environment(os.environ), confined))\n"
     )

@@ -13,7 +13,19 @@ Address = tuple[str, int]
 async def serve(door: socket.socket, target: Address) -> asyncio.Server:
     """Accept on ``door``, which lives in another network, and connect from ours."""
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    carried: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # a task of our own: what the program leaves open is cancelled, which the stream server would report as an error
+        task = asyncio.create_task(_carry(reader, writer, target))
+        carried.add(task)
+        task.add_done_callback(carried.discard)
+
+    return await asyncio.start_server(accept, sock=door)
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address) -> None:
+    try:
         try:
             far_reader, far_writer = await asyncio.open_connection(*target)
         except OSError:
@@ -21,14 +33,11 @@ async def serve(door: socket.socket, target: Address) -> asyncio.Server:
             writer.transport.abort()
             return
         try:
-            # cancelled when the program has ended; the stream server would report that as an error
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
         finally:
             far_writer.close()
-            writer.close()
-
-    return await asyncio.start_server(carry, sock=door)
+    finally:
+        writer.close()
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
