@@ -177,16 +177,16 @@ class Plane:
         return Following(revision, self._clock.monotonic() - follower.fresh_at, follower.error, rules, lacks)
 
     def health(self) -> tuple[int, Mapping[str, Any]]:
-        """Say it as an answer to a health check, for anybody: what is lacking by its name alone."""
+        """Say it as an answer to a health check, for anybody: not what is lacking, which would be a way in."""
         now = self.status()
-        lacks = [lack.what for lack in now.lacks]
         if self._held() is None:
-            return 503, {"status": "unavailable", "reason": "the control plane has not told what holds", "lacks": lacks}
-        if lacks:
-            why = "rules of the blocklist are not enforced here; the log and the control plane say which"
-            return 200, {"status": "degraded", "reason": why, "lacks": lacks}
-        reason = None if now.error is None else "the control plane is not followed; what it told last holds"
-        return 200, {"status": "ok" if reason is None else "degraded", "reason": reason, "lacks": lacks}
+            return 503, {"status": "unavailable", "reason": "the control plane has not told what holds"}
+        reason = None
+        if now.lacks:
+            reason = "not everything is enforced here; the log and the control plane say what"
+        elif now.error is not None:
+            reason = "the control plane is not followed; what it told last holds"
+        return 200, {"status": "ok" if reason is None else "degraded", "reason": reason}
 
     async def lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Run an application's lifespan, with the first answer before its start as far as patience goes."""
