@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from valhalla.features.observability import looks
 from valhalla.features.observability.logs import rules, store
 from valhalla.features.observability.logs.contracts import LEVELS, Level, Raw
 from valhalla.features.observability.logs.tables import TABLE
@@ -65,7 +66,7 @@ class Intake:
         if missing := days - self._days:
             await self._db.run(partitions.ensure, TABLE, missing)
             self._days |= missing
-        fresh = any(line.origin != "access" or not notices.is_look(line.members["path"]) for line in lines)
+        fresh = any(line.origin != "access" or not looks.is_look(line.members["path"]) for line in lines)
         try:
             await self._db.run(_add, rows, fresh)
         except Exception:

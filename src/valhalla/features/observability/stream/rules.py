@@ -10,6 +10,7 @@ from typing import Any, Final
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid
 from valhalla.kernel.scopes import ADMIN
+from valhalla.kit import notices
 
 REGISTRY: Final = "registry"
 _TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,100}(?:\.[A-Za-z0-9_-]{1,100}){0,5}")
@@ -43,15 +44,15 @@ SCOPES: Final[Mapping[str, str]] = MappingProxyType(
 # of what has no events, who names it hears that there is more (``kit.notices``); nothing of it is kept
 HINTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "logs": "logs:read",
-        "traces": "traces:read",
-        "audit": "audit:read",
-        "templates": "sandbox:read",
-        "job": "jobs:read",
-        "schedule": "schedules:read",
-        "heartbeat": "heartbeats:read",
-        "applications": "health:read",
-        "deliveries": "notifications:read",
+        notices.LOGS: "logs:read",
+        notices.TRACES: "traces:read",
+        notices.AUDIT: "audit:read",
+        notices.TEMPLATES: "sandbox:read",
+        notices.JOBS: "jobs:read",
+        notices.SCHEDULES: "schedules:read",
+        notices.HEARTBEATS: "heartbeats:read",
+        notices.APPLICATIONS: "health:read",
+        notices.DELIVERIES: "notifications:read",
     }
 )
 REGISTRIES: Final[Mapping[str, str]] = MappingProxyType(

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from valhalla.features.observability import looks
 from valhalla.features.observability.tracing import rules, store
 from valhalla.features.observability.tracing.contracts import Ended, Kept
 from valhalla.features.observability.tracing.export import Exporter
@@ -81,7 +82,7 @@ class Tracer:
         if missing := days - self._days:
             await self._db.run(partitions.ensure, TABLE, missing)
             self._days |= missing
-        looked = notices.looked((row["trace_id"], row["name"]) for row in rows)
+        looked = looks.looked((row["trace_id"], row["name"]) for row in rows)
         fresh = any(row["entry"] and row["trace_id"] not in looked for row in rows)
         try:
             await self._db.run(_add, rows, fresh)
