@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import ConfigDict, Field
 
 from valhalla.features.operations.connected import store
+from valhalla.features.operations.connected.enforcing import FOLLOWS
 from valhalla.kernel.principal import Principal
-from valhalla.kit.checks import Verdict
 from valhalla.kit.db import Database
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires, while_closed
 
-FOLLOWS: Final = timedelta(seconds=90)
-_SHOWN: Final = 3
 # at the level of the module: FastAPI cannot resolve an annotation that names a function's local
 Machine = Annotated[Principal, requires("snapshot:read")]
 Reader = Annotated[Principal, requires("health:read")]
@@ -107,15 +105,3 @@ def router(db: Database, now: Callable[[], datetime]) -> APIRouter:
         )
 
     return routes
-
-
-async def enforcing(db: Database, now: datetime) -> Verdict:
-    """Say whether every application that follows enforces every rule."""
-    rows = await db.read(store.lacking, now - FOLLOWS)
-    said = dict.fromkeys(
-        f"{row['name']} on {row['host']} does not enforce {lack['rules']} rules by {lack['what']}"
-        for row in rows
-        for lack in row["lacks"]
-    )
-    more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
-    return Verdict(ok=not rows, reason="; ".join(list(said)[:_SHOWN]) + more if rows else None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from valhalla.features.contracts import Feature, Platform, ReadinessCheck
+from valhalla.features.operations.connected.enforcing import enforcing
 from valhalla.features.operations.connected.giving import Giver, Wanted
 from valhalla.kit.changes.followers import Followers
 from valhalla.kit.checks import Verdict
@@ -44,9 +45,6 @@ class Connected(Feature):
         return (ReadinessCheck("applications", self._enforced, _HELP, cache=2.0),)
 
     async def _enforced(self) -> Verdict:
-        # what declares routes loads the web framework
-        from valhalla.features.operations.connected.applications import enforcing
-
         return await enforcing(self._db, self._now())
 
     def drain(self) -> None:
