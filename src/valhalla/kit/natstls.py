@@ -106,8 +106,7 @@ def refused(error: BaseException | None, url: str) -> Misconfigured | None:
         return None
     if not is_tls(url):
         return wanted(url)
-    parts = urlsplit(url)
-    at = f"{parts.hostname}:{parts.port or 4222}"
+    at = _at(url)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Misconfigured(
             f"the certificate of the NATS server at {at} is not accepted: {error.verify_message or _reason(error)}",
@@ -128,8 +127,7 @@ def refused(error: BaseException | None, url: str) -> Misconfigured | None:
 
 def wanted(url: str) -> Misconfigured:
     """Return what to do about a server that wants TLS where the URL asks for none."""
-    parts = urlsplit(url)
-    at = f"{parts.hostname}:{parts.port or 4222}"
+    at = _at(url)
     return Misconfigured(
         f"the NATS server at {at} wants TLS",
         help=f"Write its address as tls://{at} in nats_url. Unless the system trusts its certificate, name the CA that "
@@ -140,14 +138,18 @@ def wanted(url: str) -> Misconfigured:
 
 def missing(url: str) -> Misconfigured:
     """Return what to do about a server that has no TLS where the URL asks for it."""
-    parts = urlsplit(url)
-    at = f"{parts.hostname}:{parts.port or 4222}"
+    at = _at(url)
     return Misconfigured(
         f"the NATS server at {at} does not speak TLS",
         help="Give it a certificate ('tls { cert_file: ..., key_file: ... }' in its configuration). Only if "
         f"everybody on the way may read along, write nats://{at} instead.",
         setting="nats_url",
     )
+
+
+def _at(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 4222}"
 
 
 def _how(setting: str) -> str:

@@ -22,11 +22,11 @@ from valhalla.server import files
 from valhalla.server.database import running_url
 from valhalla.server.options import ServeOptions
 
-# invalid_authorization_specification, invalid_password
-_REFUSED: Final = "28"
-
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
+
+# invalid_authorization_specification, invalid_password
+_REFUSED: Final = "28"
 
 
 @dataclass(frozen=True, slots=True)

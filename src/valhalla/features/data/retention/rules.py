@@ -190,8 +190,8 @@ def chained(before: str | None, digest: str) -> str:
 def pace(size: int, seconds: float) -> tuple[int, float]:
     """Return the size of the next batch and the pause before it, of how long the server took for the last.
 
-    Statements are short, and three quarters of the time are others': what an insert meets in the other quarter is
-    then seldom enough to be no tail of it.
+    Statements are short, and three quarters of the time are others'. An insert that meets the other quarter waits for
+    a processor or for the log: the larger the batches, the longer.
     """
     if seconds < 0.03:
         size = min(LARGEST, size * 2)
