@@ -15,7 +15,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 from pydantic import SecretStr
 from tests.sandbox.plane import Team
-from tests.sandbox.routing.discord.test_lock import Scene, first, locked
+from tests.sandbox.routing.discord.scene import Scene, first, locked
 from tests.testing_discord.bot import ping
 
 import discord

@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from tests.sandbox.plane import Team
 from tests.sandbox.routing.conftest import event
+from tests.sandbox.routing.discord.scene import Scene, locked
 from tests.sandbox.routing.discord.test_bots import fake, until
-from tests.sandbox.routing.discord.test_lock import Scene, locked
 
 from valhalla.kit import natsauth
 from valhalla.runtime import Runtime
