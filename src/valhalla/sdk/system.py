@@ -78,9 +78,12 @@ def blocked(*, after: str | None = None, since: int | None = None, wait: float |
     )
 
 
-def applications() -> Request[Document]:
+def applications(
+    *, state: str | None = None, limit: int | None = None, cursor: str | None = None
+) -> Request[Page[Document]]:
     """List the processes of applications that follow the control plane, and which rules each cannot enforce."""
-    return Request("GET", "/system/applications", Document)
+    query = params(state=state, limit=limit, cursor=cursor)
+    return Request("GET", "/system/applications", Page[Document], params=query)
 
 
 def report(body: Mapping[str, Any]) -> Request[None]:
@@ -101,6 +104,7 @@ class _System:
     problem = Call(problem)
     snapshot = Call(snapshot)
     blocked = Call(blocked)
+    iterate_applications = Every(applications)
     applications = Call(applications)
     report = Call(report)
 

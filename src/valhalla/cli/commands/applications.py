@@ -11,9 +11,10 @@ from valhalla.cli.text import printable
 
 @click.command("applications")
 @click.option("--lacking", is_flag=True, help="Only those that cannot enforce every rule.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many.")
 @shared_options
 @pass_invocation
-def command(invocation: Invocation, *, lacking: bool) -> None:
+def command(invocation: Invocation, *, lacking: bool, limit: int | None) -> None:
     """List the applications that follow this control plane, and which rules they cannot enforce.
 
     \b
@@ -21,10 +22,14 @@ def command(invocation: Invocation, *, lacking: bool) -> None:
       valhalla applications --lacking
     """
     with invocation.client() as client:
-        document = client.system.applications()
-    items = [one for one in document["items"] if not lacking or one["state"] == "degraded"]
+        from valhalla.cli.paging import collect
+        from valhalla.sdk.system import applications
+
+        state = "degraded" if lacking else None
+        found = collect(client, lambda size, cursor: applications(state=state, limit=size, cursor=cursor), limit)
+    items = found["items"]
     if invocation.json:
-        emit({**document, "items": items})
+        emit(found)
         return
     if invocation.quiet:
         for one in items:
@@ -39,3 +44,5 @@ def command(invocation: Invocation, *, lacking: bool) -> None:
         for lack in one["lacks"]:
             said = f"{one['name']} on {one['host']}: {lack['rules']} by {lack['what']} not enforced: {lack['why']}"
             say(f"  {printable(said)}")
+    if found["next"]:
+        remark(invocation, f"There are more than these {len(items)}: see --limit.")

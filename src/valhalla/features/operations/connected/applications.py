@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import ConfigDict, Field
 
 from valhalla.features.operations.connected import store
 from valhalla.features.operations.connected.enforcing import FOLLOWS
+from valhalla.features.operations.connected.store import State
 from valhalla.kernel.principal import Principal
 from valhalla.kit.db import Database
 from valhalla.kit.http import PROBLEMS, StrictRoute, WireModel, requires, while_closed
@@ -63,7 +64,7 @@ class ApplicationOut(WireModel):
     instance: str
     name: str
     host: str
-    state: Literal["following", "degraded", "silent"]
+    state: State
     release: str
     revision: str | None
     blocklist: int | None
@@ -72,10 +73,11 @@ class ApplicationOut(WireModel):
     seen_at: datetime
 
 
-class ApplicationsOut(WireModel):
-    """The last to be heard of first."""
+class ApplicationPage(WireModel):
+    """One page of applications, by name."""
 
     items: list[ApplicationOut]
+    next: str | None
 
 
 def router(db: Database, now: Callable[[], datetime]) -> APIRouter:
@@ -92,16 +94,21 @@ def router(db: Database, now: Callable[[], datetime]) -> APIRouter:
         return Response(status_code=204)
 
     @routes.get("/system/applications")
-    async def applications(principal: Reader) -> ApplicationsOut:
-        """List the processes of applications that followed within a day, and what each cannot enforce."""
+    async def applications(
+        principal: Reader,
+        state: Annotated[State | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    ) -> ApplicationPage:
+        """List the processes of applications that followed within a day, by name, and what each cannot enforce."""
         alive = now() - FOLLOWS
-        return ApplicationsOut(
-            items=[
-                ApplicationOut(
-                    **row, state="silent" if row["seen_at"] < alive else "degraded" if row["lacks"] else "following"
-                )
-                for row in await db.read(store.seen)
-            ]
-        )
+        page = await db.read(store.page, alive, state=state, limit=limit, cursor=cursor)
+        items = [
+            ApplicationOut(
+                **row, state="silent" if row["seen_at"] < alive else "degraded" if row["lacks"] else "following"
+            )
+            for row in page.items
+        ]
+        return ApplicationPage(items=items, next=page.next)
 
     return routes
