@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import SecretStr
 from tests.sandbox.routing.conftest import Bus
-from tests.sandbox.routing.discord.test_gateway import QUICK, until
+from tests.sandbox.routing.discord.gateway.reading import QUICK, until
 
 from valhalla.kernel.ids import new_id
 from valhalla.sandbox.routing.claims import Claims
