@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from starlette.responses import RedirectResponse, Response
 
@@ -88,8 +88,9 @@ class Acting:
         back = form.get("_back", "")
         where = back if visit.is_here(back) else visit.path(page.slug)
         if action.method == "DELETE" and key and page.one and await self._is_gone(visit, page, key):
-            # who removed it from its own page would be led back to nothing
-            where = visit.path(page.slug) if where.partition("?")[0] == visit.path(page.slug, key) else where
+            # who removed it from its own page would be led back to nothing; the page is known by its unquoted path
+            own = unquote(where.partition("?")[0]) == unquote(visit.path(page.slug, key))
+            where = visit.path(page.slug) if own else where
         if "done=" in where:
             return RedirectResponse(where, 303, headers=HEADERS)
         said = urlencode({"done": action.name, **undo})
