@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import threading
 import time
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from valhalla.guard.egress import Layer, sealed
+
+PYTHON = [Layer.PROTOCOL, Layer.AUDIT]
 
 
 class Web:
@@ -128,3 +131,7 @@ def need_kernel() -> None:
     cover = seal.coverage.layers[Layer.KERNEL]
     if not cover.active:
         pytest.skip(f"no kernel layer: {cover.reason}")
+
+
+def connect(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
