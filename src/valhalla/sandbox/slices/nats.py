@@ -63,7 +63,7 @@ class NatsSlice:
         jwt_dir: Path | None = None,
         limits: NatsLimits | None = None,
         public_url: str | None = None,
-        timeout: float = 2.0,
+        timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Nothing is connected yet.
