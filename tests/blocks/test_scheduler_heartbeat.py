@@ -9,13 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from tests.blocks.waiting import PATIENCE, until
 
 from valhalla import SchedulerHeartbeat
 from valhalla.blocks import scheduler_heartbeat
 from valhalla.blocks.errors import TooManySources
 from valhalla.kernel.problems import Invalid
-
-PATIENCE = 30.0
 
 
 class Time:
@@ -36,7 +35,7 @@ class TestBatch1:
         assert (heartbeat.is_running, heartbeat.is_healthy()) == (False, False)
         heartbeat.start()
         assert (heartbeat.is_running, heartbeat.is_healthy()) == (True, True)
-        _until(lambda: heartbeat.get_health_status()["total_checks"] >= 2)
+        until(lambda: heartbeat.get_health_status()["total_checks"] >= 2)
         assert heartbeat.health_checks[0]["status"] == "healthy"
         heartbeat.stop()
         assert (heartbeat.is_running, heartbeat.is_healthy()) == (False, False)
@@ -178,10 +177,3 @@ class TestWatch:
                 os._exit(int(heartbeat.is_healthy()))
             assert os.waitpid(child, 0)[1] == 0
             assert heartbeat.is_healthy()
-
-
-def _until(true: Any) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.002)
