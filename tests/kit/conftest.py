@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import psycopg
 import pytest
+from tests.kit.house import House
 from tests.servers import Postgres, copy_migrated, start_postgres
 
 from valhalla.kit.cellkey import CellKey
@@ -67,3 +68,8 @@ def cell() -> CellKey:
 def ledger(cell: CellKey) -> Ledger:
     """The ledger under that key."""
     return Ledger(cell)
+
+
+@pytest.fixture
+def house(db: Database, ledger: Ledger) -> House:
+    return House(db, ledger)
