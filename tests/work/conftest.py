@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+import sqlalchemy as sa
 from tests.servers import Postgres, copy_migrated, start_postgres
 
 from valhalla.kit.db import Database
@@ -68,3 +69,8 @@ async def ended(db: Database, key: str, statuses: tuple[str, ...] = DONE, second
         assert time.monotonic() < deadline, f"still {job.status}"
         await asyncio.sleep(0.01)
     return job
+
+
+async def rows(db: Database) -> int:
+    """How many rows the engine's queue has."""
+    return await db.run(lambda conn: conn.scalar(sa.text("SELECT count(*) FROM valhalla.pgqueuer")))
