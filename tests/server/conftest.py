@@ -9,8 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.conftest import Servers
+from tests.server.blocklist import PATH
 from tests.server.plane import Plane, running
 
+from valhalla.kit.registry import Delete
 from valhalla.kit.settings import Settings
 
 Make = Callable[..., Awaitable[dict[str, Any]]]
@@ -78,3 +80,19 @@ async def make(team_a: httpx.AsyncClient) -> AsyncIterator[Make]:
     yield create
     for client, sandbox_id in made:
         await client.delete(f"/api/sandboxes/{sandbox_id}")
+
+
+@pytest.fixture
+async def rules(plane: Plane, admin: httpx.AsyncClient) -> AsyncIterator[str]:
+    """The path of the rules; those that a test made are gone afterwards."""
+    before = {rule["key"] for rule in (await admin.get(PATH, params={"limit": 200})).json()["items"]}
+    yield PATH
+    feature = plane.runtime.features.blocklist
+    await feature.keeper.refresh()
+
+    registry = feature.service.registry
+    made = [record.key for record in (await plane.runtime.db.run(registry.load))[1] if record.key not in before]
+    for begin in range(0, len(made), 1000):
+        some = [Delete(key) for key in made[begin : begin + 1000]]
+        await plane.runtime.db.run(registry.bulk, some, actor="test")
+    await feature.keeper.refresh()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from tests.server.blocklist import block, caller
 from tests.server.conftest import Issue
 from tests.server.plane import Plane, refused
 
@@ -16,40 +16,6 @@ from valhalla.features.security.blocklist.keeping import Keeper
 from valhalla.features.security.blocklist.service import REGISTRY
 from valhalla.kit.changes import Feed
 from valhalla.kit.db import Database
-from valhalla.kit.registry import Delete
-
-PATH = "/system/security/blocklist"
-
-
-@pytest.fixture
-async def rules(plane: Plane, admin: httpx.AsyncClient) -> AsyncIterator[str]:
-    """The path of the rules; those that a test made are gone afterwards."""
-    before = {rule["key"] for rule in (await admin.get(PATH, params={"limit": 200})).json()["items"]}
-    yield PATH
-    feature = plane.runtime.features.blocklist
-    await feature.keeper.refresh()
-
-    registry = feature.service.registry
-    made = [record.key for record in (await plane.runtime.db.run(registry.load))[1] if record.key not in before]
-    for begin in range(0, len(made), 1000):
-        some = [Delete(key) for key in made[begin : begin + 1000]]
-        await plane.runtime.db.run(registry.bulk, some, actor="test")
-    await feature.keeper.refresh()
-
-
-def caller(plane: Plane, address: str, key: str | None = None, **headers: str) -> httpx.AsyncClient:
-    """Return a client that calls from an address."""
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(plane.app, client=(address, 1)),
-        base_url="http://plane",
-        headers={**headers, **({} if key is None else {"Authorization": f"Bearer {key}"})},
-    )
-
-
-async def block(admin: httpx.AsyncClient, kind: str, value: str, **members: Any) -> dict[str, Any]:
-    response = await admin.post(PATH, json={"type": kind, "value": value, **members})
-    assert response.status_code in (200, 201), response.text
-    return response.json()
 
 
 async def test_a_rule_is_the_same_in_every_form_and_refuses_at_once(

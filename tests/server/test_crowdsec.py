@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.server.blocklist import PATH, block, caller
 from tests.server.conftest import Issue
 from tests.server.plane import Plane
-from tests.server.test_blocklist import PATH, block, caller, rules  # noqa: F401 - a fixture
 
 _octets = itertools.count(1)
 
@@ -98,7 +98,7 @@ async def test_a_token_is_for_this_api_alone_and_ends_with_its_key(
 async def test_a_decision_has_the_protocols_members(
     admin: httpx.AsyncClient,
     bouncer: httpx.AsyncClient,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     assert (await bouncer.get("/v1/decisions", params={"ip": "192.0.2.50"})).text == "null"
     made = await block(admin, "cidr", "192.0.2.48/28", reason="guessing", source="lists:x")
@@ -135,7 +135,7 @@ async def test_each_bouncer_is_told_every_change_once(
     admin: httpx.AsyncClient,
     bouncer: httpx.AsyncClient,
     plane: Plane,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     await block(admin, "ip", "192.0.2.101")
     other = caller(plane, "198.18.3.1", **{k: v for k, v in bouncer.headers.items() if k == "x-api-key"})
@@ -174,7 +174,7 @@ async def test_a_cursor_outlives_the_process_that_told(
     admin: httpx.AsyncClient,
     bouncer: httpx.AsyncClient,
     plane: Plane,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     cursors = plane.runtime.features.crowdsec.cursors
     await pull(bouncer, startup="true")
@@ -192,7 +192,7 @@ async def test_what_is_allowed_ends_at_bouncers_and_comes_back(
     admin: httpx.AsyncClient,
     bouncer: httpx.AsyncClient,
     agent: httpx.AsyncClient,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     await block(admin, "ip", "198.51.100.1")
     await block(admin, "cidr", "198.51.100.64/26")
@@ -216,7 +216,7 @@ async def test_an_agent_blocks_with_its_alerts_and_takes_back(
     admin: httpx.AsyncClient,
     bouncer: httpx.AsyncClient,
     agent: httpx.AsyncClient,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     await pull(bouncer, startup="true")
     reported = alert(
@@ -260,7 +260,7 @@ async def test_an_agent_blocks_with_its_alerts_and_takes_back(
 async def test_who_is_only_told_of_is_blocked_as_the_stock_profiles_do(
     admin: httpx.AsyncClient,
     agent: httpx.AsyncClient,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     about: dict[str, Any] = {"source": {"scope": "Ip", "value": "192.0.2.140"}, "decisions": None}
     await agent.post("/v1/alerts", json=[alert(**about), alert(**about, remediation=True, simulated=True)])
@@ -274,7 +274,7 @@ async def test_who_is_only_told_of_is_blocked_as_the_stock_profiles_do(
 
 async def test_alerts_are_found_and_removed_by_filters_that_are_understood(
     agent: httpx.AsyncClient,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     wide = {"source": {"scope": "Range", "value": "192.0.2.161/27"}}
     captcha = ban("192.0.2.160/27", "Range", type="captcha", origin="lists")
@@ -306,7 +306,7 @@ async def test_what_an_alert_blocked_ends_with_it(
     admin: httpx.AsyncClient,
     bouncer: httpx.AsyncClient,
     agent: httpx.AsyncClient,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     await admin.post(rules, json={"type": "ip", "value": "192.0.2.172", "reason": "an operator's, and longer"})
     await pull(bouncer, startup="true")
@@ -351,7 +351,7 @@ async def test_bouncers_that_pull_while_rules_change_end_with_what_holds(
     plane: Plane,
     admin: httpx.AsyncClient,
     issue: Issue,
-    rules: str,  # noqa: F811
+    rules: str,
 ) -> None:
     key = (await issue("bouncers", "bouncer"))["key"]
     stop = asyncio.Event()

@@ -12,7 +12,6 @@ from pycrowdsec.client import QueryClient, StreamClient
 from tests.server.conftest import Issue
 from tests.server.plane import Plane
 from tests.server.serving import serving
-from tests.server.test_blocklist import rules  # noqa: F401 - a fixture
 
 from valhalla.features.security.blocklist.importing import Given
 
@@ -20,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SECOND = "198.18.77"
 
 
-async def test_the_stock_client_follows(plane: Plane, issue: Issue, rules: str) -> None:  # noqa: F811
+async def test_the_stock_client_follows(plane: Plane, issue: Issue, rules: str) -> None:
     key = (await issue("bouncers", "bouncer"))["key"]
     service = plane.runtime.features.blocklist.service
 
@@ -49,7 +48,7 @@ async def test_the_stock_client_follows(plane: Plane, issue: Issue, rules: str) 
             await asyncio.to_thread(StreamClient(api_key="none", lapi_url=f"http://{place}/").cycle, "true")
 
 
-async def test_a_full_pull_of_many_decisions_keeps_memory_flat(plane: Plane, issue: Issue, rules: str) -> None:  # noqa: F811
+async def test_a_full_pull_of_many_decisions_keeps_memory_flat(plane: Plane, issue: Issue, rules: str) -> None:
     """Forty thousand, in parts: what a pull holds at once does not grow with how many there are."""
     feature = plane.runtime.features.blocklist
     count = 40_000

@@ -16,18 +16,18 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.server.blocklist import PATH, block
 from tests.server.conftest import Issue
 from tests.server.crowdsec.debian import KEY, configure, free_port, needs, oracle, program, until, write
 from tests.server.plane import Plane
 from tests.server.serving import serving
-from tests.server.test_blocklist import PATH, block, rules  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 NAMESPACE = Path(__file__).parent / "namespace.py"
 
 
 @pytest.fixture
-async def place(plane: Plane, rules: str) -> AsyncIterator[str]:  # noqa: F811
+async def place(plane: Plane, rules: str) -> AsyncIterator[str]:
     """Where the plane is served."""
     async with serving(plane.app) as address:
         yield address

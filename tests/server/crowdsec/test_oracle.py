@@ -13,7 +13,6 @@ from tests.server.crowdsec.calls import Caller, alert, ban
 from tests.server.crowdsec.debian import KEY, PASSWORD, needs, oracle
 from tests.server.plane import Plane
 from tests.server.serving import serving
-from tests.server.test_blocklist import rules  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), needs("crowdsec", "cscli")]
 
@@ -165,7 +164,7 @@ def _members(one: Mapping[str, Any]) -> dict[str, Any]:
 async def test_ours_answers_as_debians_does(
     plane: Plane,
     issue: Issue,
-    rules: str,  # noqa: F811
+    rules: str,
     tmp_path: Path,
 ) -> None:
     key, password = (await issue("bouncers", "bouncer"))["key"], (await issue("agents", "blocklist:write"))["key"]
