@@ -76,9 +76,9 @@ class Bus:
         return found
 
 
-@pytest.fixture(scope="session")
-async def bus(servers: Servers) -> AsyncGenerator[Bus]:
-    """An account with the streams; each test has keys of its own."""
+@asynccontextmanager
+async def account(servers: Servers) -> AsyncGenerator[Bus]:
+    """An account on the session's server with streams of its own."""
     url = servers.endpoints.nats_url
     assert url is not None
     cell = CellKey.parse(secrets.token_urlsafe(32))
@@ -94,6 +94,13 @@ async def bus(servers: Servers) -> AsyncGenerator[Bus]:
     await admin.purge_account(public)
     await admin.delete_accounts([public])
     await admin.close()
+
+
+@pytest.fixture(scope="session")
+async def bus(servers: Servers) -> AsyncGenerator[Bus]:
+    """The account that tests share; each has keys of its own."""
+    async with account(servers) as made:
+        yield made
 
 
 @pytest.fixture

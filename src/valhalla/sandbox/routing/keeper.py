@@ -116,16 +116,16 @@ class Keeper:
 
     async def _lanes(self, link: Link) -> None:
         """Close the lanes of ended sandboxes, and keep those of others within their quota."""
+        # before lanes are listed: what it finds is on lanes that are listed then
+        await self.scales.look(link)
         lags = await lane_lags(link)
         names = list(lags)
         running: set[str] = await self._db.read(store.running_of, names) if names else set()
         lanes: dict[str, int] = {}
         trimmed: dict[str, int] = {}
-        await self.scales.look(link)
         for sandbox in names:
             if sandbox not in running:
                 self._routing.forget(sandbox)
-                self.scales.forget(sandbox)
                 await close_lane(link, sandbox)
                 continue
             lanes[sandbox] = await count(link, STREAM, f"{subjects.lane(sandbox)}.>")
@@ -137,6 +137,7 @@ class Keeper:
                 self.trimmed += removed
                 _log.warning("a lane was over its quota", sandbox_id=sandbox, removed=removed)
         self.lanes = lanes
+        self.scales.only([sandbox for sandbox, events in lanes.items() if events])
         await self._watch.look(link, {sandbox: lags[sandbox] for sandbox in lanes})
         await self._watch.trimmed(trimmed)
 

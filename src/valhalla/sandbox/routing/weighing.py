@@ -6,26 +6,28 @@ pieces, a sixteenth of a quota each; what was deleted since counts until a lane 
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.sandbox.routing import subjects
 from valhalla.sandbox.routing.contracts import STREAM
-from valhalla.sandbox.routing.frames import ApiError, delivery
+from valhalla.sandbox.routing.frames import ApiError
 from valhalla.sandbox.routing.link import Link
+from valhalla.sandbox.routing.pulling import Message, Pull
 
 _PIECES: Final = 16
 _BATCH: Final = 1000
 # of one look: what is left comes in the next
 _MOST: Final = 100_000
-_SIZE: Final = b"Nats-Msg-Size:"
-# what the stream writes beside subject, headers and body
-_RECORD: Final = 34
+# the server's own is the last header: what a publisher calls so is before it
+_SIZE: Final = b"\r\nNats-Msg-Size:"
+_BARE: Final = b"NATS/1.0"
+# what the stream writes beside subject and body, and around headers
+_RECORD: Final = 30
+_AROUND: Final = 8
 
 
 class Piece(NamedTuple):
@@ -42,14 +44,16 @@ class Scales:
         self.quota = quota
         self._lanes: dict[str, deque[Piece]] = {}
         self._next = 1
+        self._stream = ""
 
     def weight(self, sandbox: str) -> int:
         """Return the bytes of a lane, as last seen."""
         return sum(piece.size for piece in self._lanes.get(sandbox, ()))
 
-    def forget(self, sandbox: str) -> None:
-        """Remember nothing of a lane that is closed."""
-        self._lanes.pop(sandbox, None)
+    def only(self, sandboxes: Collection[str]) -> None:
+        """Remember nothing of other lanes than these: they are closed or empty."""
+        for sandbox in self._lanes.keys() - set(sandboxes):
+            del self._lanes[sandbox]
 
     async def look(self, link: Link) -> None:
         """Weigh what came onto lanes since the last look.
@@ -58,14 +62,14 @@ class Scales:
             Unavailable: JetStream does not answer.
         """
         try:
-            state = (await link.api(f"STREAM.INFO.{STREAM}"))["state"]
+            info = await link.api(f"STREAM.INFO.{STREAM}")
         except ApiError as error:
             raise Unavailable("nats", f"the lanes cannot be weighed: {error}") from error
-        first, last = int(state["first_seq"]), int(state["last_seq"])
-        if last + 1 < self._next:
-            # another stream than before
+        first, last = int(info["state"]["first_seq"]), int(info["state"]["last_seq"])
+        if info["created"] != self._stream or last + 1 < self._next:
+            # another stream than before, or one that lost its end
             self._lanes.clear()
-            self._next = 1
+            self._stream, self._next = info["created"], 1
         for sandbox, pieces in list(self._lanes.items()):
             while pieces and pieces[0].last < first:
                 pieces.popleft()
@@ -74,7 +78,7 @@ class Scales:
         seen = 0
         async with aclosing(sizes(link, f"{subjects.SANDBOXES}.>", max(self._next, first))) as found:
             async for sandbox, sequence, size in found:
-                self._add(sandbox, sequence, size)
+                self._add(self._lanes.setdefault(sandbox, deque()), sequence, size)
                 self._next = sequence + 1
                 seen += 1
                 if seen >= _MOST:
@@ -90,23 +94,29 @@ class Scales:
         if self.weight(sandbox) <= self.quota:
             return 0
         lane = f"{subjects.lane(sandbox)}.>"
-        self.forget(sandbox)
-        async for _, sequence, size in sizes(link, lane, 1):
-            self._add(sandbox, sequence, size)
-        pieces, total, below = self._lanes.get(sandbox, deque()), self.weight(sandbox), 0
-        while total > self.quota and pieces:
-            gone = pieces.popleft()
-            total, below = total - gone.size, gone.last + 1
-        if not below:
+        # a lane that is half weighed would seem light for ever: it takes the old one's place when it is whole
+        pieces = deque[Piece]()
+        async with aclosing(sizes(link, lane, 1)) as found:
+            async for _, sequence, size in found:
+                self._add(pieces, sequence, size)
+        self._lanes[sandbox] = pieces
+        over, gone = self.weight(sandbox) - self.quota, list[Piece]()
+        for piece in pieces:
+            if over <= 0:
+                break
+            gone.append(piece)
+            over -= piece.size
+        if not gone:
             return 0
         try:
-            answer = await link.api(f"STREAM.PURGE.{STREAM}", {"filter": lane, "seq": below})
+            answer = await link.api(f"STREAM.PURGE.{STREAM}", {"filter": lane, "seq": gone[-1].last + 1})
         except ApiError as error:
             raise Unavailable("nats", f"a lane cannot be cut: {error}") from error
+        for _ in gone:
+            pieces.popleft()
         return int(answer.get("purged", 0))
 
-    def _add(self, sandbox: str, sequence: int, size: int) -> None:
-        pieces = self._lanes.setdefault(sandbox, deque())
+    def _add(self, pieces: deque[Piece], sequence: int, size: int) -> None:
         if pieces and pieces[-1].last >= sequence:
             return
         if pieces and pieces[-1].size + size <= self.quota // _PIECES:
@@ -120,47 +130,16 @@ async def sizes(link: Link, wanted: str, first: int) -> AsyncGenerator[tuple[str
     Raises:
         Unavailable: JetStream does not answer.
     """
-    name, inbox = f"w{secrets.token_hex(8)}", f"{link.inbox}.w.{secrets.token_hex(6)}"
-    config = {
-        "name": name, "filter_subject": wanted, "deliver_policy": "by_start_sequence", "opt_start_seq": first,
-        "ack_policy": "none", "headers_only": True, "mem_storage": True, "num_replicas": 1,
-        "inactive_threshold": 10_000_000_000,
-    }  # fmt: skip
-    batch: list[tuple[str, int, int]] = []
-    done = asyncio.Event()
-
-    def came(subject: str, reply: str | None, block: bytes | None, body: bytes) -> None:
-        if (said := delivery(reply)) is None:
-            done.set()
-            return
-        sequence = int(said[1])
-        headers = block or b""
-        before, found, rest = headers.partition(_SIZE)
-        number, _, after = rest.partition(b"\r\n")
-        size = int(number) if found else len(body)
-        batch.append((subject.split(".", 3)[2], sequence, size + len(before) + len(after) + len(subject) + _RECORD))
-        if len(batch) >= _BATCH:
-            done.set()
-
-    sid = link.subscribe(inbox, came)
+    pull = await Pull.open(link, STREAM, wanted, first, headers_only=True)
     try:
-        create = {"stream_name": STREAM, "action": "create", "config": config}
-        await link.api(f"CONSUMER.CREATE.{STREAM}.{name}", create)
-        while True:
-            done.clear()
-            asked = b'{"batch":%d,"no_wait":true}' % _BATCH
-            link.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{name}", asked, reply=inbox)
-            async with asyncio.timeout(5):
-                await done.wait()
-            came_now, batch = batch, []
-            for each in came_now:
-                yield each
-            if len(came_now) < _BATCH:
-                break
-        await link.api(f"CONSUMER.DELETE.{STREAM}.{name}")
-    except ApiError as error:
-        raise Unavailable("nats", f"the lanes cannot be weighed: {error}") from error
-    except TimeoutError as error:
-        raise Unavailable("nats", "nats does not say in time what lanes hold") from error
+        while pull.pending and (found := await pull.take(_BATCH)):
+            for each in found:
+                yield each.subject.split(".", 3)[2], each.sequence, _size(each)
     finally:
-        link.unsubscribe(sid)
+        await pull.close()
+
+
+def _size(message: Message) -> int:
+    headers, _, body = message.block.rpartition(_SIZE)
+    around = 0 if headers == _BARE else len(headers) + _AROUND
+    return len(message.subject) + int(body) + around + _RECORD

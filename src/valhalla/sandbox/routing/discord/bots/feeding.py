@@ -12,11 +12,11 @@ from valhalla.sandbox.routing.discord.bots import protocol, visibility
 from valhalla.sandbox.routing.discord.bots.guilds import Doc, write
 from valhalla.sandbox.routing.discord.bots.introducing import Introducing
 from valhalla.sandbox.routing.discord.bots.lane import Lane
-from valhalla.sandbox.routing.discord.bots.pulling import Message
 from valhalla.sandbox.routing.discord.bots.sessions import PRODUCTION, Session
 from valhalla.sandbox.routing.discord.bots.shared import Shared
 from valhalla.sandbox.routing.discord.outbound.copies import copied
 from valhalla.sandbox.routing.errors import EventInvalid
+from valhalla.sandbox.routing.pulling import Message
 
 Send = Callable[[bytes], Awaitable[None]]
 

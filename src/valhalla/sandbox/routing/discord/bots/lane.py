@@ -8,7 +8,6 @@ far it was sent is written down (``positions``). Other programs of the sandbox r
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Final
 
 from valhalla.kernel.problems import Unavailable
@@ -16,11 +15,10 @@ from valhalla.kit.log import get_logger
 from valhalla.kit.waiting import Backoff
 from valhalla.sandbox.routing.contracts import STREAM
 from valhalla.sandbox.routing.discord.bots.line import Line
-from valhalla.sandbox.routing.discord.bots.pulling import ConsumerGone, Message, Pull
 from valhalla.sandbox.routing.frames import ApiError
+from valhalla.sandbox.routing.pulling import Message, Pull
 
 _log = get_logger("sandbox.routing.discord")
-_SECOND: Final = 1_000_000_000
 _SECONDS: Final = 20.0
 
 
@@ -34,8 +32,6 @@ class Lane:
         self._wanted = f"{lane}.>"
         self._batch = batch
         self._pull: Pull | None = None
-        self._delivered = 0
-        self._name = ""
 
     async def open(self) -> int:
         """Begin, and return how many events lie behind the position now.
@@ -44,24 +40,8 @@ class Lane:
             Unavailable: NATS does not answer.
         """
         link = await self._line.link()
-        self._name = f"g-{secrets.token_hex(8)}"
-        config = {
-            "name": self._name,
-            "filter_subject": self._wanted,
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self.position + 1,
-            "ack_policy": "none",
-            "mem_storage": True,
-            "num_replicas": 1,
-            "inactive_threshold": 60 * _SECOND,
-        }
-        request = {"stream_name": STREAM, "config": config, "action": "create"}
-        try:
-            answer = await link.api(f"CONSUMER.CREATE.{STREAM}.{self._name}", request)
-        except ApiError as error:
-            raise Unavailable("nats", f"the lane cannot be read: {error}") from error
-        self._pull, self._delivered = Pull(link, STREAM, self._name, seconds=_SECONDS), 0
-        return int(answer.get("num_pending", 0))
+        self._pull = await Pull.open(link, STREAM, self._wanted, self.position + 1, seconds=_SECONDS)
+        return self._pull.pending
 
     async def take(self) -> list[Message]:
         """Return the next events, in order, as soon as there are some; goes on over lost connections."""
@@ -72,35 +52,20 @@ class Lane:
                     await self.open()
                 assert self._pull is not None
                 found = await self._pull.take(self._batch)
-                first = self._delivered + 1
-                if [each.number for each in found] != list(range(first, first + len(found))):
-                    raise ConsumerGone("messages were not heard")
-            except (Unavailable, ConsumerGone) as error:
-                _log.info("a lane is read anew", reason=str(error))
-                self._forget()
+            except Unavailable as error:
+                _log.info("a lane is read anew", reason=error.detail)
+                await self.close()
                 await asyncio.sleep(backoff.next())
                 continue
             if found:
-                self._delivered += len(found)
                 self.position = found[-1].sequence
                 return found
 
     async def close(self) -> None:
-        """End it; the server would forget it after a while, too."""
-        name, self._name = self._name, ""
-        pull = self._forget()
-        if pull and name:
-            try:
-                link = await self._line.link()
-                await link.api(f"CONSUMER.DELETE.{STREAM}.{name}")
-            except (Unavailable, ApiError) as error:
-                _log.info("a reader was left to the server", reason=str(error))
-
-    def _forget(self) -> bool:
+        """End it."""
         pull, self._pull = self._pull, None
         if pull is not None:
-            pull.stop()
-        return pull is not None
+            await pull.close()
 
 
 async def oldest(line: Line) -> int:
