@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-import cel
-
 from valhalla.features.security.policies.conditions import Condition, functions_of
 from valhalla.features.security.policies.contracts import MODES, Mode, On, Policy
+from valhalla.features.security.policies.engine import cel
 from valhalla.features.security.policies.errors import BadCondition
 from valhalla.features.security.policies.reading import flat
 

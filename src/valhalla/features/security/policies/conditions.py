@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import Any, Final, cast
 
-import cel
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from valhalla.features.security.policies import reading
 from valhalla.features.security.policies.contracts import COUNTERS, About
+from valhalla.features.security.policies.engine import cel
 from valhalla.features.security.policies.errors import BadCondition
 
 _COUNTED: Final = frozenset(COUNTERS) | {f"{name}_hour" for name in COUNTERS}
