@@ -102,11 +102,11 @@ async def _timed(work: Any) -> float:
     return (time.perf_counter() - started) * 1000
 
 
-async def connect(data_dir: Path) -> asyncpg.Connection[asyncpg.Record]:
-    """Connect as the control plane does."""
+async def connect(data_dir: Path, **said: str) -> asyncpg.Connection[asyncpg.Record]:
+    """Connect as the control plane does, but for what is ``said``: another database, user or password."""
     cell = CellKey.parse((data_dir / "cell.key").read_text())
     port = int(control(data_dir)["services"]["postgres"]["address"].rpartition(":")[2])
-    return await asyncpg.connect(embedded_url(cell, Endpoints(postgres_port=port)))
+    return await asyncpg.connect(embedded_url(cell, Endpoints(postgres_port=port)), **said)
 
 
 async def unit(connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
@@ -116,18 +116,21 @@ async def unit(connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
     return [await _timed(statement.fetch()) for _ in range(300)]
 
 
+def bare(name: str, password: str) -> str:
+    """Return the statements that a role with a schema and the template's tables need at least."""
+    return (
+        f"SET LOCAL createrole_self_grant = 'set, inherit';"
+        f"CREATE ROLE {name} LOGIN PASSWORD '{password}';"
+        f"CREATE SCHEMA {name} AUTHORIZATION {name};"
+        f"SET LOCAL ROLE {name}; SET LOCAL search_path = {name}; {Templates().get('community').sql}; RESET ROLE;"
+    )
+
+
 async def _bare_schema(connection: asyncpg.Connection[asyncpg.Record]) -> list[float]:
-    sql: Any = Templates().get("community")
     samples: list[float] = []
     for _ in range(N):
         name = f"bench_{secrets.token_hex(6)}"
-        script = (
-            f"SET LOCAL createrole_self_grant = 'set, inherit';"
-            f"CREATE ROLE {name} LOGIN PASSWORD '{verifier('secret')}';"
-            f"CREATE SCHEMA {name} AUTHORIZATION {name};"
-            f"SET LOCAL ROLE {name}; SET LOCAL search_path = {name}; {sql.sql}; RESET ROLE;"
-        )
-        samples.append(await _timed(connection.execute(script)))
+        samples.append(await _timed(connection.execute(bare(name, verifier("secret")))))
         await connection.execute(f"DROP SCHEMA {name} CASCADE; DROP ROLE {name}")
     return samples
 

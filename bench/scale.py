@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import secrets
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from bench.load import Caller, resident_megabytes, timed, together
 from bench.plane import control, down, folder, up
 from bench.pool import SETTINGS, filled
 from bench.report import Figure, figure, publish
-from bench.sandboxes import connect, unit
+from bench.sandboxes import bare, connect, unit
+from valhalla.kit.scram import verifier
 
 LIVE = int(os.environ.get("BENCH_LIVE", "10000"))
 POOL = 300
@@ -48,6 +51,7 @@ async def _measure(data_dir: Path) -> list[Figure]:
     units = await unit(postgres)
     few = await _creates(url, key, postgres, "few")
     memory_few = resident_megabytes(pid)
+    floor = await _bare_cycles(data_dir)
     cycles = await _cycles(url, key)
     made = await _grow(url, key, postgres)
     many = await _creates(url, key, postgres, "many")
@@ -62,6 +66,7 @@ async def _measure(data_dir: Path) -> list[Figure]:
         figure("control plane's memory, few live", "MB", [memory_few]),
         figure(f"control plane's memory, {live} live", "MB", [resident_megabytes(pid)], goal=250),
         figure("create + use + destroy, 8 workers (goal: at least 150)", "1/s", cycles),
+        figure("role + schema + tables, use, drop: bare SQL, 8 workers (floor)", "1/s", floor),
         figure("growing: creates per second, pool mostly empty", "1/s", made),
     ]
 
@@ -94,7 +99,39 @@ async def _cycles(url: str, key: str) -> list[float]:
 
     started = time.perf_counter()
     await together(url, key, WORKERS, work)
-    return [float(sum(1 for at in done if n <= at - started < n + 1)) for n in range(3, SECONDS)]
+    return _per_second(done, started)
+
+
+async def _bare_cycles(data_dir: Path) -> list[float]:
+    """Return what the same server does a second without us: one slice, no registry, no pool, nothing durable but it."""
+    done: deque[float] = deque()
+    password = verifier("secret")
+    admin = await connect(data_dir)
+    await admin.execute("CREATE DATABASE bench_floor")
+    started = time.perf_counter()
+
+    async def work() -> None:
+        admin = await connect(data_dir, database="bench_floor")
+        while time.perf_counter() < started + SECONDS:
+            name = f"bench_{secrets.token_hex(6)}"
+            await admin.execute(bare(name, password))
+            session = await connect(data_dir, database="bench_floor", user=name, password="secret")
+            await session.execute(f"INSERT INTO {name}.communities (name) VALUES ('x')")
+            await session.close()
+            await admin.execute(f"DROP SCHEMA {name} CASCADE; DROP ROLE {name}")
+            done.append(time.perf_counter())
+        await admin.close()
+
+    await asyncio.gather(*(work() for _ in range(WORKERS)))
+    await admin.execute("DROP DATABASE bench_floor")
+    await admin.close()
+    return _per_second(done, started)
+
+
+def _per_second(done: Iterable[float], started: float) -> list[float]:
+    """Return how many ended in each second; the first three are left out."""
+    times = [at - started for at in done]
+    return [float(sum(1 for at in times if n <= at < n + 1)) for n in range(3, SECONDS)]
 
 
 async def _grow(url: str, key: str, postgres: Any) -> list[float]:
