@@ -1,12 +1,14 @@
-"""The console in a real browser on a real server; skipped where there is no Chromium."""
+"""The console through its application, and in a real browser on a real server: skipped where there is no Chromium."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import httpx
 import pytest
 from tests.server.console.desk import CHROMIUM, Desk
+from tests.server.console.visitor import browser, sign_in
 from tests.server.plane import Plane
 from tests.server.serving import serving
 
@@ -45,3 +47,11 @@ async def desk(site: str, chromium: Any, chief_key: str, request: pytest.Fixture
     yield desk
     await context.close()
     assert desk.faults == []
+
+
+@pytest.fixture(scope="module")
+async def chief(plane: Plane) -> AsyncGenerator[httpx.AsyncClient]:
+    """An operator's browser."""
+    async with browser(plane) as client:
+        await sign_in(client, await plane.admin_key())
+        yield client

@@ -9,8 +9,8 @@ import asyncpg
 import httpx
 import pytest
 from sqlalchemy.engine.default import DefaultDialect
+from tests.server.console.visitor import browser, sign_in
 from tests.server.plane import Plane
-from tests.server.test_console import browser, sign_in
 
 pytestmark = pytest.mark.slow
 ROWS = 1_000_000

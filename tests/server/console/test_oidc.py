@@ -13,10 +13,10 @@ import httpx
 import pytest
 from joserfc.jwk import RSAKey
 from tests.conftest import Servers
+from tests.server.console.visitor import browser, form_of
 from tests.server.issuer import CLIENT, SECRET, Issuer
 from tests.server.plane import Plane, running
 from tests.server.serving import serving
-from tests.server.test_console import browser, form_of
 
 from valhalla.kit.settings import Settings
 

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from html import unescape
 from typing import Any
 
 import httpx
 import pytest
-from tests.server.plane import Plane
-from tests.server.test_console import FORM, browser, sign_in
+from tests.server.console.visitor import FORM
 
 WHERE = "/console/all/config"
-
-
-@pytest.fixture(scope="module")
-async def chief(plane: Plane) -> AsyncGenerator[httpx.AsyncClient]:
-    async with browser(plane) as client:
-        await sign_in(client, await plane.admin_key())
-        yield client
 
 
 @pytest.fixture
