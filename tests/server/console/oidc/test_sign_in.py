@@ -3,89 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from datetime import timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from joserfc.jwk import RSAKey
 from tests.conftest import Servers
+from tests.server.console.oidc.person import ALICE, is_in, refusal, sign_in, there
 from tests.server.console.visitor import browser, form_of
-from tests.server.issuer import CLIENT, SECRET, Issuer
-from tests.server.plane import Plane, running
+from tests.server.issuer import CLIENT, Issuer
+from tests.server.plane import Plane
 from tests.server.serving import serving
-
-from valhalla.kit.settings import Settings
 
 # a control plane of its own, since it trusts another issuer than nobody
 pytestmark = pytest.mark.slow
-
-ALICE: dict[str, Any] = {
-    "sub": "u-1",
-    "email": "Alice@example.com",
-    "email_verified": True,
-    "groups": ["everyone", "platform"],
-}
-
-
-@pytest.fixture(scope="module")
-async def issuer() -> AsyncIterator[Issuer]:
-    made = Issuer()
-    async with serving(made.app()) as address:
-        made.url = f"http://{address}"
-        yield made
-
-
-@pytest.fixture(scope="module")
-async def house(servers: Servers, issuer: Issuer) -> AsyncIterator[Plane]:
-    """A control plane that trusts the issuer."""
-    settings = Settings(
-        data_dir=servers.data_dir,
-        reap_interval=timedelta(days=1),
-        access_log=False,
-        pool_size=0,
-        worker_jobs=0,
-        outgoing_networks=["127.0.0.0/8"],
-        oidc_issuer=issuer.url,
-        oidc_client_id=CLIENT,
-        oidc_client_secret=SECRET,  # pyright: ignore[reportArgumentType]
-        oidc_roles={"platform": "operator", "guests": "viewer", "chiefs": "admin"},
-        oidc_domains=["example.com"],
-    )
-    async with running(settings, servers.cell, servers.endpoints) as plane:
-        yield plane
-
-
-@pytest.fixture(autouse=True)
-def well_behaved(issuer: Issuer) -> None:
-    issuer.claims, issuer.spoil, issuer.userinfo = dict(ALICE), {}, None
-    issuer.algorithm, issuer.signing = "RS256", None
-
-
-async def there(client: httpx.AsyncClient, wanted: str = "") -> str:
-    """Go to the issuer; return the address at which it sends the browser back."""
-    left = await client.get("/console/oidc", params={"next": wanted} if wanted else None)
-    assert left.status_code == 303, left.text
-    async with httpx.AsyncClient() as outside:
-        answer = await outside.get(left.headers["location"])
-    return answer.headers["location"]
-
-
-async def sign_in(client: httpx.AsyncClient, wanted: str = "") -> httpx.Response:
-    return await client.get(await there(client, wanted))
-
-
-def refusal(answer: httpx.Response, status: int, code: str) -> None:
-    assert answer.status_code == status, answer.text
-    assert code in answer.text
-    assert "samesite=strict" not in answer.headers.get("set-cookie", "").lower()
-
-
-async def is_in(client: httpx.AsyncClient) -> bool:
-    return (await client.get("/console/flags")).status_code == 200
 
 
 async def test_a_person_signs_in_does_what_the_role_may_and_is_named_in_the_ledger(house: Plane) -> None:

@@ -9,14 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from joserfc.jwk import RSAKey
-from tests.server.console.test_oidc import house, is_in, issuer, sign_in, well_behaved
+from tests.server.console.oidc.person import is_in, sign_in
 from tests.server.console.visitor import browser, form_of
 from tests.server.console.visitor import sign_in as sign_in_by_key
 from tests.server.issuer import CLIENT, Issuer
 from tests.server.plane import Plane
 
 pytestmark = pytest.mark.slow
-__all__ = ["house", "issuer", "well_behaved"]
 
 
 async def out(client: httpx.AsyncClient) -> httpx.Response:
