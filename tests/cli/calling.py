@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,3 +39,14 @@ def write_control(folder: Path, url: str, pid: int, started: int | None) -> None
     control.write_text(json.dumps(record | {"admin_key_file": str(key), "services": {}}))
     control.chmod(0o600)
     key.chmod(0o600)
+
+
+Run = Callable[..., Result]
+
+
+def call(data_dir: Path, *words: str) -> Result:
+    """Run a command line on a data directory."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("VALHALLA_")}
+    command = [*PROGRAM, "--data-dir", str(data_dir), *words]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60, env=env)
+    return Result(done.returncode, done.stdout, done.stderr)

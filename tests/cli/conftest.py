@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.calling import PROGRAM, Result, start_ticks, write_control
+from tests.cli.calling import PROGRAM, Result, Run, call, start_ticks, write_control
 from tests.cli.fake_plane import FakePlane
 
 from valhalla.cli.main import run
@@ -62,3 +64,31 @@ def process() -> Callable[..., Result]:
         return Result(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[tuple[Path, Result]]:
+    """A control plane in the background: its data directory, and what the start printed."""
+    folder = Path(tempfile.mkdtemp(prefix="vh-cli-"))
+    # as root, Postgres runs under another account, which must be able to pass through
+    folder.chmod(0o711)
+    data_dir = folder / "data"
+    try:
+        yield data_dir, call(data_dir, "up", "--detach")
+    finally:
+        call(data_dir, "down")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def real(up: tuple[Path, Result]) -> Run:
+    data_dir, started = up
+    assert started.code == 0, started.err
+    return lambda *words: call(data_dir, *words)
+
+
+@pytest.fixture
+def quick(up: tuple[Path, Result], real: Run, valhalla: Run) -> Run:
+    """The same without a process per command, where a process is not the point."""
+    del real
+    return lambda *words: valhalla("--data-dir", str(up[0]), *words)

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.calling import Result
-from tests.cli.test_real_plane import Run, quick, real, up
+from tests.cli.calling import Result, Run
 
 from valhalla import Client
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-__all__ = ["quick", "real", "up"]
 
 
 @pytest.fixture(scope="module")

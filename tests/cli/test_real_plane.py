@@ -5,55 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.calling import PROGRAM, Result
-
-Run = Callable[..., Result]
-
-
-def call(data_dir: Path, *words: str) -> Result:
-    """Run a command line on a data directory."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("VALHALLA_")}
-    command = [*PROGRAM, "--data-dir", str(data_dir), *words]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=60, env=env)
-    return Result(done.returncode, done.stdout, done.stderr)
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[tuple[Path, Result]]:
-    """A control plane in the background: its data directory, and what the start printed."""
-    folder = Path(tempfile.mkdtemp(prefix="vh-cli-"))
-    # as root, Postgres runs under another account, which must be able to pass through
-    folder.chmod(0o711)
-    data_dir = folder / "data"
-    try:
-        yield data_dir, call(data_dir, "up", "--detach")
-    finally:
-        call(data_dir, "down")
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def real(up: tuple[Path, Result]) -> Run:
-    data_dir, started = up
-    assert started.code == 0, started.err
-    return lambda *words: call(data_dir, *words)
-
-
-@pytest.fixture
-def quick(up: tuple[Path, Result], real: Run, valhalla: Run) -> Run:
-    """The same without a process per command, where a process is not the point."""
-    del real
-    return lambda *words: valhalla("--data-dir", str(up[0]), *words)
+from tests.cli.calling import PROGRAM, Result, Run
 
 
 def soon(holds: Callable[[], bool]) -> bool:
@@ -276,43 +236,6 @@ def test_logs_and_checkpoints(quick: Run, tmp_path: Path) -> None:
     assert quick("ledger", "verify", "--checkpoint", str(kept)).code == 1
     assert quick("logs", "--since", "1h", "--limit", "5").code == 0
     assert "newest" in json.loads(quick("--json", "logs", "--level", "critical").out)
-
-
-@pytest.mark.slow
-def test_data_is_exported_fetched_and_its_retention_looked_at(quick: Run, tmp_path: Path) -> None:
-    made = quick(
-        *("export", "audit", "--since", "7d", "--where", "kind!=nothing", "--format", "parquet"),
-        *("--column", "id", "--column", "action", "-o", str(tmp_path / "out"), "--json"),
-    )
-    assert made.code == 0, made.err
-    export = json.loads(made.out)
-    assert (export["status"], export["rows"] > 0) == ("completed", True)
-    import pyarrow.parquet as pq
-
-    file = tmp_path / "out" / export["files"][0]["name"]
-    assert pq.read_table(file).num_rows == export["rows"]
-    assert (tmp_path / "out" / f"{export['id']}.manifest.json").is_file()
-    # what is half there is gone on with
-    file.rename(file.with_name(f".{file.name}.part"))
-    file.with_name(f".{file.name}.part").write_bytes(file.with_name(f".{file.name}.part").read_bytes()[:100])
-    assert quick("export", "download", export["id"], "-o", str(tmp_path / "out"), "-q").code == 0
-    assert pq.read_table(file).num_rows == export["rows"]
-    assert export["id"] in quick("export", "list").out
-    assert "completed" in quick("export", "status", export["id"]).out
-    assert quick("export", "nothing").code == 1
-    assert quick("export", "logs", "--where", "nonsense").code == 2
-
-    policy = tmp_path / "policy.json"
-    policy.write_text('{"days": 30}')
-    assert quick("retention", "put", "logs", "--file", str(policy)).code == 0
-    assert "30 days" in quick("retention", "categories").out
-    assert json.loads(quick("retention", "preview", "logs", "--json").out)["rows"] == 0
-    assert quick("retention", "purge", "logs", "--reason", "tidy").code == 0
-    assert "logs" in quick("retention", "purges").out
-    hold = tmp_path / "hold.json"
-    hold.write_text('{"category": "logs", "reason": "case 1"}')
-    assert quick("legal-hold", "put", "case-1", "--file", str(hold)).code == 0
-    assert "case 1" in quick("legal-hold", "ls").out
 
 
 def test_events_are_recorded_and_replayed(quick: Run, tmp_path: Path) -> None:

@@ -13,10 +13,8 @@ from typing import Any
 import nats
 import pytest
 from nats.aio.client import RawCredentials
-from tests.cli.calling import PROGRAM, Result
-from tests.cli.test_real_plane import call, up
+from tests.cli.calling import PROGRAM, Result, call
 
-__all__ = ["up"]
 pytestmark = pytest.mark.slow
 
 
