@@ -19,10 +19,11 @@ from valhalla.sandbox.routing.contracts import ROUTES_STREAM, STREAM, Record, Si
 from valhalla.sandbox.routing.effects import Routing
 from valhalla.sandbox.routing.following import Following
 from valhalla.sandbox.routing.frames import ApiError
-from valhalla.sandbox.routing.lanes import close_lane, trim_lane
+from valhalla.sandbox.routing.lags import lane_lags
+from valhalla.sandbox.routing.lanes import close_lane, counts, trim_lane
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.routing.table import RouteTable
-from valhalla.sandbox.routing.watching import Watch, count, lane_lags
+from valhalla.sandbox.routing.watching import Watch
 from valhalla.sandbox.routing.weighing import Scales
 
 _log = get_logger("sandbox.routing.keeper")
@@ -128,7 +129,7 @@ class Keeper:
                 self._routing.forget(sandbox)
                 await close_lane(link, sandbox)
                 continue
-            lanes[sandbox] = await count(link, STREAM, f"{subjects.lane(sandbox)}.>")
+            lanes[sandbox] = sum((await counts(link, STREAM, f"{subjects.lane(sandbox)}.>")).values())
             removed = await self.scales.cut(link, sandbox)
             if lanes[sandbox] - removed > self._sizes.per_sandbox:
                 removed += await trim_lane(link, sandbox, self._sizes.per_sandbox)

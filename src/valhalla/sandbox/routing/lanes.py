@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -113,6 +114,25 @@ async def bot_positions(link: Link, sandbox: str) -> dict[tuple[int, int], int]:
     return found
 
 
+def sent_to_bots(positions: Mapping[tuple[int, int], int], key: str) -> int:
+    """Return up to which sequence bots were sent the events of a key of Discord's, by what ``bot_positions`` found."""
+    return max((at for (shard, shards), at in positions.items() if subjects.shard_of(key, shards) == shard), default=0)
+
+
+async def counts(link: Link, stream: str, wanted: str) -> Mapping[str, int]:
+    """Return how many messages a stream has under each subject that a filter finds.
+
+    Raises:
+        Unavailable: JetStream does not say.
+    """
+    try:
+        answer = await link.api(f"STREAM.INFO.{stream}", {"subjects_filter": wanted})
+    except ApiError as error:
+        raise Unavailable("nats", f"the stream {stream} cannot be read: {error}") from error
+    found: dict[str, int] = answer["state"].get("subjects") or {}
+    return found
+
+
 async def return_key(link: Link, sandbox: str, source: str, key: str) -> int:
     """Move a key's unread events to production's lane, in order, and return how many.
 
@@ -126,10 +146,9 @@ async def return_key(link: Link, sandbox: str, source: str, key: str) -> int:
     where = subjects.address(source, key)
     filtered = subjects.lane_of_key(sandbox, where)
     floor = int((await lane_info(link, sandbox)).get("ack_floor", {}).get("stream_seq", 0))
-    if source == "discord" and key.isdigit():
-        # what a bot of Discord's was sent it was sent without that consumer
-        sent = (await bot_positions(link, sandbox)).items()
-        floor = max([floor, *(at for (shard, shards), at in sent if (int(key) >> 22) % shards == shard)])
+    if source == subjects.DISCORD:
+        # what a bot was sent it was sent without that consumer
+        floor = max(floor, sent_to_bots(await bot_positions(link, sandbox), key))
     moved, sequence = 0, floor + 1
     while True:
         message = await next_message(link, STREAM, sequence, filtered)

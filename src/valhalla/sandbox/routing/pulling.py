@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -58,9 +59,16 @@ class Pull:
 
     @classmethod
     async def open(
-        cls, link: Link, stream: str, wanted: str, first: int, *, seconds: float = 0.0, headers_only: bool = False
+        cls,
+        link: Link,
+        stream: str,
+        wanted: Sequence[str],
+        first: int,
+        *,
+        seconds: float = 0.0,
+        headers_only: bool = False,
     ) -> Pull:
-        """Read what a filter finds from a sequence on; ``seconds`` is how long a request waits, 0: not at all.
+        """Read what filters find from a sequence on; ``seconds`` is how long a request waits, 0: not at all.
 
         Raises:
             Unavailable: JetStream does not answer, or refuses it.
@@ -68,7 +76,7 @@ class Pull:
         name = f"g-{secrets.token_hex(8)}"
         config: dict[str, Any] = {
             "name": name,
-            "filter_subject": wanted,
+            "filter_subjects": list(wanted),
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": max(first, 1),
             "ack_policy": "none",

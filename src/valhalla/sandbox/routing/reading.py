@@ -15,7 +15,8 @@ from valhalla.sandbox.routing.claims import Claims
 from valhalla.sandbox.routing.contracts import DEAD_STREAM, STREAM, Received
 from valhalla.sandbox.routing.errors import DeadLetterGone, EventInvalid
 from valhalla.sandbox.routing.frames import ApiError
-from valhalla.sandbox.routing.lanes import find_message, lane_info, next_message
+from valhalla.sandbox.routing.lags import lag_of
+from valhalla.sandbox.routing.lanes import find_message, next_message
 
 _LOOK: Final = 0.2
 # what the server can count as nanoseconds
@@ -151,9 +152,8 @@ class Reader:
             Unavailable: NATS does not answer.
         """
         link, _ = await self._claims.connected()
-        info = await lane_info(link, sandbox)
-        names = {"waiting": "num_pending", "unacknowledged": "num_ack_pending", "redelivered": "num_redelivered"}
-        return {name: int(info.get(member, 0)) for name, member in names.items()}
+        lag = await lag_of(link, sandbox)
+        return {name: getattr(lag, name) for name in ("waiting", "unacknowledged", "redelivered")}
 
     async def dead(self, sandbox: str, *, after: int, limit: int) -> list[DeadLetter]:
         """Return up to ``limit`` dead letters of a sandbox behind a number.

@@ -15,6 +15,8 @@ ROUTES: Final = "rt"
 BEATS: Final = "ig"
 DEAD: Final = "dl"
 BOTS: Final = "bt"
+DISCORD: Final = "discord"
+"""The source of Discord's events, whose keys are guilds."""
 
 MAX_KEY: Final = 128
 MAX_TYPE: Final = 128
@@ -145,3 +147,8 @@ def parse(written: str) -> Place:
 def lane_of_key(sandbox: str | None, where: str) -> str:
     """Return the filter of all events of one address (as ``address`` writes it) in a lane."""
     return f"{lane(sandbox)}.{where}.>"
+
+
+def shard_of(key: str, shards: int) -> int:
+    """Return which shard of a bot a key of Discord's is; what is of no guild is the first's."""
+    return (int(key) >> 22) % shards if key.isdigit() else 0

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from valhalla.kernel.clock import Clock
-from valhalla.kernel.problems import Unavailable
 from valhalla.kit import outbox
 from valhalla.kit.db import Database
 from valhalla.kit.log import get_logger
@@ -20,87 +18,13 @@ from valhalla.sandbox import store
 from valhalla.sandbox.contracts import LaneHealth
 from valhalla.sandbox.routing import subjects
 from valhalla.sandbox.routing.claims import Claims
-from valhalla.sandbox.routing.contracts import DEAD_STREAM, STREAM
-from valhalla.sandbox.routing.frames import ApiError
-from valhalla.sandbox.routing.lanes import find_message, lane_info
+from valhalla.sandbox.routing.contracts import BOTS_STREAM, DEAD_STREAM, STREAM
+from valhalla.sandbox.routing.lags import Lag, beside_bots, lag_of, oldest_unread
+from valhalla.sandbox.routing.lanes import counts
 from valhalla.sandbox.routing.link import Link
 from valhalla.sandbox.teardown import emit
 
 _log = get_logger("sandbox.routing.watching")
-_PAGE: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """What one lane's consumer has not had acknowledged. ``is_read``: somebody has ever taken something from it."""
-
-    waiting: int = 0
-    unacknowledged: int = 0
-    redelivered: int = 0
-    floor: int = 0
-    is_read: bool = False
-
-    @classmethod
-    def of(cls, info: Mapping[str, Any]) -> Lag:
-        """Read what JetStream says of a consumer; it may have none."""
-        return cls(
-            int(info.get("num_pending", 0)),
-            int(info.get("num_ack_pending", 0)),
-            int(info.get("num_redelivered", 0)),
-            int(info.get("ack_floor", {}).get("stream_seq", 0)),
-            int(info.get("delivered", {}).get("consumer_seq", 0)) > 0,
-        )
-
-    @property
-    def unread(self) -> int:
-        """How many events that is."""
-        return self.waiting + self.unacknowledged
-
-
-async def lane_lags(link: Link) -> dict[str, Lag]:
-    """Return how every lane's consumer is, by sandbox.
-
-    Raises:
-        Unavailable: JetStream does not say.
-    """
-    found: dict[str, Lag] = {}
-    offset = 0
-    while True:
-        try:
-            answer = await link.api(f"CONSUMER.LIST.{STREAM}", {"offset": offset})
-        except ApiError as error:
-            raise Unavailable("nats", f"the lanes cannot be listed: {error}") from error
-        infos: list[dict[str, Any]] = answer.get("consumers") or []
-        found |= {info["name"][2:]: Lag.of(info) for info in infos if info["name"].startswith("s-")}
-        offset += len(infos)
-        if not infos or offset >= int(answer.get("total", 0)):
-            return found
-
-
-async def oldest_unread(link: Link, sandbox: str, lag: Lag) -> datetime | None:
-    """Return when the oldest event was stored that a lane's consumer has not had acknowledged.
-
-    Raises:
-        Unavailable: JetStream does not say.
-    """
-    if not lag.unread:
-        return None
-    message = await find_message(link, STREAM, f"{subjects.lane(sandbox)}.>", sequence=lag.floor + 1)
-    return None if message is None else message.stored_at
-
-
-async def count(link: Link, stream: str, wanted: str) -> int:
-    """Return how many messages a stream has under a filter.
-
-    Raises:
-        Unavailable: JetStream does not say.
-    """
-    try:
-        answer = await link.api(f"STREAM.INFO.{stream}", {"subjects_filter": wanted})
-    except ApiError as error:
-        raise Unavailable("nats", f"the lanes cannot be read: {error}") from error
-    counts: dict[str, int] = answer["state"].get("subjects") or {}
-    return sum(counts.values())
 
 
 class Watch:
@@ -136,18 +60,18 @@ class Watch:
             Unavailable: NATS does not answer.
         """
         link, _ = await self._claims.connected()
-        lag = Lag.of(await lane_info(link, sandbox))
+        lag = await lag_of(link, sandbox)
         oldest = await oldest_unread(link, sandbox, lag)
         age = None if oldest is None else max(0.0, (self._clock.now() - oldest).total_seconds())
         return LaneHealth(
-            events=await count(link, STREAM, f"{subjects.lane(sandbox)}.>"),
+            events=sum((await counts(link, STREAM, f"{subjects.lane(sandbox)}.>")).values()),
             quota=self._quota,
             bytes=self.weight(sandbox),
             byte_quota=self._byte_quota,
             waiting=lag.waiting,
             unacknowledged=lag.unacknowledged,
             redelivered=lag.redelivered,
-            dead_letters=await count(link, DEAD_STREAM, f"{subjects.DEAD}.s.{sandbox}.>"),
+            dead_letters=sum((await counts(link, DEAD_STREAM, f"{subjects.DEAD}.s.{sandbox}.>")).values()),
             oldest_unread_seconds=age,
             is_read=lag.is_read,
             is_lagging=lag.is_read and age is not None and age >= self._patience.total_seconds(),
@@ -163,6 +87,10 @@ class Watch:
             # what was told before this process began and is over since then
             self._lagging |= await self._db.read(_told_of)
             self._remembers = True
+        bots = {subject.split(".")[1] for subject in await counts(link, BOTS_STREAM, f"{subjects.BOTS}.>")}
+        lags = {
+            sandbox: await beside_bots(link, sandbox, lag) if sandbox in bots else lag for sandbox, lag in lags.items()
+        }
         now, oldest, lagging = self._clock.now(), 0.0, dict[str, float]()
         for sandbox, lag in lags.items():
             # a sandbox that only listens acknowledges nothing, and is not late

@@ -130,7 +130,7 @@ async def sizes(link: Link, wanted: str, first: int) -> AsyncGenerator[tuple[str
     Raises:
         Unavailable: JetStream does not answer.
     """
-    pull = await Pull.open(link, STREAM, wanted, first, headers_only=True)
+    pull = await Pull.open(link, STREAM, [wanted], first, headers_only=True)
     try:
         while pull.pending and (found := await pull.take(_BATCH)):
             for each in found:

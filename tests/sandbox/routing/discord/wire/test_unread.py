@@ -71,6 +71,9 @@ async def test_what_a_bot_was_not_sent_goes_back_to_production(scene: Scene) -> 
         await scene.bots.shared.positions.flush()
         for number in range(3, 6):
             await ingress.publish(message(home, number))
+        lane = (await scene.runtime.sandboxes.health(scene.team.principal, box.id)).lane
+        assert lane is not None
+        assert (lane.events, lane.waiting) == (6, 3)
         unlink = scene.runtime.sandboxes.unlink
         await unlink(scene.team.principal, box.id, "discord.guild", home["id"], unread="return")
         link = await scene.bots.shared.line.link()

@@ -40,7 +40,7 @@ class Lane:
             Unavailable: NATS does not answer.
         """
         link = await self._line.link()
-        self._pull = await Pull.open(link, STREAM, self._wanted, self.position + 1, seconds=_SECONDS)
+        self._pull = await Pull.open(link, STREAM, [self._wanted], self.position + 1, seconds=_SECONDS)
         return self._pull.pending
 
     async def take(self) -> list[Message]:

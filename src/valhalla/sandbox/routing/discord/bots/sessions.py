@@ -17,7 +17,6 @@ from typing import Final
 from valhalla.kit.cellkey import CellKey
 from valhalla.sandbox.routing import subjects
 
-SOURCE: Final = "discord"
 _FORM: Final = struct.Struct(">HHQQ8s")
 _PROOF: Final = 12
 PRODUCTION: Final = "production"
@@ -53,13 +52,13 @@ class Session:
         return self.base + max(number - 1, 0)
 
     def sees(self, key: str) -> bool:
-        """Say whether events of this key are this shard's; those of no guild are the first's."""
-        return self.shard == (((int(key) >> 22) % self.shards) if key.isdigit() else 0)
+        """Say whether events of this key are this shard's."""
+        return self.shard == subjects.shard_of(key, self.shards)
 
 
 def lane_of(sandbox: str) -> str:
     """Return what the subjects of events of Discord's begin with, on a sandbox's lane or on production's."""
-    return f"{subjects.lane(None if sandbox == PRODUCTION else sandbox)}.{SOURCE}"
+    return f"{subjects.lane(None if sandbox == PRODUCTION else sandbox)}.{subjects.DISCORD}"
 
 
 def write(cell: CellKey, session: Session) -> str:

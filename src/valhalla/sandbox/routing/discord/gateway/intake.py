@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
 
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.log import get_logger
@@ -16,10 +15,9 @@ from valhalla.sandbox.routing.discord.gateway.frames import NOBODY, Frame
 from valhalla.sandbox.routing.discord.gateway.marks import Marks
 from valhalla.sandbox.routing.errors import EventInvalid
 from valhalla.sandbox.routing.ingress import Ingress
+from valhalla.sandbox.routing.subjects import DISCORD
 
 _log = get_logger("sandbox.routing.discord")
-
-SOURCE: Final = "discord"
 
 
 @dataclass(slots=True)
@@ -75,7 +73,7 @@ class Intake:
         key = frames.key_of(event, frame.d)
         mark = self.marks.mark(number)
         try:
-            self._outgoing.post(Event(SOURCE, key, event, bytes(frame.d), f"{session.id}:{number}"), mark)
+            self._outgoing.post(Event(DISCORD, key, event, bytes(frame.d), f"{session.id}:{number}"), mark)
         except EventInvalid as error:
             self._refuse(event, error)
             mark.set_exception(error)
