@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 
-from valhalla.kernel.problems import Unavailable
+from valhalla.kernel.problems import Invalid, Unavailable
 from valhalla.kit.db import Database
 from valhalla.kit.sqlstates import is_away, shortage, sqlstate
 
@@ -85,6 +85,20 @@ async def test_a_statement_is_bounded(database_url: str) -> None:
     for _ in range(4):
         assert await db.run(_count) >= 0
     await db.close()
+
+
+@pytest.mark.parametrize(
+    ("question", "value"),
+    [("SELECT CAST(:value AS text)", "\x00"), ("SELECT CAST(:value AS jsonb) ->> 0", r'["\u0000"]')],
+    ids=["text", "document"],
+)
+async def test_a_nul_is_the_callers_mistake(question: str, value: str, db: Database) -> None:
+    def ask(conn: sa.Connection) -> None:
+        conn.execute(sa.text(question), {"value": value})
+
+    for run in (db.run, db.read):
+        with pytest.raises(Invalid, match="NUL"):
+            await run(ask)
 
 
 def test_the_password_is_not_shown() -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from valhalla.kernel.problems import Problem, Unavailable
+from valhalla.kernel.problems import Invalid, Problem, Unavailable
 from valhalla.kit.json import dumps_text, loads
 from valhalla.kit.sqlstates import explain, is_away, sqlstate
 from valhalla.kit.writing import may_write
@@ -43,6 +43,8 @@ metadata = sa.MetaData(
 _READ_ONLY: Final = "25006"
 # a deadlock or a serialization failure: the server undid all of it, and lets it through the next time
 _LOST_TO_ANOTHER: Final = ("40001", "40P01")
+# a NUL in a text, and in a document
+_NUL: Final = ("22021", "22P05")
 _REPEATS: Final = 3
 # seconds, at most: who waited for the locks of the one that lost gets them first, else both would lose again
 _PAUSE: Final = 0.05
@@ -126,6 +128,7 @@ class Database:
 
         Raises:
             Unavailable: the server cannot be reached; a transaction that was not acknowledged may still have committed.
+            Invalid: a text holds NUL.
             Problem: it wrote while writes are closed.
         """
         if self.closed is not None and (refusal := self._refusal()) is not None:
@@ -137,6 +140,7 @@ class Database:
 
         Raises:
             Unavailable: the server cannot be reached.
+            Invalid: a text holds NUL.
             Problem: it wrote while writes are closed.
         """
         if self.closed is not None and (refusal := self._refusal()) is not None:
@@ -171,8 +175,8 @@ class Database:
         try:
             return await greenlet_spawn(work, *args, **kwargs)
         except Exception as error:
-            if is_away(error):
-                raise _away(error) from error
+            if (problem := _problem(error)) is not None:
+                raise problem from error
             raise
 
     def run_blocking(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -184,8 +188,8 @@ class Database:
         except Exception as error:
             if refusal is not None and sqlstate(error) == _READ_ONLY:
                 raise refusal from error
-            if is_away(error):
-                raise _away(error) from error
+            if (problem := _problem(error)) is not None:
+                raise problem from error
             raise
 
     async def connect(self) -> asyncpg.Connection[Any]:
@@ -242,6 +246,13 @@ def _in_transaction(
 def _connected(engine: Engine, f: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     with engine.connect() as connection:
         return f(connection, *args, **kwargs)
+
+
+def _problem(error: BaseException) -> Problem | None:
+    """Return what is the server's or the caller's fault, ``None``: it is ours."""
+    if is_away(error):
+        return _away(error)
+    return Invalid("a text of the request holds NUL, which Postgres cannot") if sqlstate(error) in _NUL else None
 
 
 def _away(error: BaseException) -> Unavailable:

@@ -15,7 +15,7 @@ from valhalla.work.desk import AT_ONCE
 from valhalla.work.kinds import ALIVE, Announced
 from valhalla.work.submitting import Lost
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 
 
 class JobIn(WireModel):
