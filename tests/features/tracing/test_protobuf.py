@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from tests.features.tracing.recording import rows
 
 from valhalla.features.observability.tracing import otlp, protobuf
 from valhalla.features.observability.tracing.errors import NotOtlp
@@ -90,8 +91,6 @@ def test_an_unknown_kind_and_no_name() -> None:
 
 
 def test_what_is_exported_is_read_back() -> None:
-    from tests.features.tracing.test_spans import rows
-
     (row,) = rows()
     ((service, back),) = read(protobuf.written([row]))
     ((_, as_json),) = otlp.read(json.dumps(otlp.written([row])).encode())
