@@ -28,7 +28,7 @@ class Batches(Generic[T]):
         *,
         most: int = 20_000,
         batch: int = 2_000,
-        pause: float = 0.5,
+        pause: float = 0.25,
     ) -> None:
         """``write`` stores up to ``batch`` things, or raises and has stored none; ``pause`` in seconds."""
         self._name = name

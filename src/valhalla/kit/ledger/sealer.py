@@ -21,7 +21,7 @@ log = get_logger("ledger.sealer")
 class Sealer:
     """Every process may run one; the database lets one of them work at a time."""
 
-    def __init__(self, db: Database, ledger: Ledger, *, interval: float = 1.0, batch: int = 1000) -> None:
+    def __init__(self, db: Database, ledger: Ledger, *, interval: float = 0.5, batch: int = 1000) -> None:
         """``interval`` in seconds; ``batch`` entries share one transaction and one checkpoint."""
         self._db = db
         self._ledger = ledger
@@ -38,7 +38,7 @@ class Sealer:
         return None if self._sealed_at is None else time.monotonic() - self._sealed_at
 
     def wake(self) -> None:
-        """Seal now instead of at the next second."""
+        """Seal now instead of at the next pass."""
         self._woken.set()
 
     async def once(self) -> int:

@@ -136,7 +136,7 @@ class Hub:
         if rules.HINTS.get(topic) is None:
             return
         for listener in self.listeners:
-            # who did not ask for it hears nothing: there would be one every half second
+            # who did not ask for it hears nothing: there would be several a second
             if topic in listener.topics and listener.hears(topic, {}):
                 listener.offer(hint_frame(topic))
                 self.told += 1
