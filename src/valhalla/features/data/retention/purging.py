@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -102,6 +103,7 @@ class Purger:
     async def _rows(self, id_: str, category: Category, table: str) -> None:
         step, empty = store.Step(), 0
         while empty < _PATIENCE:
+            began = time.monotonic()
             try:
                 gone, took = await self._db.run(self._batch, id_, category, table, step)
             except sqlalchemy.exc.DBAPIError as error:
@@ -111,7 +113,7 @@ class Purger:
                 continue
             if gone.rows:
                 empty = 0
-                size, pause = rules.pace(step.size, took)
+                size, pause = rules.pace(step.size, took, time.monotonic() - began)
                 step = replace(step, size=size, since=gone.newest)
                 await asyncio.sleep(pause)
             elif step.since is not None:

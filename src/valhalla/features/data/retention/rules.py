@@ -18,8 +18,10 @@ LONGEST: Final = 36_500
 SMALL: Final = 10_000
 """So few rows no share of a table matters to anybody."""
 SMALLEST: Final = 500
-LARGEST: Final = 2_000
+LARGEST: Final = 1_000
 """Rows of a batch: of smaller ones the statements around the DELETE would be most of the work."""
+FASTEST: Final = 60_000
+"""Rows a second."""
 
 
 def check_policy(policy: Policy, categories: Mapping[str, Category]) -> None:
@@ -187,17 +189,18 @@ def chained(before: str | None, digest: str) -> str:
     return hashlib.sha256(f"{before or ''}\n{digest}".encode()).hexdigest()
 
 
-def pace(size: int, seconds: float) -> tuple[int, float]:
-    """Return the size of the next batch and the pause before it, of how long the server took for the last.
+def pace(size: int, took: float, since: float) -> tuple[int, float]:
+    """Return the size of the next batch and the pause before it, in seconds.
 
-    Statements are short, and three quarters of the time are others'. An insert that meets the other quarter waits for
-    a processor or for the log: the larger the batches, the longer.
+    ``took`` is how long the server took for the last batch, ``since`` how long ago it began. No batch holds a
+    processor for long, two thirds of the time are others' at least, and nobody needs a purge to be faster than
+    ``FASTEST``: an insert that meets a batch waits for a processor or for the log.
     """
-    if seconds < 0.03:
+    if took < 0.01:
         size = min(LARGEST, size * 2)
-    elif seconds > 0.1:
+    elif took > 0.05:
         size = max(SMALLEST, size // 2)
-    return size, max(0.005, 3.0 * seconds)
+    return size, max(0.002, 2 * took, size / FASTEST - since)
 
 
 _DIGEST: Final = (

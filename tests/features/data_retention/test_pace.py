@@ -1,0 +1,28 @@
+"""The pace of a purge: batches of a bounded size, and most of the time for others."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from valhalla.features.data.retention.rules import FASTEST, LARGEST, SMALLEST, pace
+
+_SECONDS = st.floats(0, 60)
+
+
+@given(st.integers(SMALLEST, LARGEST), _SECONDS, _SECONDS)
+def test_others_have_two_thirds_of_the_time_and_no_purge_is_too_fast(size: int, took: float, more: float) -> None:
+    following, pause = pace(size, took, took + more)
+    assert SMALLEST <= following <= LARGEST
+    assert pause >= 2 * took
+    assert took + more + pause >= following / FASTEST
+
+
+def test_batches_shrink_on_a_slow_server_and_grow_again() -> None:
+    size = LARGEST
+    for _ in range(10):
+        size, _ = pace(size, 0.5, 0.5)
+    assert size == SMALLEST
+    for _ in range(10):
+        size, _ = pace(size, 0.001, 0.001)
+    assert size == LARGEST
