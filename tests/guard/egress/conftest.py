@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.conftest import Servers
 from tests.guard.egress.world import Mail, Web, World
+
+from valhalla.cli.child import Child
+from valhalla.guard.egress import CannotSeal
+from valhalla.guard.egress.child import Confined
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +39,12 @@ def world(servers: Servers, guard_url: str, web: Web, mail: Mail, tmp_path: Path
         # what a seal cut off may be broken
         with contextlib.suppress(Exception):
             close()
+
+
+@pytest.fixture(scope="module")
+def namespaces() -> None:
+    try:
+        with Child() as child, Confined([]) as confined:
+            child.run(["true"], confined.environment(os.environ), confined)
+    except CannotSeal as error:
+        pytest.skip(f"no confined processes: {error.detail}")
