@@ -1,46 +1,16 @@
-"""Attempts inside one claim: which errors, how long, how many, until when."""
+"""Attempts inside one claim: after which errors, how many, until when."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import subprocess
-import sys
-import threading
 import time as clock
-from typing import Any
 
 import pytest
 from tenacity import wait_fixed
 from tests.guard.faces import Face
+from tests.guard.failing import QUICK, failing
 
-from valhalla.guard import (
-    BadDeclaration,
-    Breaker,
-    BreakerOpen,
-    DeadlineExceeded,
-    DoneFailed,
-    Guard,
-    Indeterminate,
-    NotDone,
-    Retry,
-    current,
-)
-from valhalla.guard.retry import Budget, retry_after
-
-QUICK = Retry(3, base=0.001, cap=0.002)
-
-
-def failing(face: Face, *errors: BaseException | type[BaseException]) -> Any:
-    """Return a body that raises these one after the other and then returns."""
-
-    def body(k: str = "1") -> str:
-        face.ran.append(current().id)
-        if len(face.ran) <= len(errors):
-            raise errors[len(face.ran) - 1]
-        return "done"
-
-    return body
+from valhalla.guard import BadDeclaration, DeadlineExceeded, DoneFailed, Guard, Indeterminate, NotDone, Retry
 
 
 def test_a_transient_error_is_tried_again_inside_one_claim(face: Face) -> None:
@@ -179,137 +149,3 @@ def test_an_interrupt_leaves_an_unknown_end(guard: Guard) -> None:
         act("1")
     with pytest.raises(Indeterminate):
         act("1")
-
-
-def test_pauses_are_drawn_from_the_whole_range_below_the_cap() -> None:
-    random.seed(7)
-    retry = Retry(9, base=1, cap=10)
-    for attempt, bound in ((1, 1), (2, 2), (4, 8), (5, 10), (9, 10), (60, 10)):
-        pauses = [retry.pause(attempt, ValueError()) for _ in range(400)]
-        assert max(pauses) <= bound
-        assert min(pauses) < bound * 0.1 < bound * 0.9 < max(pauses)
-
-
-def test_what_the_other_side_asks_for_is_honoured() -> None:
-    class Response:
-        headers = {"Retry-After": "7"}
-
-    class Refused(Exception):  # noqa: N818 - a provider's word
-        response = Response()
-
-    assert retry_after(Refused()) == 7
-    assert Retry(1, base=0.001, cap=0.002).pause(1, Refused()) == 7
-    assert retry_after(NotDone(retry_after=3)) == 3
-    for nonsense in ("soon", "-1", None, "nan"):
-        error = Refused()
-        error.response = type("R", (), {"headers": {"Retry-After": nonsense}})()
-        assert retry_after(error) is None
-
-
-def test_a_budget_lets_a_tenth_be_tried_again() -> None:
-    budget = Budget(0.1, reserve=5)
-    assert sum(budget.spend() for _ in range(100)) == 5
-    budget.firsts += 30
-    assert sum(budget.spend() for _ in range(100)) == 3
-    budget.firsts += 1_000_000
-    assert sum(budget.spend() for _ in range(100)) == 5, "what is saved up is bounded"
-
-
-def test_a_storm_is_not_multiplied(face: Face) -> None:
-    act = face.action("act", failing(face, *[TimeoutError] * 10_000), effect="idempotent", retries=QUICK)
-    for _ in range(60):
-        with pytest.raises(TimeoutError):
-            face.call(act)
-    assert len(face.ran) <= 60 + 10 + 6
-
-
-def test_a_pause_ends_when_the_guard_is_closed() -> None:
-    guard = Guard()
-    failed = threading.Event()
-
-    @guard.action("act", effect="none", retries=Retry(1, wait=lambda state: 60.0))
-    def act() -> None:
-        failed.set()
-        raise NotDone
-
-    thread = threading.Thread(target=act.outcome)
-    thread.start()
-    failed.wait(10)
-    guard.close()
-    thread.join(20)
-    assert not thread.is_alive()
-
-
-def test_an_open_breaker_runs_nothing_and_lets_one_try_after_a_while(face: Face) -> None:
-    now = [0.0]
-    breaker = Breaker(2, 30, clock=lambda: now[0])
-    act = face.action("act", failing(face, *[BrokenPipeError] * 3), key="k", breaker=breaker, effect="idempotent")
-    for key in "12":
-        with pytest.raises(BrokenPipeError):
-            face.call(act, key)
-    with pytest.raises(BreakerOpen) as refused:
-        face.call(act, "3")
-    assert (refused.value.retry_after, len(face.ran)) == (30, 2)
-    now[0] = 31
-    with pytest.raises(BrokenPipeError):
-        face.call(act, "3")
-    with pytest.raises(BreakerOpen):
-        face.call(act, "3")
-    now[0] = 62
-    assert [face.call(act, "3"), face.call(act, "4")] == ["done", "done"]
-
-
-def test_retrying_never_imports_tenacity_while_calls_succeed() -> None:
-    code = (
-        "import sys; from valhalla.guard import Guard; guard = Guard()\n"
-        "act = guard.action('act', effect='none', retries=3)(lambda: 1)\n"
-        "assert act() == 1 and 'tenacity' not in sys.modules and 'sqlalchemy' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-class Interrupted:
-    """A pause that a Ctrl-C ends."""
-
-    def wait(self, seconds: float) -> bool:
-        raise KeyboardInterrupt
-
-
-def interrupt(face: Face, act: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Call ``act`` and end it in the first pause between two attempts."""
-    if not face.is_async:
-        with monkeypatch.context() as patch:
-            patch.setattr(face.guard, "stop", Interrupted())
-            with pytest.raises(KeyboardInterrupt):
-                act("1")
-        return
-
-    async def cancelled() -> None:
-        task = asyncio.create_task(act("1"))
-        while not face.ran:
-            await asyncio.sleep(0)
-        task.cancel()
-        await task
-
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(cancelled())
-
-
-SLOW = Retry(3, wait=wait_fixed(60))
-
-
-def test_who_interrupts_a_pause_leaves_the_key_free(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
-    act = face.action("act", failing(face, NotDone), key="k", retries=SLOW)
-    interrupt(face, act, monkeypatch)
-    assert [record.state for record in face.guard.waiting(kind="all")] == ["not_done"]
-    assert face.outcome(act, "1").status == "succeeded"
-
-
-def test_who_interrupts_a_pause_after_an_unknown_end_leaves_it_unknown(
-    face: Face, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    act = face.action("act", failing(face, TimeoutError), key="k", retries=SLOW, provider_key=True)
-    interrupt(face, act, monkeypatch)
-    assert [record.state for record in face.guard.waiting(kind="all")] == ["indeterminate"]
-    with pytest.raises(Indeterminate):
-        face.call(act, "1")
