@@ -12,27 +12,13 @@ from sqlalchemy.engine import make_url
 from tests.conftest import Servers
 from tests.sandbox.conftest import Left
 from tests.sandbox.plane import ADMINISTRATOR, MovableClock, Team, compose, developer, fetch, fresh_owner, work_in
+from tests.sandbox.racing import race
 
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.problems import Problem, Unavailable
 from valhalla.runtime import Runtime
-from valhalla.sandbox.errors import (
-    CreateFailed,
-    InProgress,
-    KeyReuse,
-    NameTaken,
-    NotRunning,
-    OwnerLimit,
-    RouteTaken,
-)
+from valhalla.sandbox.errors import CreateFailed, InProgress, NameTaken, NotRunning, OwnerLimit, RouteTaken
 from valhalla.sandbox.slices.contracts import Names
-
-
-async def race(*calls: Any) -> tuple[list[Any], list[BaseException]]:
-    """Run all at once; return the results and the refusals."""
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    good = [item for item in answers if not isinstance(item, BaseException)]
-    return good, [item for item in answers if isinstance(item, BaseException)]
 
 
 async def test_the_owners_limit_holds_under_fifty(team: Team, left: Left, runtime: Runtime) -> None:
@@ -140,67 +126,6 @@ async def test_one_of_many_gets_the_route(runtime: Runtime, stranger: Team) -> N
     for each in teams:
         for row in await each.live():
             await each.destroy(row.id)
-
-
-class TestIdempotency:
-    """One key, one sandbox."""
-
-    async def test_the_same_request_replays(self, team: Team) -> None:
-        first = await team.create(key="k1", name=team.owner, tags=["a"])
-        again = await team.create(key="k1", name=team.owner, tags=["a"])
-        assert (first.replayed, again.replayed) == (False, True)
-        assert again.sandbox.id == first.sandbox.id
-        assert again.connection is not None
-        await work_in(again.connection)
-        assert len(await team.all()) == 1
-
-    async def test_another_request_is_refused(self, team: Team) -> None:
-        await team.create(key="k1", tags=["a"])
-        with pytest.raises(KeyReuse):
-            await team.create(key="k1", tags=["b"])
-        assert len(await team.all()) == 1
-
-    async def test_a_key_belongs_to_its_caller(self, team: Team, stranger: Team) -> None:
-        first, second = await team.create(key="k1"), await stranger.create(key="k1")
-        assert not second.replayed
-        assert first.sandbox.id != second.sandbox.id
-
-    async def test_twenty_at_once_make_one(self, team: Team) -> None:
-        answers, refused = await race(*(team.create(key="k1") for _ in range(20)))
-        assert len({answer.sandbox.id for answer in answers}) == 1
-        assert sum(not answer.replayed for answer in answers) == 1
-        assert {type(item) for item in refused} <= {InProgress}
-        assert len(await team.all()) == 1
-        assert (await team.create(key="k1")).replayed
-
-    async def test_a_replay_after_the_end_shows_it_without_credentials(self, team: Team) -> None:
-        first = await team.create(key="k1")
-        await team.destroy(first.sandbox.id)
-        again = await team.create(key="k1")
-        assert (again.sandbox.id, again.sandbox.status, again.connection) == (first.sandbox.id, "destroyed", None)
-        assert len(await team.all()) == 1
-
-    async def test_a_refused_request_leaves_the_key_free(self, team: Team, stranger: Team) -> None:
-        await stranger.new(name=team.owner)
-        with pytest.raises(NameTaken):
-            await team.create(key="k1", name=team.owner)
-        assert not (await team.create(key="k1")).replayed
-
-    async def test_a_failed_creation_leaves_the_key_free(
-        self, team: Team, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, left: Left
-    ) -> None:
-        async def away(*_: Any, **__: Any) -> None:
-            raise Unavailable("valkey")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(runtime.backends.valkey, "provision", away)
-            with pytest.raises(Unavailable):
-                await team.create(key="k1", name=team.owner)
-        (failed,) = await team.all()
-        again = await team.create(key="k1", name=team.owner)
-        assert not again.replayed
-        assert again.sandbox.id != failed.id
-        assert await left(failed.id) == []
 
 
 async def test_one_of_two_destroys_counts(team: Team) -> None:
