@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from tests.conftest import Servers
@@ -98,3 +103,62 @@ class Scene:
 def scene(db: Database, servers: Servers, tmp_path: Path) -> Scene:
     """The feature over a data directory of its own."""
     return Scene(db, servers, tmp_path)
+
+
+MANY = 400_000
+
+
+@pytest.fixture(scope="module")
+async def many(db: Database) -> AsyncIterator[Database]:
+    """A day with many lines."""
+
+    def fill(conn: Any) -> None:
+        conn.execute(
+            sa.text(
+                "CREATE TABLE valhalla.system_logs_p20260302 PARTITION OF valhalla.system_logs"
+                " FOR VALUES FROM ('2026-03-02 00:00:00Z') TO ('2026-03-03 00:00:00Z')"
+            )
+        )
+        conn.execute(
+            sa.text(
+                "INSERT INTO valhalla.system_logs (at, level, origin, category, message, principal, context)"
+                " SELECT timestamptz '2026-03-02 00:00:00Z' + make_interval(secs => n * 0.1), 20, 'server', 'many',"
+                " 'order ' || n || E' was\\npaid', 'client-' || n % 300, jsonb_build_object('n', n)"
+                " FROM generate_series(1, :rows) AS n"
+            ),
+            {"rows": MANY},
+        )
+        conn.execute(sa.text("ANALYZE valhalla.system_logs_p20260302"))
+
+    patient = Database(db.dsn, statement_timeout=300)
+    await patient.run(fill)
+    await patient.close()
+    yield db
+    await db.run(lambda conn: conn.execute(sa.text("DROP TABLE valhalla.system_logs_p20260302")))
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The address of an S3 server with a bucket."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", f"from moto.server import main; main(['-p', '{port}'])"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert httpx.put(f"{url}/exports", timeout=5).status_code == 200
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
