@@ -30,12 +30,13 @@ async def test_every_list_answers(admin: httpx.AsyncClient, make: Make) -> None:
         admin,
         "{"
         + " ".join(f"{name}(limit: 2) {{ items {{ __typename }} next }}" for name in lists.split())
-        + f' sandbox(id: "{made["id"]}") {{ id name status tags expires_at metadata }} }}',
+        + f' sandbox(id: "{made["id"]}") {{ id name status tags expires_at metadata schema }} }}',
     )
     assert "errors" not in document, document
     assert set(document["data"]) == {*lists.split(), "sandbox"}
     assert document["data"]["sandbox"]["name"] == "graph-all"
     assert document["data"]["sandbox"]["expires_at"] == made["expires_at"]
+    assert document["data"]["sandbox"]["schema"] == made["schema"] is not None
 
 
 async def test_clients_have_no_secrets(admin: httpx.AsyncClient) -> None:

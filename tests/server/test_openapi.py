@@ -17,7 +17,7 @@ from hypothesis import HealthCheck
 from schemathesis import Case
 from schemathesis.specs.openapi import checks
 from tests.sdk.covering import sent_by, sent_by_async, uncovered
-from tests.server.conftest import Issue
+from tests.server.conftest import Issue, Make
 from tests.server.plane import Plane
 
 import valhalla
@@ -59,6 +59,18 @@ def test_every_answer_is_described(description: dict[str, Any]) -> None:
             assert "X-Correlation-ID" in response["headers"], (path, method)
     # nothing changed in time, for who follows a registry
     assert "304" in description["paths"]["/system/config"]["get"]["responses"]
+
+
+async def test_a_sandbox_is_described_as_it_is_answered(
+    description: dict[str, Any], team_a: httpx.AsyncClient, make: Make
+) -> None:
+    """By the names of its members on the wire, where they have others in Python."""
+    made = await make()
+    for path in ("/api/sandboxes/{reference}", "/api/sandboxes/{reference}/status"):
+        answered = (await team_a.get(path.format(reference=made["id"]))).json()
+        content = description["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+        named = description["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        assert set(answered) == set(named["properties"])
 
 
 def test_every_body_has_an_example(description: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ class SandboxOut(WireModel):
     slices: list[str]
     isolation: Isolation | None
     database: str | None
-    schema_name: str | None = Field(serialization_alias="schema")
+    schema_name: str | None = Field(alias="schema")
     created_by: str
     created_at: datetime
     expires_at: datetime
@@ -63,7 +63,7 @@ class SandboxOut(WireModel):
             slices=list(sandbox.names.slices),
             isolation=isolation,
             database=database,
-            schema_name=schema,
+            schema=schema,
             created_by=sandbox.created_by,
             created_at=sandbox.created_at,
             expires_at=sandbox.expires_at,

@@ -51,7 +51,7 @@ class StatusOut(WireModel):
     slices: list[str]
     isolation: Isolation | None
     database: str | None
-    schema_name: str | None = Field(serialization_alias="schema")
+    schema_name: str | None = Field(alias="schema")
     created_at: datetime
     expires_at: datetime
     last_activity_at: datetime | None
@@ -101,7 +101,7 @@ def status_out(report: HealthReport) -> StatusOut:
         slices=list(sandbox.names.slices),
         isolation=isolation,
         database=database,
-        schema_name=schema,
+        schema=schema,
         created_at=sandbox.created_at,
         expires_at=sandbox.expires_at,
         last_activity_at=sandbox.last_activity_at,

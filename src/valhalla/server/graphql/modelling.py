@@ -46,8 +46,10 @@ class Models:
             hints: dict[str, Any] = {}
             members: dict[str, Any] = {}
             for field, info in model.model_fields.items():
-                hints[field] = self.hint(info.annotation)
-                members[field] = strawberry.field(description=info.description)
+                # answers are read as the API writes them
+                shown = info.alias or field
+                hints[shown] = self.hint(info.annotation)
+                members[shown] = strawberry.field(description=info.description)
             body = {"__annotations__": hints, "__module__": __name__, **members, **(more or {})}
             self._made[model] = strawberry.type(type(name, (), body), description=_first_line(model))
         return self._made[model]
