@@ -230,7 +230,9 @@ async def test_an_application_in_another_process_enforces_conditions_or_says_tha
                 assert [(lack["what"], lack["rules"]) for lack in one["lacks"]] == [("asn", 1)]
                 assert "asn_header" in one["lacks"][0]["why"]
                 mine = (await asks.get("/health")).json()
-                assert (mine["status"], mine["lacks"]) == ("degraded", ["asn"])
+                # without what it lacks: anybody may ask
+                assert mine["status"] == "degraded"
+                assert "asn" not in str(mine)
                 plane.runtime.features.health.checks.forget()
                 check = await admin.get("/readyz/applications")
                 assert "shop on" in check.text, check.text
