@@ -36,28 +36,31 @@ class Copied:
 async def copy(connection: asyncpg.Connection[asyncpg.Record], schema: str, folder: Path, *, most: int) -> Copied:
     """Write definitions and rows of a schema, as they are at one moment; ``most`` bounds the bytes of rows.
 
+    The connection is in a transaction afterwards, or ended: whoever opened it closes it.
+
     Raises:
         SnapshotUnsupported, SnapshotTooLarge: it cannot be carried.
         asyncpg.PostgresError: the sandbox's login is refused, or what it wrote gets in the way.
     """
     await connection.execute(SETTINGS + f"SET search_path = {identifier(schema)}; SET lock_timeout = '5s'")
     tables = [row[0] for row in await connection.fetch(_TABLES, schema)]
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        if tables:
-            # nobody alters them meanwhile: definitions are told as they are now, rows as they were at the beginning
-            await connection.execute(f"LOCK TABLE {', '.join(map(identifier, tables))} IN ACCESS SHARE MODE")
-        definitions = await Reader(connection).read()
-        files: list[TableFile] = []
-        rows = size = 0
-        for number, (table, columns) in enumerate(definitions.tables):
-            await _check_rows(connection, schema, table)
-            target = folder / f"{number}.copy"
-            count, written = await _copy_rows(connection, schema, table, columns, target, most=most - size)
-            rows, size = rows + count, size + written
-            if count:
-                files.append(TableFile(table, columns, target.name))
-            else:
-                target.unlink()
+    # nothing is written, so nothing is rolled back: a COPY that was broken off may never answer again
+    await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    if tables:
+        # nobody alters them meanwhile: definitions are told as they are now, rows as they were at the beginning
+        await connection.execute(f"LOCK TABLE {', '.join(map(identifier, tables))} IN ACCESS SHARE MODE")
+    definitions = await Reader(connection).read()
+    files: list[TableFile] = []
+    rows = size = 0
+    for number, (table, columns) in enumerate(definitions.tables):
+        await _check_rows(connection, schema, table)
+        target = folder / f"{number}.copy"
+        count, written = await _copy_rows(connection, schema, table, columns, target, most=most - size)
+        rows, size = rows + count, size + written
+        if count:
+            files.append(TableFile(table, columns, target.name))
+        else:
+            target.unlink()
     contents = Contents(schema, tuple(definitions.before), tuple(files), tuple(definitions.after))
     write(folder, contents)
     return Copied(len(definitions.tables), rows, size)
@@ -85,9 +88,14 @@ async def _copy_rows(
             file.write(data)
 
         sink: Callable[[bytes], Any] = keep
-        status: str = await connection.copy_from_table(
-            table, schema_name=schema, columns=columns, output=sink, format="text"
-        )
+        try:
+            status: str = await connection.copy_from_table(
+                table, schema_name=schema, columns=columns, output=sink, format="text"
+            )
+        except (SnapshotTooLarge, OSError):
+            # the driver would wait for the end of what it was not let read
+            connection.terminate()
+            raise
     count = 0
     with suppress(ValueError, IndexError):
         count = int(status.split()[1])
