@@ -42,7 +42,7 @@ from valhalla.kit.migrate import upgrade_blocking
 from valhalla.kit.settings import Settings
 from valhalla.work import Jobs
 
-ROWS = int(os.environ.get("PURGE_ROWS", "1000000"))
+ROWS = int(os.environ.get("PURGE_ROWS", "2000000"))
 PAIRS = int(os.environ.get("PURGE_PAIRS", "5"))
 RATE = 500
 # the clocks of neighbours
