@@ -10,13 +10,22 @@ from xdist.scheduler import LoadFileScheduling
 
 _TESTS = Path(__file__).parent
 # one process runs all of such a folder: what its tests share takes longer to start than they take to run
-_TOGETHER = ("tests/pytest_plugin/", "tests/sdk/")
+_TOGETHER = (
+    "tests/pytest_plugin/",
+    "tests/sdk/",
+    "tests/server/console/",
+    "tests/isolation/nats_attacks/",
+    "tests/features/data_exports/",
+    "tests/features/data_retention/",
+)
 # what the kernel refuses are numbers of sockets that were open: here nobody opens and closes others meanwhile, as the
 # control planes of other tests do, which stay until their process ends
 _BEFORE = ("tests/guard/egress/",)
 # these take longest; whoever began one of them last would end alone
 _FIRST = (
-    *_TOGETHER,
+    "tests/pytest_plugin/",
+    "tests/sdk/",
+    "tests/server/console/",
     "tests/sandbox/test_backend_down.py",
     "tests/sandbox/test_races.py",
     "tests/cli/test_real_plane.py",
