@@ -22,8 +22,15 @@ TAG = f"{{{FOLDER.name}}}"
 
 app = Celery("doomed", broker=URL, backend=URL, set_as_current=False)
 app.conf.update(
-    # what a dead worker had not acknowledged comes again after so many seconds
-    broker_transport_options={"visibility_timeout": 2, "polling_interval": 0.1, "global_keyprefix": TAG},
+    # what a dead worker had not acknowledged comes again after so many seconds, and is looked for as often: else a
+    # worker that starts sooner looks again after a hundred seconds
+    broker_transport_options={
+        "visibility_timeout": 2,
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+        "polling_interval": 0.1,
+        "global_keyprefix": TAG,
+    },
     result_backend_transport_options={"global_keyprefix": TAG},
     broker_connection_retry_on_startup=True,
     task_default_queue=FOLDER.name,
