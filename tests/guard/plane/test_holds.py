@@ -188,6 +188,21 @@ async def test_a_person_settles_what_nobody_knows(people: dict[str, httpx.AsyncC
     assert (settled["state"], settled["evidence"]) == ("not_done", "not on the statement")
 
 
+async def test_an_admin_action_that_broke_off_is_listed_without_arguments(
+    people: dict[str, httpx.AsyncClient], program: Guard
+) -> None:
+    @program.action("admin.key.revoke", key="order")
+    async def revoke(order: str) -> None:
+        raise OSError
+
+    id_ = (await revoke.outcome("B-2")).id
+    asked = {"kind": "indeterminate", "type": "key.revoke"}
+    answer = await people["admin"].get("/system/security/actions", params=asked)
+    assert answer.status_code == 200, answer.text
+    (found,) = [one for one in answer.json()["items"] if one["id"] == id_]
+    assert (found["type"], found["state"], found["payload"]) == ("key.revoke", "indeterminate", None)
+
+
 async def test_what_is_held_denied_failed_or_unknown_is_an_alert(
     plane: Plane, people: dict[str, httpx.AsyncClient], program: Guard
 ) -> None:

@@ -86,9 +86,11 @@ def _asked(record: Record) -> Asked:
     reason = record.reason
     type_ = record.name
     if record.name.startswith(PREFIX):
-        # of an admin action the payload is one argument, and why it was asked for another
         type_ = record.name.removeprefix(PREFIX)
-        reason, arguments = arguments["reason"], arguments["arguments"]
+        if arguments is not None:
+            # of an admin action the payload is one argument, and why it was asked for another; of one that nobody had
+            # to approve neither is kept
+            reason, arguments = arguments["reason"], arguments["arguments"]
     return Asked(
         id=record.id,
         type=type_,
