@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -84,7 +84,9 @@ async def test_approvals_go_on_at_the_next_row_by_keys_alone(desk: Desk, plane: 
         assert answer.status_code == 202, answer.text
         held.append(answer.headers["location"])
     page = desk.page
-    await desk.open("holds")
+    # others of this control plane wait as well
+    requester = (await asker.get(held[0])).json()["requested_by"]
+    await desk.open(f"holds?{urlencode({'requester': requester})}")
     await page.keyboard.press("j")
     await page.keyboard.press("j")
     await page.keyboard.press("k")
