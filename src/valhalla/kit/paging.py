@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar, cast
@@ -55,6 +55,31 @@ def decode(cursor: str | None) -> Mapping[str, Any] | None:
     if not isinstance(position, dict):
         raise _invalid()
     return cast("dict[str, Any]", position)
+
+
+async def newest(
+    read: Callable[[tuple[datetime, str] | None, int], Awaitable[Sequence[T]]],
+    place: Callable[[T], tuple[datetime, str]],
+    *,
+    limit: int | None,
+    cursor: str | None,
+) -> Page[T]:
+    """Return a page of a list that lies in order of an instant and an id, the newest first.
+
+    ``read`` gets the place behind which the page begins, ``None`` for the first, and how many rows to return at most;
+    ``place`` says where a row lies.
+
+    Raises:
+        Invalid: the cursor was not made here.
+    """
+    size = clamp(limit)
+    position = decode(cursor)
+    rows = await read(None if position is None else (instant(position, "at"), text(position, "id")), size + 1)
+    if len(rows) <= size:
+        return Page(rows, None)
+    at, id_ = place(rows[size - 1])
+    # all of its digits: in milliseconds, rows of the same one would be skipped
+    return Page(rows[:size], encode({"at": at.isoformat(), "id": id_}))
 
 
 def text(position: Mapping[str, Any], name: str) -> str:

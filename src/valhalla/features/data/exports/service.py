@@ -163,14 +163,13 @@ class ExportService:
             Invalid: the cursor was not made here.
         """
         principal.require(READ)
-        size = paging.clamp(limit)
-        position = paging.decode(cursor)
-        before = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
-        rows = await self._db.read(store.page, status=status, source=source, before=before, limit=size + 1)
-        items = rows[:size]
-        more = len(rows) > size
-        after = paging.encode({"at": items[-1].created_at.isoformat(), "id": items[-1].id}) if more else None
-        return paging.Page([one for one in items if _may_see(principal, one)], after)
+        found = await paging.newest(
+            lambda before, size: self._db.read(store.page, status=status, source=source, before=before, limit=size),
+            lambda export: (export.created_at, export.id),
+            limit=limit,
+            cursor=cursor,
+        )
+        return paging.Page([one for one in found.items if _may_see(principal, one)], found.next)
 
     async def cancel(self, principal: Principal, id_: str) -> Export:
         """End one that is not finished; its files go.

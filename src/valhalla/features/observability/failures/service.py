@@ -37,15 +37,12 @@ class FailureService:
             Invalid: the cursor was not made here.
         """
         principal.require("errors:read")
-        size = paging.clamp(limit)
-        position = paging.decode(cursor)
-        before = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
-        rows = await self._db.read(store.page, wanted, before=before, limit=size + 1)
-        items = rows[:size]
-        more = len(rows) > size
-        # all of its digits: in milliseconds, rows of the same one would be skipped
-        after = paging.encode({"at": items[-1].last_at.isoformat(), "id": items[-1].id}) if more else None
-        return paging.Page(items, after)
+        return await paging.newest(
+            lambda before, size: self._db.read(store.page, wanted, before=before, limit=size),
+            lambda failure: (failure.last_at, failure.id),
+            limit=limit,
+            cursor=cursor,
+        )
 
     async def get(self, principal: Principal, error_id: str) -> Failure:
         """Return one.

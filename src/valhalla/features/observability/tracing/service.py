@@ -46,14 +46,11 @@ class TraceService:
             Invalid: the cursor was not made here.
         """
         principal.require("traces:read")
-        size = paging.clamp(limit)
-        position = paging.decode(cursor)
-        before = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
-        rows = await self._db.read(store.page, wanted, before=before, limit=size + 1)
-        items = rows[:size]
-        more = len(rows) > size
-        return paging.Page(
-            items, paging.encode({"at": items[-1].at.isoformat(), "id": items[-1].span_id}) if more else None
+        return await paging.newest(
+            lambda before, size: self._db.read(store.page, wanted, before=before, limit=size),
+            lambda span: (span.at, span.span_id),
+            limit=limit,
+            cursor=cursor,
         )
 
     async def get(self, principal: Principal, trace_id: str) -> Trace:

@@ -101,14 +101,12 @@ class DeploymentService:
             Invalid: the cursor was not made here.
         """
         principal.require(READ)
-        size = paging.clamp(limit)
-        position = paging.decode(cursor)
-        before = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
-        rows = await self._db.read(store.page, wanted, before=before, limit=size + 1)
-        items = rows[:size]
-        more = len(rows) > size
-        after = paging.encode({"at": items[-1].created_at.isoformat(), "id": items[-1].id}) if more else None
-        return paging.Page(items, after)
+        return await paging.newest(
+            lambda before, size: self._db.read(store.page, wanted, before=before, limit=size),
+            lambda deployment: (deployment.created_at, deployment.id),
+            limit=limit,
+            cursor=cursor,
+        )
 
     async def current(self, principal: Principal, environment: str | None) -> list[Deployment]:
         """Return what runs where."""

@@ -191,13 +191,12 @@ class HoneypotService:
         Raises:
             Invalid: the cursor was not made here.
         """
-        size = paging.clamp(limit)
-        position = paging.decode(cursor)
-        before = None if position is None else (paging.instant(position, "at"), paging.text(position, "uid"))
-        rows = await self._db.read(store.page, wanted, before=before, limit=size + 1)
-        items = tuple(rows[:size])
-        more = {"at": items[-1]["at"].isoformat(), "uid": items[-1]["uid"]} if len(rows) > size else None
-        return paging.Page(items, None if more is None else paging.encode(more))
+        return await paging.newest(
+            lambda before, size: self._db.read(store.page, wanted, before=before, limit=size),
+            lambda event: (event["at"], event["uid"]),
+            limit=limit,
+            cursor=cursor,
+        )
 
     async def activity(self, hours: int) -> Mapping[str, Any]:
         """Return what was caught within some hours: by kind, by honeypot, and who scores most."""

@@ -102,14 +102,12 @@ class SmokeService:
             Invalid: the cursor was not made here.
         """
         principal.require(READ)
-        size = paging.clamp(limit)
-        position = paging.decode(cursor)
-        before = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
-        rows = await self._db.read(store.page, wanted, before=before, limit=size + 1)
-        items = rows[:size]
-        more = len(rows) > size
-        after = paging.encode({"at": items[-1].created_at.isoformat(), "id": items[-1].id}) if more else None
-        return paging.Page(items, after)
+        return await paging.newest(
+            lambda before, size: self._db.read(store.page, wanted, before=before, limit=size),
+            lambda run: (run.created_at, run.id),
+            limit=limit,
+            cursor=cursor,
+        )
 
     async def execute(self, run: str, context: JobContext | None = None) -> str:
         """Run it to its end and return its status; one whose job was interrupted goes on with what is undecided.
