@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -48,6 +49,24 @@ async def test_whoever_places_a_hold_waits_for_a_batch_and_is_then_obeyed(scene:
     there = await holding
     # whatever was there when the hold was answered is there for ever
     assert [one for one in await scene.left() if one.startswith("1")] == there
+
+
+async def test_a_hold_that_is_placed_between_two_batches_is_obeyed(scene: Scene, retention_url: str) -> None:
+    await scene.sent(*((f"{number}", 30 + number, {}) for number in range(4)))
+    asked = await scene.service.request(SYSTEM, "events", reason="x")
+    assert asked.purge is not None
+    with psycopg.connect(retention_url) as other:
+        # the purge comes back for this one
+        other.execute("SELECT FROM valhalla.events WHERE uid = 'u2' FOR UPDATE")
+        purging = asyncio.create_task(scene.feature.purger.execute(asked.purge.id))
+        async with asyncio.timeout(20):
+            while await scene.left() != ["2"]:
+                await asyncio.sleep(0.02)
+        # by then it has looked in vain, and waits to look again
+        await asyncio.sleep(0.1)
+        await scene.hold("case", "events", Condition("subject", "eq", "2"))
+    await purging
+    assert await scene.left() == ["2"]
 
 
 SUBJECTS = st.sampled_from(["shop.1", "shop.2", "user.1", "user.2"])

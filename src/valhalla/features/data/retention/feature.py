@@ -125,7 +125,7 @@ class Retention(Feature):
         return await self.ticking.tick()
 
     def _held_exports(self, conn: Connection) -> str | None:
-        return rules.held_sql(self.categories.get("exports"), store.holds(conn, self.holds))
+        return store.held(conn, self.holds, self.categories.get("exports")).sql
 
     def _check_policy(self, policy: Policy) -> None:
         rules.check_policy(policy, self.categories.all())

@@ -97,7 +97,7 @@ class Looking:
         total, size = store.size(conn, category)
         if cutoff is None:
             return Preview(category.name, None, total, 0, 0, None, None, 0, exact=True)
-        held = rules.held_sql(category, store.holds(conn, self._holds))
+        held = store.held(conn, self._holds, category).sql
         rows, kept, oldest, newest = store.count(conn, category, cutoff, held)
         total = max(total, rows + kept)
         taken = size * rows // total if total else 0

@@ -93,8 +93,8 @@ class Purger:
 
     def _drop(self, conn: Connection, id_: str, category: Category, day: Any) -> bool:
         purge = _found(store.find(conn, id_, lock=True))
-        held = rules.held_sql(category, store.holds(conn, self._holds))
-        gone = store.drop_day(conn, category, day, held)
+        held = store.held(conn, self._holds, category)
+        gone = store.drop_day(conn, category, day, held.sql)
         if gone is None:
             return False
         self._bounded(store.advance(conn, purge, gone, day=day.isoformat()))
@@ -105,7 +105,7 @@ class Purger:
         while empty < _PATIENCE:
             began = time.monotonic()
             try:
-                gone, took = await self._db.run(self._batch, id_, category, table, step)
+                gone, took, held = await self._db.run(self._batch, id_, category, table, step)
             except sqlalchemy.exc.DBAPIError as error:
                 if step.contended or sqlstate(error) != store.LOCKED:
                     raise
@@ -114,7 +114,7 @@ class Purger:
             if gone.rows:
                 empty = 0
                 size, pause = rules.pace(step.size, took, time.monotonic() - began)
-                step = replace(step, size=size, since=gone.newest)
+                step = replace(step, size=size, since=gone.newest, held=held)
                 await asyncio.sleep(pause)
             elif step.since is not None:
                 # before it may be what was locked, or came late
@@ -127,18 +127,18 @@ class Purger:
 
     def _batch(
         self, conn: Connection, id_: str, category: Category, table: str, step: store.Step
-    ) -> tuple[store.Gone, float]:
+    ) -> tuple[store.Gone, float, store.Held]:
         purge = _found(store.find(conn, id_, lock=True))
-        held = rules.held_sql(category, store.holds(conn, self._holds))
-        gone, took = store.delete(conn, category, table, purge.cutoff, held, step)
+        held = store.held(conn, self._holds, category, step.held)
+        gone, took = store.delete(conn, category, table, purge.cutoff, held.sql, step)
         if gone.rows:
             self._bounded(store.advance(conn, purge, gone))
-        return gone, took
+        return gone, took, held
 
     def _left(self, conn: Connection, id_: str, category: Category, table: str) -> bool:
         purge = _found(store.find(conn, id_))
-        held = rules.held_sql(category, store.holds(conn, self._holds))
-        return store.is_left(conn, category, table, purge.cutoff, held)
+        held = store.held(conn, self._holds, category)
+        return store.is_left(conn, category, table, purge.cutoff, held.sql)
 
     def _bounded(self, purge: Purge) -> None:
         """Refuse, and so undo, a batch beyond what was looked at when the purge was allowed."""
@@ -186,7 +186,7 @@ class Purger:
 
     def _succeed(self, conn: Connection, id_: str, category: Category) -> str:
         found = _found(store.find(conn, id_, lock=True))
-        held = rules.held_sql(category, store.holds(conn, self._holds))
+        held = store.held(conn, self._holds, category).sql
         kept = store.count(conn, category, found.cutoff, held)[1] if held != "false" else 0
         done = self._take(
             conn, id_, "succeeded", found.actor, {"finished_at": self._clock.now(), "held": kept}, proof(found, kept)

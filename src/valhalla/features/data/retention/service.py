@@ -141,11 +141,9 @@ class RetentionService:
             Invalid: the cursor was not made here.
         """
         principal.require(READ)
-        size = paging.clamp(limit)
-        position = paging.decode(cursor)
-        before = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
-        rows = await self._db.read(store.page, category=category, status=status, before=before, limit=size + 1)
-        items = rows[:size]
-        more = len(rows) > size
-        after = paging.encode({"at": items[-1].created_at.isoformat(), "id": items[-1].id}) if more else None
-        return paging.Page(items, after)
+        return await paging.newest(
+            lambda before, size: self._db.read(store.page, category=category, status=status, before=before, limit=size),
+            lambda purge: (purge.created_at, purge.id),
+            limit=limit,
+            cursor=cursor,
+        )

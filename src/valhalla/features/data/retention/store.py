@@ -33,6 +33,14 @@ _COUNTED: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """The condition that a row of a category is held, as of a revision of the holds."""
+
+    revision: int
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """How a batch is taken: so many rows, none older than where the last one ended."""
 
@@ -40,6 +48,8 @@ class Step:
     since: datetime | None = None
     contended: bool = False
     """Somebody locks these rows: leave such, instead of waiting for them."""
+    held: Held | None = None
+    """What was held when the last one was taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +62,24 @@ class Gone:
     digest: str
 
 
-def holds(conn: Connection, registry: Registry[Hold]) -> list[Hold]:
-    """Return the holds, and let nobody change them until the transaction ends.
+def held(conn: Connection, registry: Registry[Hold], category: Category, known: Held | None = None) -> Held:
+    """Return what is held, and let nobody change the holds until the transaction ends.
 
-    Whoever places one waits for a batch that is under way; after that no row that it names is ever deleted.
+    Whoever places one waits for a batch that is under way; after that no row that it names is ever deleted. ``known``
+    is what an earlier batch found: the holds are read again only if they changed since.
+
+    Raises:
+        Invalid: a hold names what the table does not have; nothing may be purged then.
     """
     query = sa.select(heads.c.revision).where(heads.c.name == HOLDS).with_for_update(read=True)
-    if conn.scalar(query) is None:
+    revision = conn.scalar(query)
+    if revision is None:
         # there has never been one; without the row there would be nothing to wait for
         conn.execute(pg_insert(heads).values(name=HOLDS, revision=0).on_conflict_do_nothing())
-        conn.scalar(query)
-    return [record.value for record in registry.load(conn)[1]]
+        revision = conn.execute(query).scalar_one()
+    if known is not None and known.revision == revision:
+        return known
+    return Held(revision, rules.held_sql(category, [record.value for record in registry.load(conn)[1]]))
 
 
 def delete(
