@@ -15,17 +15,14 @@ from typing import Any
 import psycopg
 
 from bench.logs import FILL
-from bench.plane import folder
 from bench.report import Figure, figure, publish
-from valhalla.embedded import Stack
+from bench.servers import migrated_database
 from valhalla.features.data import catalog
 from valhalla.features.data.exports import rules
 from valhalla.features.data.exports.contracts import Draft
 from valhalla.features.observability.logs.tables import TABLE
-from valhalla.kit.cellkey import CellKey
 from valhalla.kit.copying.process import copying
 from valhalla.kit.copying.spec import Plan
-from valhalla.kit.migrate import upgrade_blocking
 
 ROWS = int(os.environ.get("EXPORT_ROWS", "5000000"))
 ROUNDS = 3
@@ -38,20 +35,9 @@ FORMS = [("csv", "none"), ("csv", "gzip"), ("jsonl", "none"), ("parquet", "zstd"
 
 def run() -> None:
     """Start a throw-away Postgres, measure and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        stack = Stack(data_dir, CellKey.load_or_create(data_dir / "cell.key"), want=frozenset({"postgres"}))
-        try:
-            url = stack.start().postgres_superuser_url
-            assert url is not None
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("CREATE DATABASE exports TEMPLATE template0")
-            url = url.rsplit("/", 1)[0] + "/exports"
-            upgrade_blocking(url)
-            _fill(url)
-            figures = asyncio.run(_measure(url, data_dir))
-        finally:
-            stack.stop()
+    with migrated_database("exports") as lent:
+        _fill(lent.url)
+        figures = asyncio.run(_measure(lent.url, lent.data_dir))
     publish(f"Exports of {ROWS:,} rows", figures)
 
 

@@ -9,10 +9,8 @@ import sys
 import psycopg
 
 from bench.jobs_kinds import KINDS
-from bench.plane import folder
 from bench.report import Figure, figure, publish
-from valhalla.embedded import Stack
-from valhalla.kit.cellkey import CellKey
+from bench.servers import postgres_alone
 from valhalla.kit.migrate import upgrade_blocking
 
 TURNS = 3
@@ -29,15 +27,8 @@ WORDS = {
 
 def run() -> None:
     """Start a throw-away Postgres, measure in turns and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        stack = Stack(data_dir, CellKey.load_or_create(data_dir / "cell.key"), want=frozenset({"postgres"}))
-        try:
-            url = stack.start().postgres_superuser_url
-            assert url is not None
-            samples = _measure(url)
-        finally:
-            stack.stop()
+    with postgres_alone() as lent:
+        samples = _measure(lent.url)
     figures: list[Figure] = []
     for name, found in samples.items():
         for key, (words, unit) in WORDS.items():

@@ -16,20 +16,17 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from bench.plane import folder
 from bench.report import Figure, figure, publish
-from valhalla.embedded import Stack
+from bench.servers import migrated_database
 from valhalla.features.observability.logs import Intake
 from valhalla.features.observability.logs.contracts import Filter, Raw
 from valhalla.features.observability.logs.service import LogService
 from valhalla.kernel.clock import Clock
 from valhalla.kernel.principal import SYSTEM
 from valhalla.kit import partitions
-from valhalla.kit.cellkey import CellKey
 from valhalla.kit.correlation import correlated
 from valhalla.kit.db import Database
 from valhalla.kit.log import configure, get_logger, tap, untap
-from valhalla.kit.migrate import upgrade_blocking
 
 ROWS = 1_000_000
 WRITTEN = 100_000
@@ -52,19 +49,8 @@ FILL = """
 
 def run() -> None:
     """Start a throw-away Postgres, measure and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        stack = Stack(data_dir, CellKey.load_or_create(data_dir / "cell.key"), want=frozenset({"postgres"}))
-        try:
-            url = stack.start().postgres_superuser_url
-            assert url is not None
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("CREATE DATABASE logs TEMPLATE template0")
-            url = url.rsplit("/", 1)[0] + "/logs"
-            upgrade_blocking(url)
-            figures = asyncio.run(_measure(url, data_dir / "lines"))
-        finally:
-            stack.stop()
+    with migrated_database("logs") as lent:
+        figures = asyncio.run(_measure(lent.url, lent.data_dir / "lines"))
     publish("Logs: a line's cost, and searches over a million", figures)
 
 

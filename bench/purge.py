@@ -1,8 +1,9 @@
 """Purges: rows a second, and what inserts into the same table feel of it; dropping a day.
 
-Inserts are measured in pairs of slices of one run, one beside a purge and one without, in turns first: what else the
-machine does comes to both. Before every slice the server settles, so that none pays for what the one before left. The
-median of the pairs' ratios is the verdict; every pair is published.
+One process inserts all the time, while a purge works in every other slice of about two seconds, and each of the two in
+turns first: what else the machine does comes to both. The verdict is the p99 of all inserts beside a purge to that of
+all others: the p99 of one slice is its ten slowest inserts, and says more of the machine than of the purge. How far
+chance moves the verdict is published beside it: the pairs of slices are drawn anew a thousand times.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import select
 import statistics
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,9 +27,8 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from bench.plane import folder
 from bench.report import Figure, figure, publish
-from valhalla.embedded import Stack
+from bench.servers import migrated_database
 from valhalla.features.contracts import Platform
 from valhalla.features.data.exports import Exports
 from valhalla.features.data.retention import Policy, Retention, store
@@ -38,15 +40,17 @@ from valhalla.kit.cellkey import CellKey
 from valhalla.kit.changes import Feed
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
-from valhalla.kit.migrate import upgrade_blocking
 from valhalla.kit.settings import Settings
 from valhalla.work import Jobs
 
 ROWS = int(os.environ.get("PURGE_ROWS", "2000000"))
-PAIRS = int(os.environ.get("PURGE_PAIRS", "5"))
+PAIRS = int(os.environ.get("PURGE_PAIRS", "20"))
 RATE = 500
 # the clocks of neighbours
 _APART = timedelta(milliseconds=1)
+# seconds between two slices that belong to neither
+_BETWEEN = 0.25
+_REDRAWN = 1000
 DAY_ROWS = (1_000, 100_000, 500_000)
 _OLD = """
     INSERT INTO valhalla.events (uid, subject, type, data, at, sent_at)
@@ -64,20 +68,8 @@ _DAY = """
 
 def run() -> None:
     """Start a throw-away Postgres, measure and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        cell = CellKey.load_or_create(data_dir / "cell.key")
-        stack = Stack(data_dir, cell, want=frozenset({"postgres"}))
-        try:
-            url = stack.start().postgres_superuser_url
-            assert url is not None
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("CREATE DATABASE purge TEMPLATE template0")
-            url = url.rsplit("/", 1)[0] + "/purge"
-            upgrade_blocking(url)
-            figures = asyncio.run(_measure(url, cell, data_dir))
-        finally:
-            stack.stop()
+    with migrated_database("purge") as lent:
+        figures = asyncio.run(_measure(*lent))
     publish(f"Purges of {ROWS:,} rows", figures)
 
 
@@ -94,13 +86,13 @@ async def _measure(url: str, cell: CellKey, data_dir: Path) -> list[Figure]:
         begin = datetime.now(UTC) - timedelta(days=30)
         await asyncio.to_thread(_fill, url, _OLD, {"rows": ROWS, "begin": begin})
         await db.run(feature.policies.put, "events", Policy("events", days=7, max_share=1.0), actor="bench")
-        pairs = [await _pair(feature, url, begin, number) for number in range(PAIRS)]
-        ratios = [_p99(pair.beside) / _p99(pair.alone) for pair in pairs]
+        pairs = await _pairs(feature, url, begin)
         figures = [
             figure("purged, with proof", "rows/s", [ROWS // PAIRS / pair.seconds for pair in pairs], floor=50_000),
             figure("an insert, alone", "ms", [each for pair in pairs for each in pair.alone]),
             figure("an insert, beside the purge", "ms", [each for pair in pairs for each in pair.beside]),
-            figure("p99 of inserts: times as long", "x", ratios, 1.5),
+            figure("p99 of inserts: times as long", "x", [_times(pairs)], 1.5),
+            figure("p99 of inserts: if chance had drawn other slices", "x", _redrawn(pairs)),
         ]
         for rows in DAY_ROWS:
             figures += await _drop(db, feature, url, rows)
@@ -119,33 +111,56 @@ class _Pair:
     seconds: float
 
 
-async def _pair(feature: Retention, url: str, begin: datetime, number: int) -> _Pair:
-    """Purge the next part of the table; its twin is measured before or after, in turns."""
-    size = ROWS // PAIRS
-    cutoff = begin + _APART * size * (number + 1)
-    if number % 2 == 0:
-        seconds, beside = await _purge(feature, url, cutoff, size)
-        alone = await _inserts(url, asyncio.sleep(seconds))
-    else:
-        # as long as the purge would take at the least rate that is promised
-        alone = await _inserts(url, asyncio.sleep(size / 50_000))
-        seconds, beside = await _purge(feature, url, cutoff, size)
-    return _Pair(alone, beside, seconds)
+async def _pairs(feature: Retention, url: str, begin: datetime) -> list[_Pair]:
+    """Purge the table part by part; each part's twin, as long without a purge, is before or after it, in turns."""
+    size, spans = ROWS // PAIRS, list[tuple[tuple[float, float], tuple[float, float]]]()
+    await asyncio.to_thread(_settle, url)
+    async with _inserting(url) as told:
+        # as long as a part takes at the least rate that is promised
+        lasts = size / 50_000
+        for number in range(PAIRS):
+            cutoff = begin + _APART * size * (number + 1)
+            if number % 2 == 0:
+                beside = await _span(await _purge(feature, cutoff, size))
+                alone = await _span(asyncio.sleep(lasts))
+            else:
+                alone = await _span(asyncio.sleep(lasts))
+                beside = await _span(await _purge(feature, cutoff, size))
+            spans.append((alone, beside))
+    found = told()
+    return [_Pair(_within(found, alone), _within(found, beside), beside[1] - beside[0]) for alone, beside in spans]
 
 
-async def _purge(feature: Retention, url: str, cutoff: datetime, rows: int) -> tuple[float, list[float]]:
+async def _span(work: Coroutine[Any, Any, Any]) -> tuple[float, float]:
+    await asyncio.sleep(_BETWEEN)
+    began = time.monotonic()
+    await work
+    return began, time.monotonic()
+
+
+def _within(found: Sequence[tuple[float, float]], span: tuple[float, float]) -> list[float]:
+    """Return the milliseconds of what began in a span."""
+    return [lasted for at, lasted in found if span[0] <= at < span[1]]
+
+
+async def _purge(feature: Retention, cutoff: datetime, rows: int) -> Coroutine[Any, Any, None]:
     purge = await feature.service.confirmed(SYSTEM, "events", cutoff, rows, "bench")
-    began = 0.0
 
     async def work() -> None:
-        nonlocal began
-        began = time.perf_counter()
         await feature.purger.execute(purge.id)
-        began = time.perf_counter() - began
+        assert (await feature.service.get(SYSTEM, purge.id)).rows == rows
 
-    beside = await _inserts(url, work())
-    assert (await feature.service.get(SYSTEM, purge.id)).rows == rows
-    return began, beside
+    return work()
+
+
+def _times(pairs: Sequence[_Pair]) -> float:
+    beside = [each for pair in pairs for each in pair.beside]
+    return _p99(beside) / _p99([each for pair in pairs for each in pair.alone])
+
+
+def _redrawn(pairs: Sequence[_Pair]) -> list[float]:
+    """Return the ratios of as many pairs drawn with replacement (bootstrap over blocks, Efron 1979, Künsch 1989)."""
+    return [_times(random.choices(pairs, k=len(pairs))) for _ in range(_REDRAWN)]
 
 
 def _p99(samples: list[float]) -> float:
@@ -165,37 +180,38 @@ def _settle(url: str) -> None:
         connection.execute("CHECKPOINT")
 
 
-async def _inserts(url: str, meanwhile: Coroutine[Any, Any, None]) -> list[float]:
-    """Insert at a steady rate while something is done; return milliseconds.
+@asynccontextmanager
+async def _inserting(url: str) -> AsyncIterator[Callable[[], list[tuple[float, float]]]]:
+    """Insert at a steady rate all the while; what is yielded returns, at the end, when each began and its milliseconds.
 
     In a process of its own: an insert waits for the server, and not for the event loop of who purges.
     """
-    await asyncio.to_thread(_settle, url)
     command = [sys.executable, "-m", "bench.purge", url]
-    child = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=2**24)
+    child = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=2**26)
+    found = list[tuple[float, float]]()
     try:
         assert child.stdout is not None
         assert await child.stdout.readline() == b"ready\n"
-        await meanwhile
+        yield lambda: found
         told, _ = await child.communicate(b"enough\n")
+        found.extend(json.loads(told))
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
-    return json.loads(told)
 
 
 def _insert_until_told(url: str) -> None:
-    found: list[float] = []
+    found: list[tuple[float, float]] = []
     with psycopg.connect(url, autocommit=True) as connection:
         # what a session does once is no insert
         for number in range(10):
             connection.execute(_NEW, (str(number),), prepare=True)
         print("ready", flush=True)
         while not select.select([sys.stdin], [], [], 1 / RATE)[0]:
-            begin = time.perf_counter()
+            begin = time.monotonic()
             connection.execute(_NEW, (str(len(found)),), prepare=True)
-            found.append((time.perf_counter() - begin) * 1000)
+            found.append((begin, (time.monotonic() - begin) * 1000))
     print(json.dumps(found))
 
 

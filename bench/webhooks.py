@@ -10,19 +10,14 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import psycopg
-
-from bench.plane import folder
 from bench.report import Figure, figure, publish
+from bench.servers import migrated_database
 from bench.webhooks_worker import deliver, feature, receive
-from valhalla.embedded import Stack
 from valhalla.features.data.notifications import Item, Notifications, composing, store
 from valhalla.features.data.notifications.rules import Plan
 from valhalla.features.data.notifications.wire import ChannelModel
 from valhalla.kernel.clock import Clock
-from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
-from valhalla.kit.migrate import upgrade_blocking
 
 MESSAGES, CHANNELS, ROUNDS = 20_000, 16, 3
 ALONE = 5_000
@@ -34,19 +29,8 @@ _spawn = multiprocessing.get_context("spawn")
 
 def run() -> None:
     """Start a throw-away Postgres, a worker and a receiver, measure and publish."""
-    with folder() as data_dir:
-        data_dir.mkdir(mode=0o700)
-        stack = Stack(data_dir, CellKey.load_or_create(data_dir / "cell.key"), want=frozenset({"postgres"}))
-        try:
-            url = stack.start().postgres_superuser_url
-            assert url is not None
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("CREATE DATABASE webhooks TEMPLATE template0")
-            url = url.rsplit("/", 1)[0] + "/webhooks"
-            upgrade_blocking(url)
-            figures = asyncio.run(_measure(url, data_dir))
-        finally:
-            stack.stop()
+    with migrated_database("webhooks") as lent:
+        figures = asyncio.run(_measure(lent.url, lent.data_dir))
     publish("Webhooks: one worker, signing included", figures)
 
 
