@@ -7,6 +7,8 @@ import json
 
 import nkeys
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit import natsauth
@@ -53,6 +55,22 @@ def test_bad_seed(seed: str) -> None:
     """What is no seed is a configuration problem, not a ValueError."""
     with pytest.raises(Misconfigured):
         natsauth.KeyPair.from_seed(seed)
+
+
+@given(at=st.integers(1, 55), letter=st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))
+def test_a_mistyped_account_key_is_found(at: int, letter: str) -> None:
+    """Whichever character it is; and keys of operators and users are no account's."""
+    key = natsauth.KeyPair.derive(CELL, "account", "x").public
+    typed = key[:at] + letter + key[at + 1 :]
+
+    assert natsauth.is_account_key(typed) == (typed == key)
+
+
+@pytest.mark.parametrize("kind", ["operator", "user"])
+def test_a_key_of_another_kind_is_no_account(kind: natsauth.Kind) -> None:
+    """As a seed is not, and no text."""
+    pair = natsauth.KeyPair.derive(CELL, kind, "x")
+    assert not any(map(natsauth.is_account_key, (pair.public, pair.seed, "", "A" * 55, "not base32!")))
 
 
 def test_flipped_character_of_a_seed_is_found() -> None:

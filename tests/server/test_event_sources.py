@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from tests.server.conftest import Make
-from tests.server.plane import refused
+from tests.server.plane import Plane, refused
+
+from valhalla.kit import natsauth
 
 SOURCES = "/system/event-sources"
 
@@ -63,11 +65,14 @@ async def test_a_mapping_is_refused_where_keys_are_mirrored(
     assert (await admin.patch(f"{SOURCES}/{name}", json={"way": "mapping", "enabled": False})).status_code == 200
 
 
-async def test_what_is_no_source(admin: httpx.AsyncClient, name: str) -> None:
-    """A catch-all, and an account of somebody else's that should be mapped; the keys of its users are theirs."""
+async def test_what_is_no_source(plane: Plane, admin: httpx.AsyncClient, name: str) -> None:
+    """A catch-all, a mistyped key, an account of somebody else's that should be mapped; its users' keys are theirs."""
     body = {"name": name, "subject": "orders.{key}.>", "kind": "tenant"}
     refused(await admin.post(SOURCES, json=body), 422, "source-invalid")
-    theirs = body | {"subject": f"{name}.{{key}}", "account": "A" + "B" * 55}
+    key = natsauth.KeyPair.derive(plane.runtime.cell, "account", "theirs", name).public
+    theirs = body | {"subject": f"{name}.{{key}}", "account": key}
+    mistyped = theirs | {"account": "A" + "B" * 55, "way": "router"}
+    assert "checksum" in refused(await admin.post(SOURCES, json=mistyped), 422, "source-invalid")["detail"]
     assert "way=router" in refused(await admin.post(SOURCES, json=theirs), 422, "source-invalid")["help"]
     assert (await admin.post(SOURCES, json=theirs | {"way": "router"})).status_code == 201
     problem = refused(await admin.post(f"{SOURCES}/{name}/credentials", json={}), 422, "source-invalid")

@@ -57,6 +57,9 @@ def test_every_answer_is_described(description: dict[str, Any]) -> None:
         assert default["content"]["application/problem+json"]["schema"] == problem, (path, method)
         for response in operation["responses"].values():
             assert "X-Correlation-ID" in response["headers"], (path, method)
+    # a path that no route has is refused in our words, wherever it begins
+    found = description["paths"]["/v1/allowlists/check/{target}"]["get"]["responses"]["404"]["content"]
+    assert found.keys() == {"application/json", "application/problem+json"}
     # nothing changed in time, for who follows a registry
     assert "304" in description["paths"]["/system/config"]["get"]["responses"]
 

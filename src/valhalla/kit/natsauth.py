@@ -62,6 +62,21 @@ def _text(raw: bytes) -> str:
     return base64.b32encode(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little")).decode().rstrip("=")
 
 
+def _raw(text: str) -> bytes:
+    """Return what an nkey's text says, its prefix first; nothing of a text that is none."""
+    try:
+        raw = base64.b32decode(text + "=" * (-len(text) % 8))
+    except ValueError:
+        return b""
+    return raw[:-2] if binascii.crc_hqx(raw[:-2], 0) == int.from_bytes(raw[-2:], "little") else b""
+
+
+def is_account_key(text: str) -> bool:
+    """Say whether a text is the public key of an account; a mistyped one is not, as its checksum says."""
+    raw = _raw(text)
+    return len(raw) == 33 and raw[0] == _PREFIXES["account"]
+
+
 @dataclass(frozen=True, slots=True)
 class KeyPair:
     """An nkey. ``public`` starts with O, A or U; ``seed`` is secret and starts with SO, SA or SU."""
@@ -90,16 +105,12 @@ class KeyPair:
         Raises:
             Misconfigured: it is not the seed of an operator, account or user.
         """
-        text = seed.strip()
-        try:
-            raw = base64.b32decode(text + "=" * (-len(text) % 8))
-        except ValueError:
-            raw = b""
-        if len(raw) == 36 and binascii.crc_hqx(raw[:-2], 0) == int.from_bytes(raw[-2:], "little"):
+        raw = _raw(seed.strip())
+        if len(raw) == 34:
             prefix = (raw[0] & 7) << 5 | raw[1] >> 3
             for kind, known in _PREFIXES.items():
                 if raw[0] & 0xF8 == _SEED and prefix == known:
-                    return cls.from_raw(kind, raw[2:34])
+                    return cls.from_raw(kind, raw[2:])
         raise Misconfigured("that is not an nkey seed of an operator, account or user", setting="nats")
 
     def sign(self, data: bytes) -> bytes:

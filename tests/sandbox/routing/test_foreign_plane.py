@@ -10,6 +10,7 @@ from typing import Any
 
 import nats
 import pytest
+from msgspec.structs import replace
 from nats.aio.client import RawCredentials
 from tests.sandbox.plane import Team
 
@@ -79,7 +80,6 @@ async def shop(runtime: Runtime) -> AsyncGenerator[Shop]:
     public = accounts.key_of(runtime.cell, name)
     await runtime.backends.nats._admin.purge_account(public)
     await runtime.backends.nats._admin.delete_accounts([public])
-    runtime.sources.mapper._known.discard(name)
 
 
 async def test_a_claim_holds_for_a_publisher_that_knows_nothing(runtime: Runtime, team: Team, shop: Shop) -> None:
@@ -237,6 +237,10 @@ async def test_an_account_of_ones_own_keeps_what_it_has(runtime: Runtime, shop: 
     await runtime.db.run(lambda conn: registry.put(conn, theirs.name, theirs, actor="test"))
     await runtime.sources.settle()
     assert "knows no account" in runtime.sources.mapper.faults[account].detail
+    await runtime.db.run(lambda conn: registry.put(conn, theirs.name, replace(theirs, enabled=False), actor="test"))
+    await runtime.sources.settle()
+    assert account not in runtime.sources.status()["faults"]
+    await runtime.db.run(lambda conn: registry.put(conn, theirs.name, theirs, actor="test"))
     await server.put({"sub": account, "name": "SHOP", "nats": body})
     await runtime.sources.mapper.follow()
     claims = await server.find(account)
@@ -250,5 +254,5 @@ async def test_an_account_of_ones_own_keeps_what_it_has(runtime: Runtime, shop: 
     claims = await server.find(account)
     assert claims is not None
     assert "imports" not in claims["nats"]
+    assert account not in runtime.sources.mapper._known
     await runtime.backends.nats._admin.delete_accounts([account])
-    runtime.sources.mapper._known.discard(account)

@@ -18,6 +18,8 @@ from valhalla.sandbox.routing.foreign.contracts import PARTITIONS, EventSource
 from valhalla.sandbox.routing.foreign.errors import SourceInvalid
 
 CELL = CellKey.parse("f" * 43)
+FOREIGN = natsauth.KeyPair.derive(CELL, "account", "theirs").public
+MISTYPED = f"{FOREIGN[:-1]}{'A' if FOREIGN[-1] != 'A' else 'B'}"
 LITERALS = st.text("abcXYZ019_-", min_size=1, max_size=6)
 KEYS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_:@-]{0,20}", fullmatch=True)
 
@@ -109,12 +111,14 @@ def test_subjects_that_no_source_has(subject: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"kind": "subject"}, {"kind": "No"}, {"account": "UP"}, {"account": "A" + "1" * 55}, {"stream": "ORDERS"},
-     {"stream": "a.b", "way": "router"}, {"name": "Orders"}, {"account": "A" + "B" * 55}],
-    ids=["patterns", "no-kind", "word", "key", "mapped-stream", "stream", "name", "foreign-mapping"],
+     {"stream": "a.b", "way": "router"}, {"name": "Orders"}, {"account": FOREIGN},
+     {"account": MISTYPED, "way": "router"}],
+    ids=["patterns", "no-kind", "word", "key", "mapped-stream", "stream", "name", "foreign-mapping", "mistyped"],
 )  # fmt: skip
 def test_sources_that_cannot_be(wrong: dict[str, Any]) -> None:
     """Each member says why."""
     patterns.check(source("orders.{key}"))
+    patterns.check(source("orders.{key}", account=FOREIGN, way="router"))
     with pytest.raises(SourceInvalid):
         patterns.check(source("orders.{key}", **wrong))
 

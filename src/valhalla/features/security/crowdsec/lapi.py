@@ -11,7 +11,7 @@ from starlette.responses import Response
 from valhalla.features.security.crowdsec.errors import AccessForbidden, BadLogin, LapiRefusal
 from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Problem
-from valhalla.kit.http import StrictRoute, principal_in
+from valhalla.kit.http import PROBLEMS, StrictRoute, principal_in
 from valhalla.kit.json import dumps
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -25,7 +25,9 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
                     "required": ["message"],
                     "properties": {"message": {"type": "string"}, "code": {"type": "integer"}},
                 }
-            }
+            },
+            # what never comes to a route is refused in our own words: a path that is none, maintenance, the blocklist
+            **PROBLEMS["default"]["content"],
         },
     }
     for status, told in (

@@ -15,7 +15,7 @@ from valhalla.kernel.problems import Problem, Unavailable
 from valhalla.kit import natsauth
 from valhalla.kit.log import get_logger
 from valhalla.kit.registry import Registry
-from valhalla.kit.waiting import first_of
+from valhalla.kit.waiting import first_of, unless
 from valhalla.sandbox.routing.contracts import Sizes
 from valhalla.sandbox.routing.feature import EventRouting
 from valhalla.sandbox.routing.foreign import accounts, patterns
@@ -118,8 +118,9 @@ class EventSources(Feature):
             self._beat()
             self._changed.clear()
             try:
-                await self.mapper.follow()
-                await self.hops.bring([one for one in await self.mapper.sources() if one.way == "mapping"])
+                await unless(stop, self.mapper.follow())
+                if not stop.is_set():
+                    await self.hops.bring([one for one in await self.mapper.sources() if one.way == "mapping"])
             except Unavailable as problem:
                 _log.warning("the mappings of event sources wait for a backend", error=problem.detail)
             except Exception:  # noqa: BLE001 - a loop that dies would leave mappings wrong for ever

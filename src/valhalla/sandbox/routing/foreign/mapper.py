@@ -163,7 +163,16 @@ class Mapper:
             except Problem as problem:
                 _log.warning("the account of an event source could not be written", account=account, error=str(problem))
                 faults[account] = problem
+            if not own and not isinstance(faults.get(account), Unavailable):
+                # nothing of ours is in there any more
+                self._forget(account)
+                faults.pop(account, None)
         self.faults = faults
+
+    def _forget(self, account: str) -> None:
+        self._known.discard(account)
+        self.mapped.pop(account, None)
+        self._ready = {source for source in self._ready if source.account != account}
 
     async def _held(self, stolen: Stolen) -> Stolen:
         """Keep what the ingresses' records say too."""
@@ -181,6 +190,7 @@ class Mapper:
         }
 
     async def _put(self, account: str, own: Sequence[EventSource], mappings: accounts.Mappings) -> None:
+        patterns.check_account(account)
         public = accounts.key_of(self._cell, account)
         present = await self._server.find(public)
         if present is None and patterns.is_foreign(account):

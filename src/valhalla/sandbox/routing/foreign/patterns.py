@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from valhalla.kit import natsauth
 from valhalla.sandbox.routing import kinds, subjects
 from valhalla.sandbox.routing.errors import EventInvalid
 from valhalla.sandbox.routing.foreign.contracts import PARTITIONS, EventSource
@@ -19,6 +20,7 @@ _LITERAL: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LABEL: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _ACCOUNT: Final = re.compile(r"A[A-Z2-7]{55}")
 _STREAM: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MISTYPED: Final = "Copy the key again; 'nsc describe account' prints it."
 # what a server's subject can hold as one token, and no wildcard
 _TOKEN: Final = re.compile(r"[^\s.*>\x00-\x1f\x7f]+")
 _MAX_TOKENS: Final = 16
@@ -98,14 +100,25 @@ def check(source: EventSource) -> None:
         raise SourceInvalid(str(error)) from error
     if where == kinds.PATTERNS:
         raise SourceInvalid("keys of the kind 'subject' are patterns, and one token of a subject is none")
-    if _LABEL.fullmatch(source.account) is None and not is_foreign(source.account):
-        raise SourceInvalid("an account is a word of a-z, 0-9 and '-', or the public key of one that exists")
+    check_account(source.account)
     if source.stream is not None and _STREAM.fullmatch(source.stream) is None:
         raise SourceInvalid("a stream's name is 1 to 64 of letters, digits, '_' and '-'")
     if source.way == "mapping" and is_foreign(source.account):
         raise SourceInvalid("only an account that the control plane makes is mapped", help="Set way=router for it.")
     if source.stream is not None and source.way != "router":
         raise SourceInvalid("only a router reads a stream")
+
+
+def check_account(account: str) -> None:
+    """Accept a word, or a public key that the NATS server can look up: of one that is none it says nothing at all.
+
+    Raises:
+        SourceInvalid: it is neither.
+    """
+    if is_foreign(account) and not natsauth.is_account_key(account):
+        raise SourceInvalid(f"{account} is no account's public key: its checksum is wrong", help=_MISTYPED)
+    if _LABEL.fullmatch(account) is None and not is_foreign(account):
+        raise SourceInvalid("an account is a word of a-z, 0-9 and '-', or the public key of one that exists")
 
 
 def is_foreign(account: str) -> bool:
