@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.util import await_only
 
 from valhalla.kernel.problems import Invalid, Unavailable
 from valhalla.kit.db import Database
@@ -73,6 +75,29 @@ async def test_a_terminated_session_is_unavailable_and_the_next_works(db: Databa
     with pytest.raises(Unavailable):
         await db.run(lambda conn: conn.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())")))
     assert await db.read(_count) >= 0
+
+
+async def test_sessions_that_ended_while_they_were_idle_are_replaced(db: Database, database_url: str) -> None:
+    """As after a restart of the server: nobody is told that it is away, however many lay in the pool."""
+    idle = Database(database_url, application_name="idle")
+    here, there = asyncio.Barrier(3), threading.Barrier(3, timeout=10)
+
+    def held(conn: sa.Connection, wait: Callable[[], object]) -> int:
+        found: int = conn.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        wait()
+        return found
+
+    async def pids() -> set[int]:
+        async with asyncio.TaskGroup() as group:
+            loops = [group.create_task(idle.run(held, lambda: await_only(here.wait()))) for _ in range(3)]
+            threads = [group.create_task(asyncio.to_thread(idle.run_blocking, held, there.wait)) for _ in range(3)]
+        return {task.result() for task in (*loops, *threads)}
+
+    before = await pids()
+    ended = sa.text("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE application_name='idle'")
+    assert (len(before), await db.read(lambda conn: conn.scalar(ended))) == (6, 6)
+    assert not before & await pids()
+    await idle.close()
 
 
 async def test_a_statement_is_bounded(database_url: str) -> None:

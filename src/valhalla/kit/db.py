@@ -23,6 +23,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from valhalla.kernel.problems import Invalid, Problem, Unavailable
 from valhalla.kit.json import dumps_text, loads
 from valhalla.kit.sqlstates import explain, is_away, sqlstate
+from valhalla.kit.stale import replace_stale, replace_stale_blocking
 from valhalla.kit.writing import may_write
 
 P = ParamSpec("P")
@@ -107,6 +108,7 @@ class Database:
                     "server_settings": {"application_name": self._application_name, "jit": "off"},
                 },
             )
+            replace_stale(self._async)
         return self._async
 
     def _sync_engine(self) -> Engine:
@@ -119,6 +121,7 @@ class Database:
                 json_deserializer=loads,
                 connect_args={"application_name": self._application_name, "connect_timeout": 5},
             )
+            replace_stale_blocking(self._sync)
         return self._sync
 
     async def run(self, f: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
