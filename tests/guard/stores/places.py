@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from tests.guard.faces import Time
@@ -94,6 +94,12 @@ class SqlitePlace:
             store.close()
 
 
+_STANDING_STILL: Final = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE state = 'idle in transaction' AND state_change < now() - interval '2 s' AND datname <> current_database()
+"""
+
+
 class PostgresPlace:
     """A schema; its rows are dated back."""
 
@@ -113,12 +119,17 @@ class PostgresPlace:
         return self._stores[-1]
 
     def wait_for_others(self) -> None:
-        """Return when every line is told: not while any database of the server has an older transaction open."""
+        """Return when every line is told: not while any database of the server has an older transaction open.
+
+        The event loop of other tests' control planes stands still while a test without one runs, and a transaction of
+        theirs with it: the server ends it, as they must be able to bear.
+        """
         hidden = f"SELECT count(*) FROM {SCHEMA}.lines WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())"
         deadline = time.monotonic() + 30
         with psycopg.connect(self.url, autocommit=True) as conn:
             while conn.execute(hidden.encode()).fetchone() != (0,):
                 assert time.monotonic() < deadline
+                conn.execute(_STANDING_STILL)
                 time.sleep(0.01)
 
     def age(self, seconds: float) -> None:
