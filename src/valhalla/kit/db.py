@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import asyncpg
@@ -61,15 +61,18 @@ class Database:
         pool_size: int = 8,
         application_name: str = "valhalla",
         statement_timeout: float = 30.0,
+        session: Mapping[str, str] | None = None,
     ) -> None:
         """``statement_timeout`` in seconds bounds every statement of the event loop's runners.
 
         It also ends the wait on a half-open connection, which would otherwise last until the kernel gives up.
+        ``session`` are settings of their Postgres sessions.
         """
         self._url = make_url(url)
         self._pool_size = pool_size
         self._application_name = application_name
         self._statement_timeout = statement_timeout
+        self._session = session or {}
         self._async: Engine | None = None
         self._autocommit: Engine | None = None
         self._sync: Engine | None = None
@@ -105,7 +108,7 @@ class Database:
                 connect_args={
                     "timeout": 5,
                     "command_timeout": self._statement_timeout,
-                    "server_settings": {"application_name": self._application_name, "jit": "off"},
+                    "server_settings": {"application_name": self._application_name, "jit": "off", **self._session},
                 },
             )
             replace_stale(self._async)

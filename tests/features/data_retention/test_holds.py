@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.features.data_retention.conftest import NOW, Scene
 
-from valhalla.features.data.retention import Hold, Policy, rules
+from valhalla.features.data.retention import Hold, Policy, rules, store
 from valhalla.kernel.principal import SYSTEM
 from valhalla.kernel.problems import Invalid
+from valhalla.kit import holds as legal
 from valhalla.kit.relations import Condition
 from valhalla.work import store as jobs
 
@@ -173,3 +175,39 @@ async def test_who_tidies_by_itself_stops_where_a_hold_or_a_policy_says_more(sce
     assert await scene.db.run(jobs.prune, timedelta(days=7)) == 0
     await scene.db.run(scene.feature.policies.delete, "jobs", actor="test")
     assert await scene.db.run(jobs.prune, timedelta(days=7)) == 1
+
+
+async def test_a_batch_happens_only_as_long_as_its_purge_runs_and_nothing_else_is_held(scene: Scene) -> None:
+    await scene.sent(("one", 30, {}))
+    asked = await scene.service.request(SYSTEM, "events", reason="x")
+    assert asked.purge is not None
+    id_, category = asked.purge.id, scene.feature.categories.get("events")
+    held = await scene.db.run(store.held, scene.feature.holds, category)
+
+    async def take(revision: int) -> store.Batch | None:
+        where = store.table_of(category), asked.purge.cutoff if asked.purge else NOW
+        return await scene.db.run(store.take, id_, category, *where, replace(held, revision=revision), store.Step())
+
+    assert await take(held.revision) is None, "it is pending"
+    await scene.db.run(store.put, id_, status="running")
+    assert await take(held.revision - 1) is None
+    assert await scene.left() == ["one"]
+    batch = await take(held.revision)
+    assert batch is not None
+    assert (batch.rows, batch.total, await scene.left()) == (1, 1, [])
+    done = await scene.service.get(SYSTEM, id_)
+    assert (done.rows, done.batches) == (1, 1)
+
+
+async def test_a_purge_waits_for_who_is_placing_a_hold(scene: Scene, retention_url: str) -> None:
+    await scene.sent(("one", 30, {}), ("two", 30, {}))
+    asked = await scene.service.request(SYSTEM, "events", reason="x")
+    assert asked.purge is not None
+    with psycopg.connect(retention_url) as other:
+        other.execute("INSERT INTO valhalla.registry_heads VALUES (%s, 1) ON CONFLICT DO NOTHING", (legal.REGISTRY,))
+        other.execute("UPDATE valhalla.registry_heads SET revision = revision + 1 WHERE name = %s", (legal.REGISTRY,))
+        purging = asyncio.create_task(scene.feature.purger.execute(asked.purge.id))
+        await asyncio.sleep(0.3)
+        assert await scene.left() == ["one", "two"]
+    assert await purging == "succeeded"
+    assert await scene.left() == []

@@ -18,11 +18,17 @@ def test_others_have_a_third_of_the_time_and_no_purge_is_too_fast(size: int, too
     assert took + more + pause >= following / FASTEST
 
 
-def test_batches_shrink_on_a_slow_server_and_grow_again() -> None:
+def test_batches_are_as_small_as_the_rate_allows() -> None:
     size = LARGEST
     for _ in range(10):
         size, _ = pace(size, 0.5, 0.5)
     assert size == SMALLEST
+    # a server that needs most of the time for what is no row
+    for _ in range(10):
+        size, _ = pace(size, 0.004, 0.01)
+    assert size == LARGEST
     for _ in range(10):
         size, _ = pace(size, 0.001, 0.001)
-    assert size == LARGEST
+    assert size == SMALLEST
+    # most of the time is left, and it stays as it is
+    assert pace(2 * SMALLEST, 0.003, 0.005)[0] == 2 * SMALLEST

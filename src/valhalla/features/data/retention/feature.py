@@ -53,7 +53,10 @@ class Retention(Feature):
         self._own = Database(
             platform.db.dsn, pool_size=2, application_name="valhalla-retention", statement_timeout=_PATIENCE
         )
-        self.purger = Purger(self._own, platform.ledger, self.categories, self.holds, exports, clock=platform.clock)
+        self._batches = Database(platform.db.dsn, pool_size=1, application_name="valhalla-purge", session=store.PURGING)
+        self.purger = Purger(
+            self._own, self._batches, platform.ledger, self.categories, self.holds, exports, clock=platform.clock
+        )
         looking = Looking(self.categories, self.policies, self.holds, clock=platform.clock)
         starting = Starting(platform.jobs, platform.ledger, clock=platform.clock)
         self.service = RetentionService(self._own, looking, starting, ask=lambda: ask)
@@ -101,6 +104,7 @@ class Retention(Feature):
     async def stop(self) -> None:
         """Close its sessions."""
         await self._own.close()
+        await self._batches.close()
 
     async def _purge_large(self, order: Order) -> Mapping[str, Any]:
         found = order.arguments

@@ -43,6 +43,7 @@ class Purger:
     def __init__(
         self,
         db: Database,
+        batches: Database,
         ledger: Ledger,
         categories: Categories,
         holds: Registry[Hold],
@@ -50,8 +51,9 @@ class Purger:
         *,
         clock: Clock,
     ) -> None:
-        """``db`` has the patience for statements that look at a whole table."""
+        """``db`` has the patience for statements that look at a whole table; ``batches`` has ``store.PURGING``."""
         self._db = db
+        self._batches = batches
         self._ledger = ledger
         self._categories = categories
         self._holds = holds
@@ -97,24 +99,34 @@ class Purger:
         gone = store.drop_day(conn, category, day, held.sql)
         if gone is None:
             return False
-        self._bounded(store.advance(conn, purge, gone, day=day.isoformat()))
+        now = store.advance(conn, purge, gone, day.isoformat())
+        self._bounded(now.rows, now.most)
         return True
 
     async def _rows(self, id_: str, category: Category, table: str) -> None:
-        step, empty = store.Step(), 0
+        step, empty, held, purge = store.Step(), 0, None, await self._now(id_)
+        due = time.monotonic()
         while empty < _PATIENCE:
-            began = time.monotonic()
+            if held is None:
+                held = await self._db.run(store.held, self._holds, category)
             try:
-                gone, took, held = await self._db.run(self._batch, id_, category, table, step)
+                batch = await self._batches.run(self._batch, id_, category, table, purge.cutoff, held, step)
             except sqlalchemy.exc.DBAPIError as error:
                 if step.contended or sqlstate(error) != store.LOCKED:
                     raise
                 step = replace(step, contended=True)
                 continue
-            if gone.rows:
+            if batch is None:
+                held = None
+                if (await self._now(id_)).status != "running":
+                    return
+            elif batch.rows:
                 empty = 0
-                size, pause = rules.pace(step.size, took, time.monotonic() - began)
-                step = replace(step, size=size, since=gone.newest, held=held)
+                now = time.monotonic()
+                size, pause = rules.pace(step.size, batch.took, now - due)
+                # who sleeps too long has slept for the next batch too
+                due = now + pause
+                step = replace(step, size=size, since=batch.newest)
                 await asyncio.sleep(pause)
             elif step.since is not None:
                 # before it may be what was locked, or came late
@@ -125,25 +137,21 @@ class Purger:
             else:
                 return
 
-    def _batch(
-        self, conn: Connection, id_: str, category: Category, table: str, step: store.Step
-    ) -> tuple[store.Gone, float, store.Held]:
-        purge = _found(store.find(conn, id_, lock=True))
-        held = store.held(conn, self._holds, category, step.held)
-        gone, took = store.delete(conn, category, table, purge.cutoff, held.sql, step)
-        if gone.rows:
-            self._bounded(store.advance(conn, purge, gone))
-        return gone, took, held
+    def _batch(self, conn: Connection, id_: str, *what: Any) -> store.Batch | None:
+        batch = store.take(conn, id_, *what)
+        if batch is not None and batch.total is not None:
+            self._bounded(batch.total, batch.most)
+        return batch
 
     def _left(self, conn: Connection, id_: str, category: Category, table: str) -> bool:
         purge = _found(store.find(conn, id_))
         held = store.held(conn, self._holds, category)
         return store.is_left(conn, category, table, purge.cutoff, held.sql)
 
-    def _bounded(self, purge: Purge) -> None:
-        """Refuse, and so undo, a batch beyond what was looked at when the purge was allowed."""
-        if purge.most is not None and purge.rows > purge.most:
-            raise PurgeGrown(f"more than {purge.most} rows would go: there were not so many when it was allowed")
+    def _bounded(self, rows: int, most: int | None) -> None:
+        """Refuse, and so undo, what goes beyond what was looked at when the purge was allowed."""
+        if most is not None and rows > most:
+            raise PurgeGrown(f"more than {most} rows would go: there were not so many when it was allowed")
 
     async def _archive(self, purge: Purge, category: Category) -> None:
         """Write what is to go to a file, and go on only with a file that has it all."""

@@ -10,17 +10,19 @@ from typing import Final
 from valhalla.features.data.retention.contracts import Category, Hold, Policy
 from valhalla.features.data.retention.errors import BadPolicy, NotPurged, UnknownCategory
 from valhalla.kernel.problems import Invalid
+from valhalla.kit.db import SCHEMA
 from valhalla.kit.holds import EVERYTHING
+from valhalla.kit.holds import REGISTRY as HOLDS
 from valhalla.kit.relations import Condition, Relation, conditions_sql, instant_sql
-from valhalla.kit.sql import identifier
+from valhalla.kit.sql import identifier, literal
 
 LONGEST: Final = 36_500
 SMALL: Final = 10_000
 """So few rows no share of a table matters to anybody."""
-SMALLEST: Final = 500
+SMALLEST: Final = 250
 LARGEST: Final = 1_000
-"""Rows of a batch: of smaller ones the statements around the DELETE would be most of the work."""
-FASTEST: Final = 62_000
+"""Rows of a batch."""
+FASTEST: Final = 55_000
 """Rows a second."""
 
 
@@ -95,15 +97,19 @@ def old_sql(category: Category, cutoff: datetime) -> str:
     return f"{fixed}{relation.column(category.clock).sql} < {instant_sql(cutoff)}"
 
 
-def delete_sql(
+def batch_sql(
     category: Category, table: str, cutoff: datetime, held: str, limit: int, *, contended: bool = True
 ) -> str:
-    """Return the statement that deletes a batch; that a row is not held stands in the DELETE itself.
+    """Return the statement that takes a batch: all of it, so that a purge asks little of the server and of itself.
 
-    It returns how many rows went, the oldest and newest instant, and the digest of their keys. Its one parameter is
-    where the batch before ended, or NULL: without it each batch would walk the index over all that is gone, or held,
-    already. ``contended`` leaves rows that somebody else has locked for later, which costs a lock of each row, and a
-    fifth of the log; else it waits for them.
+    It deletes rows and notes in the purge that they are gone, unless that purge (``$2``) is not running, or the holds
+    are not as of revision ``$3`` any more: then nothing happens. Both are locked until the transaction ends. That a row
+    is not held stands in the DELETE itself. ``$1`` is where the batch before ended, or NULL: without it each batch
+    would walk the index over all that is gone, or held, already. ``contended`` leaves rows that somebody else has
+    locked for later, which costs a lock of each row, and a fifth of the log; else it waits for them.
+
+    It returns whether it was allowed, how many rows went, the oldest and newest instant, and of the purge all rows so
+    far and at most.
     """
     relation = category.relation
     clock, key = relation.column(category.clock).sql, _key_sql(category)
@@ -115,11 +121,21 @@ def delete_sql(
         for number, (child, column) in enumerate(category.children)
     )
     return (
-        f"WITH doomed AS MATERIALIZED (SELECT t.ctid AS place FROM {table} AS t WHERE {free} AND {rest}"
+        f"WITH run AS MATERIALIZED (SELECT id FROM {_RUNS} WHERE id = $2 AND status = 'running' FOR UPDATE),"
+        f" holds AS MATERIALIZED (SELECT revision FROM {_HEADS} WHERE name = {literal(HOLDS)} AND revision = $3"
+        " FOR SHARE),"
+        " allowed AS MATERIALIZED (SELECT EXISTS (SELECT FROM run) AND EXISTS (SELECT FROM holds) AS so),"
+        f" doomed AS MATERIALIZED (SELECT t.ctid AS place FROM {table} AS t"
+        f" WHERE (SELECT so FROM allowed) AND {free} AND {rest}"
         f" ORDER BY {clock} LIMIT {limit}{' FOR UPDATE SKIP LOCKED' if contended else ''}),"
         f" gone AS (DELETE FROM {table} AS t WHERE t.ctid = ANY (ARRAY(SELECT place FROM doomed)) AND {free}"
-        f" RETURNING {key} AS key, {clock} AS at){children}"
-        f" SELECT count(*), min(at), max(at), {_DIGEST} FROM gone"
+        f" RETURNING {key} AS key, {clock} AS at){children},"
+        f" batch AS (SELECT count(*) AS n, min(at) AS first, max(at) AS last, {_DIGEST} AS digest FROM gone),"
+        f" noted AS (UPDATE {_RUNS} AS r SET rows = r.rows + n, batches = r.batches + 1,"
+        f" oldest = least(r.oldest, first), newest = greatest(r.newest, last), digest = {_CHAINED}"
+        " FROM batch WHERE r.id = $2 AND n > 0 RETURNING r.rows, r.most)"
+        " SELECT (SELECT so FROM allowed), n, first, last, noted.rows, noted.most"
+        " FROM batch LEFT JOIN noted ON true"
     )
 
 
@@ -192,17 +208,23 @@ def chained(before: str | None, digest: str) -> str:
 def pace(size: int, took: float, since: float) -> tuple[int, float]:
     """Return the size of the next batch and the pause before it, in seconds.
 
-    ``took`` is how long the server took for the last batch, ``since`` how long ago it began. No batch holds a
-    processor for long, a third of the time is others' at least, and nobody needs a purge to be faster than
-    ``FASTEST``: an insert that meets a batch waits for a processor or for the log.
+    ``took`` is how long the server took for the last batch, ``since`` how long ago it was due. An insert that meets a
+    batch waits for a processor or for the log, so that batches are as small as the rate allows: they grow where what
+    each costs beside its rows leaves too little of the time, and no batch holds a processor for long. A third of the
+    time is others' at least, and nobody needs a purge to be faster than ``FASTEST``.
     """
-    if took < 0.01:
-        size = min(LARGEST, size * 2)
-    elif took > 0.05:
+    share = since / (size / FASTEST)
+    if took > 0.05 or share < 0.25:
         size = max(SMALLEST, size // 2)
+    elif share > 0.75:
+        size = min(LARGEST, size * 2)
     return size, max(0.002, took / 2, size / FASTEST - since)
 
 
+_RUNS: Final = f"{identifier(SCHEMA)}.retention_runs"
+_HEADS: Final = f"{identifier(SCHEMA)}.registry_heads"
+# as ``chained`` does it
+_CHAINED: Final = "encode(sha256(convert_to(coalesce(r.digest, '') || E'\\n' || batch.digest, 'UTF8')), 'hex')"
 _DIGEST: Final = (
     "encode(sha256(convert_to(coalesce(string_agg(key, E'\\n' ORDER BY key COLLATE \"C\"), ''), 'UTF8')), 'hex')"
 )

@@ -30,6 +30,9 @@ _INSTANTS: Final = ("cutoff", "oldest", "newest", "created_at", "started_at", "f
 LOCKED: Final = "55P03"
 _TRIES: Final = 15
 _COUNTED: Final = 64 * 2**20
+# shorter than who looks for deadlocks waits
+PURGING: Final[Mapping[str, str]] = {"synchronous_commit": "off", "lock_timeout": "50ms"}
+"""The settings of sessions that take batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,22 @@ class Step:
     since: datetime | None = None
     contended: bool = False
     """Somebody locks these rows: leave such, instead of waiting for them."""
-    held: Held | None = None
-    """What was held when the last one was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What went: so many rows up to ``newest``, of the purge so many in ``total`` and at ``most``; seconds it took."""
+
+    rows: int
+    newest: datetime | None
+    total: int | None
+    most: int | None
+    took: float
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What a batch, or a partition, was."""
+    """What a partition was."""
 
     rows: int
     oldest: datetime | None
@@ -62,11 +74,10 @@ class Gone:
     digest: str
 
 
-def held(conn: Connection, registry: Registry[Hold], category: Category, known: Held | None = None) -> Held:
+def held(conn: Connection, registry: Registry[Hold], category: Category) -> Held:
     """Return what is held, and let nobody change the holds until the transaction ends.
 
-    Whoever places one waits for a batch that is under way; after that no row that it names is ever deleted. ``known``
-    is what an earlier batch found: the holds are read again only if they changed since.
+    Whoever places one waits for what is under way; after that no row that it names is ever deleted.
 
     Raises:
         Invalid: a hold names what the table does not have; nothing may be purged then.
@@ -77,30 +88,26 @@ def held(conn: Connection, registry: Registry[Hold], category: Category, known: 
         # there has never been one; without the row there would be nothing to wait for
         conn.execute(pg_insert(heads).values(name=HOLDS, revision=0).on_conflict_do_nothing())
         revision = conn.execute(query).scalar_one()
-    if known is not None and known.revision == revision:
-        return known
     return Held(revision, rules.held_sql(category, [record.value for record in registry.load(conn)[1]]))
 
 
-def delete(
-    conn: Connection, category: Category, table: str, cutoff: datetime, held: str, step: Step
-) -> tuple[Gone, float]:
-    """Delete a batch; return it and the seconds that took.
+def take(
+    conn: Connection, id_: str, category: Category, table: str, cutoff: datetime, held: Held, step: Step
+) -> Batch | None:
+    """Delete a batch and note it in its purge; None if the purge is not running, or something else is held by now.
 
-    What is lost with the server's power is deleted again: nobody waits for the disk.
+    The connection is one of ``purging``: what is lost with the server's power is deleted again, nobody waits for the
+    disk, and of two that wait for each other it is the purge that gives way.
 
     Raises:
         DBAPIError: somebody has locked one of the rows (``55P03``), unless it is ``contended``.
     """
-    # shorter than who looks for deadlocks waits: of two that wait for each other it is the purge that gives way
-    patience = "2s" if step.contended else "50ms"
-    conn.exec_driver_sql(
-        f"SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '{patience}', true)"
-    )
-    text = rules.delete_sql(category, table, cutoff, held, step.size, contended=step.contended)
+    if step.contended:
+        conn.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+    text = rules.batch_sql(category, table, cutoff, held.sql, step.size, contended=step.contended)
     began = time.monotonic()
-    gone = _gone(conn.exec_driver_sql(text, (step.since,)).one())
-    return gone, time.monotonic() - began
+    allowed, rows, _, newest, total, most = conn.exec_driver_sql(text, (step.since, id_, held.revision)).one()
+    return Batch(rows, _utc(newest), total, most, time.monotonic() - began) if allowed else None
 
 
 def is_left(conn: Connection, category: Category, table: str, cutoff: datetime, held: str) -> bool:
@@ -210,8 +217,8 @@ def find(conn: Connection, id_: str, *, lock: bool = False) -> Purge | None:
     return None if row is None else read(row)
 
 
-def advance(conn: Connection, purge: Purge, gone: Gone, *, day: str | None = None) -> Purge:
-    """Note a batch in its own transaction: what is noted and what is gone are the same, whatever crashes."""
+def advance(conn: Connection, purge: Purge, gone: Gone, day: str) -> Purge:
+    """Note a dropped day in its own transaction: what is noted and what is gone are the same, whatever crashes."""
     oldest = [one for one in (purge.oldest, gone.oldest) if one is not None]
     newest = [one for one in (purge.newest, gone.newest) if one is not None]
     values: dict[str, Any] = {
@@ -220,7 +227,7 @@ def advance(conn: Connection, purge: Purge, gone: Gone, *, day: str | None = Non
         "oldest": min(oldest, default=None),
         "newest": max(newest, default=None),
         "digest": rules.chained(purge.digest, gone.digest),
-        "days": [*purge.days, day] if day is not None else list(purge.days),
+        "days": [*purge.days, day],
     }
     query = sa.update(retention_runs).where(_TABLE.id == purge.id, _TABLE.status == "running").values(values)
     return read(conn.execute(query.returning(*_TABLE)).mappings().one())
