@@ -12,6 +12,7 @@ ALL = (
     "pool",
     "scale",
     "peers",
+    "testing",
     "simulate_cells",
     "guard",
     "guard_stores",

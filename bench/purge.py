@@ -43,8 +43,8 @@ from valhalla.kit.ledger import Ledger
 from valhalla.kit.settings import Settings
 from valhalla.work import Jobs
 
-ROWS = int(os.environ.get("PURGE_ROWS", "2000000"))
-PAIRS = int(os.environ.get("PURGE_PAIRS", "20"))
+ROWS = int(os.environ.get("PURGE_ROWS", "4000000"))
+PAIRS = int(os.environ.get("PURGE_PAIRS", "40"))
 RATE = 500
 # the clocks of neighbours
 _APART = timedelta(milliseconds=1)
