@@ -157,6 +157,8 @@ async def _invoke(command: Invoke) -> Any:
 
 
 async def _within(result: Awaitable[Any], seconds: float | None) -> Any:
+    if seconds is None:
+        return await result
     import asyncio
 
     async with asyncio.timeout(seconds):

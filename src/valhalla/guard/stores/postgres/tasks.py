@@ -7,7 +7,7 @@ import contextlib
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
@@ -20,7 +20,18 @@ from valhalla.guard.stores.postgres.threads import SESSION
 from valhalla.kernel.problems import Unavailable
 
 Connection = Any
+# what a batch costs beside its requests is not worth it for less
+_LEAST: Final = 16
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+
+
+def _share(queued: int, lanes: int) -> int:
+    """Return how many requests a lane takes while so many begin at once.
+
+    Who waited for one batch comes back at once with the next: without a second batch the server would stand still
+    while they work, and they while it does.
+    """
+    return min(MOST, queued if queued < lanes * _LEAST else -(-queued // lanes))
 
 
 class Tasks:
@@ -56,6 +67,7 @@ class Loop:
         self._perform = f"SELECT {schema}.perform($1::jsonb)::text"
         self._queue: deque[tuple[Request, asyncio.Future[Result]]] = deque()
         self._free = lanes
+        self._starting = 0
         self._lanes = lanes
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
@@ -70,6 +82,7 @@ class Loop:
         self._queue.append((request, future))
         if self._free:
             self._free -= 1
+            self._starting += 1
             task = loop.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -77,9 +90,11 @@ class Loop:
         return await (asyncio.shield(future) if isinstance(request, CasRequest) else future)
 
     async def _drain(self) -> None:
+        sharing, self._starting = self._starting, self._starting - 1
         try:
             while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(MOST, len(self._queue)))]
+                batch = [self._queue.popleft() for _ in range(_share(len(self._queue), sharing))]
+                sharing = 1
                 # who was cancelled while it was queued wants nothing any more
                 batch = [one for one in batch if not one[1].done()]
                 if batch:
