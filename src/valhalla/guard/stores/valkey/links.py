@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import struct
+import sys
+import weakref
 from typing import Any, Final, cast
 
 from redis import connection as redis_connection
@@ -31,6 +35,8 @@ class Link:
         self._connection: Any = kind(**settings | {"protocol": 2, "retry": Retry(NoBackoff(), 0)})
         self._connection.connect()
         self._socket: Any = self._connection._sock
+        if type(self._socket) is socket.socket and sys.platform != "win32":
+            _bound(self._socket, timeout)
         self._replies = Replies()
 
     def ask(self, command: bytes) -> Any:
@@ -39,20 +45,31 @@ class Link:
         Raises:
             OSError, ValueError: the connection is of no further use.
         """
-        self._socket.sendall(command)
-        replies = self._replies
-        while True:
-            data = self._socket.recv(65_536)
-            if not data:
-                raise ConnectionResetError("the server closed the connection")
-            replies.feed(data)
-            reply = replies.take()
-            if reply is not MISSING:
-                return reply
+        try:
+            self._socket.sendall(command)
+            replies = self._replies
+            while True:
+                data = self._socket.recv(65_536)
+                if not data:
+                    raise ConnectionResetError("the server closed the connection")
+                replies.feed(data)
+                reply = replies.take()
+                if reply is not MISSING:
+                    return reply
+        except BlockingIOError as error:
+            raise TimeoutError("the server did not answer in time") from error
 
     def close(self) -> None:
         """Let it go."""
         self._connection.disconnect()
+
+
+def _bound(plain: socket.socket, timeout: float) -> None:
+    """Let the kernel bound the waiting: Python's own timeouts ask it twice for each thing."""
+    plain.settimeout(None)
+    each = struct.pack("@ll", int(timeout), int(timeout % 1 * 1e6))
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, each)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, each)
 
 
 class Links:
@@ -62,7 +79,12 @@ class Links:
         self._url = url
         self._timeout = timeout
         self._idle: list[Link] = []
-        self._owner = os.getpid()
+        me = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: (links := me()) and links._forked())
+
+    def _forked(self) -> None:
+        # the parent's sockets: closing ours does not end its connections
+        self._idle = []
 
     def ask(self, command: bytes) -> Any:
         """Return the reply to one command.
@@ -70,9 +92,6 @@ class Links:
         Raises:
             Lost: there is no connection, or it broke.
         """
-        if self._owner != os.getpid():
-            # the parent's sockets: closing ours does not end its connections
-            self._idle, self._owner = [], os.getpid()
         sent = False
         link: Link | None = None
         try:
