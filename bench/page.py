@@ -1,17 +1,20 @@
-"""``docs/numbers.md``, written from the last results: ``python -m bench.page > docs/numbers.md``."""
+"""``docs/numbers.md``, written from the last results: ``python -m bench.page``."""
 
 from __future__ import annotations
 
 import json
-import sys
+import re
+from pathlib import Path
 from typing import Any, Final
 
 from bench.report import RESULTS
 
+_PAGE: Final = Path(__file__).parent.parent / "docs" / "numbers.md"
+_SECTION: Final = re.compile(r"^(?=## )", re.MULTILINE)
 _HEAD: Final = """\
 # Numbers
 
-<!-- Made by `python -m bench.page > docs/numbers.md` from what `make bench` measured. -->
+<!-- Made by `python -m bench.page` from what `make bench` measured. -->
 
 Every figure that the benchmarks of the repository measured last, those that missed their goal included.
 
@@ -25,14 +28,14 @@ same run.
 """
 
 
-def page() -> str:
-    """Return the whole page."""
-    parts = [_HEAD]
+def page(before: str) -> str:
+    """Return the whole page; of what has no result here, the page as it was ``before`` tells."""
+    parts = {part.split("\n", 1)[0].removeprefix("## "): part for part in _SECTION.split(before)[1:]}
     for file in sorted(RESULTS.glob("*.json")):
         document: dict[str, Any] = json.loads(file.read_text())
         if "figures" in document and document.get("at"):
-            parts.append(_section(document))
-    return "\n".join(parts)
+            parts[document["title"]] = _section(document)
+    return "\n".join([_HEAD, *(parts[title].rstrip("\n") + "\n" for title in sorted(parts))])
 
 
 def _section(document: dict[str, Any]) -> str:
@@ -65,4 +68,4 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    _PAGE.write_text(page(_PAGE.read_text()))
