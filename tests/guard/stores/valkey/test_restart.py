@@ -171,6 +171,16 @@ async def test_a_server_that_does_not_answer_in_time_runs_no_effect(make: Make, 
     assert ran == []
 
 
+def test_the_address_may_say_how_long_an_answer_is_waited_for(make: Make, url: str, server: Redis) -> None:
+    store = make(f"{url}?socket_timeout=0.2", timeout=50.0)
+    store.purge()
+    server.client_pause(2_000)
+    # it would be answered in the end
+    with pytest.raises(Unavailable, match="in time"):
+        store.purge()
+    server.client_unpause()
+
+
 @pytest.mark.slow
 def test_connections_that_are_killed_all_the_time_repeat_no_effect(make: Make, server: Redis) -> None:
     guard, ran, stop = Guard(make(), patience=0.2), list[str](), threading.Event()

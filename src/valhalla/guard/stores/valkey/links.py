@@ -36,7 +36,7 @@ class Link:
         self._connection.connect()
         self._socket: Any = self._connection._sock
         if type(self._socket) is socket.socket and sys.platform != "win32":
-            _bound(self._socket, timeout)
+            _bound(self._socket)
         self._replies = Replies()
 
     def ask(self, command: bytes) -> Any:
@@ -64,8 +64,12 @@ class Link:
         self._connection.disconnect()
 
 
-def _bound(plain: socket.socket, timeout: float) -> None:
+def _bound(plain: socket.socket) -> None:
     """Let the kernel bound the waiting: Python's own timeouts ask it twice for each thing."""
+    # the address may have said another one
+    timeout = plain.gettimeout()
+    if timeout is None:
+        return
     plain.settimeout(None)
     each = struct.pack("@ll", int(timeout), int(timeout % 1 * 1e6))
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, each)
