@@ -23,8 +23,10 @@ DELETE FROM t;
 @pytest.mark.parametrize("session", [False, True], ids=["alone", "and-a-session"])
 async def test_autovacuum_in_it_is_sent_away(servers: Servers, session: bool) -> None:
     superuser = await asyncpg.connect(servers.superuser_url)
+    # a control plane that was started here before lets nobody into this database
     await superuser.execute(
-        "DROP ROLE IF EXISTS vh_dropper; CREATE ROLE vh_dropper LOGIN CREATEDB CREATEROLE PASSWORD 'x'"
+        "CREATE ROLE vh_dropper LOGIN CREATEDB CREATEROLE PASSWORD 'x';"
+        "GRANT CONNECT ON DATABASE postgres, template1 TO vh_dropper"
     )
     control = await asyncpg.connect(servers.superuser_url, user="vh_dropper", password="x")
     await control.execute("CREATE DATABASE vh_vacuumed")
@@ -45,5 +47,5 @@ async def test_autovacuum_in_it_is_sent_away(servers: Servers, session: bool) ->
         inside.terminate()
         await control.close()
         await superuser.execute("DROP DATABASE IF EXISTS vh_vacuumed WITH (FORCE)")
-        await superuser.execute("DROP ROLE vh_dropper")
+        await superuser.execute("DROP OWNED BY vh_dropper; DROP ROLE vh_dropper")
         await superuser.close()
