@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -124,3 +125,19 @@ def test_texts_that_could_be_taken_for_two_are_kept_whole(verbs: Verbs, odd: str
     assert [one.kind for one in perform(verbs, ends)] == ["done"] * 3
     rows = {row.id: row for row in verbs.scan("all").records}
     assert [rows[one.id].value for one in requests] == values
+
+
+async def test_tasks_that_come_at_once_share_two_batches_and_few_tasks_one(verbs: Verbs, monkeypatch: Any) -> None:
+    """Who waits for one batch comes back at once with the next: a second one is under way meanwhile."""
+    sizes: list[int] = []
+    lanes = verbs.store._tasks.here()
+    write = lanes._write
+
+    async def noted(batch: list[Any]) -> list[Any]:
+        sizes.append(len(batch))
+        return await write(batch)
+
+    monkeypatch.setattr(lanes, "_write", noted)
+    for count in (64, 10):
+        await asyncio.gather(*(verbs.store.abegin(verbs.request(key=f"{count}-{n}")) for n in range(count)))
+    assert sizes == [32, 32, 10]
