@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from valhalla.kernel.problems import Misconfigured
 from valhalla.kit import natsauth
 from valhalla.kit.cellkey import CellKey
+from valhalla.kit.nkeys import Kind, is_account_key
 
 CELL = CellKey(bytes(range(32)))
 OTHER = CellKey(bytes(32))
 
 
 @pytest.mark.parametrize(("kind", "letter"), [("operator", "O"), ("account", "A"), ("user", "U")])
-def test_key_equals_the_reference_library(kind: natsauth.Kind, letter: str) -> None:
+def test_key_equals_the_reference_library(kind: Kind, letter: str) -> None:
     """A derived seed gives the same public key and signature in the nkeys package."""
     ours = natsauth.KeyPair.derive(CELL, kind, "purpose", "part")
     theirs = nkeys.from_seed(ours.seed.encode())
@@ -63,14 +64,14 @@ def test_a_mistyped_account_key_is_found(at: int, letter: str) -> None:
     key = natsauth.KeyPair.derive(CELL, "account", "x").public
     typed = key[:at] + letter + key[at + 1 :]
 
-    assert natsauth.is_account_key(typed) == (typed == key)
+    assert is_account_key(typed) == (typed == key)
 
 
 @pytest.mark.parametrize("kind", ["operator", "user"])
-def test_a_key_of_another_kind_is_no_account(kind: natsauth.Kind) -> None:
+def test_a_key_of_another_kind_is_no_account(kind: Kind) -> None:
     """As a seed is not, and no text."""
     pair = natsauth.KeyPair.derive(CELL, kind, "x")
-    assert not any(map(natsauth.is_account_key, (pair.public, pair.seed, "", "A" * 55, "not base32!")))
+    assert not any(map(is_account_key, (pair.public, pair.seed, "", "A" * 55, "not base32!")))
 
 
 def test_flipped_character_of_a_seed_is_found() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from valhalla.kit import natsauth
+from valhalla.kit import nkeys
 from valhalla.sandbox.routing import kinds, subjects
 from valhalla.sandbox.routing.errors import EventInvalid
 from valhalla.sandbox.routing.foreign.contracts import PARTITIONS, EventSource
@@ -115,7 +115,7 @@ def check_account(account: str) -> None:
     Raises:
         SourceInvalid: it is neither.
     """
-    if is_foreign(account) and not natsauth.is_account_key(account):
+    if is_foreign(account) and not nkeys.is_account_key(account):
         raise SourceInvalid(f"{account} is no account's public key: its checksum is wrong", help=_MISTYPED)
     if _LABEL.fullmatch(account) is None and not is_foreign(account):
         raise SourceInvalid("an account is a word of a-z, 0-9 and '-', or the public key of one that exists")
