@@ -23,7 +23,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from valhalla.kernel.problems import Invalid, Problem, Unavailable
 from valhalla.kit.json import dumps_text, loads
 from valhalla.kit.sqlstates import explain, is_away, sqlstate
-from valhalla.kit.stale import replace_stale, replace_stale_blocking
+from valhalla.kit.stale_connections import replace_stale, replace_stale_blocking
 from valhalla.kit.writing import may_write
 
 P = ParamSpec("P")
