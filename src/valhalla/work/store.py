@@ -83,8 +83,7 @@ _SETTLE: Final = sa.text(
     " THEN NULL ELSE clock_timestamp() END"
     " FROM jsonb_to_recordset(:rows) AS r(id text, generation int, status text, result jsonb, error jsonb, effect text,"
     " progress jsonb, failed bool, delay float8)"
-    " WHERE j.id = r.id AND j.generation = r.generation"
-    f" AND {_OURS}"
+    f" WHERE j.id = r.id AND j.generation = r.generation AND {_OURS}"
     " RETURNING j.id, j.status, j.name, j.queue, j.error, j.correlation_id"
 ).bindparams(_rows, sa.bindparam("worker", type_=sa.Uuid()))
 _FORGIVE: Final = sa.text(

@@ -199,6 +199,23 @@ async def test_a_batch_happens_only_as_long_as_its_purge_runs_and_nothing_else_i
     assert (done.rows, done.batches) == (1, 1)
 
 
+async def test_a_batch_waits_for_who_changes_the_holds_and_then_does_nothing(scene: Scene, retention_url: str) -> None:
+    await scene.sent(("one", 30, {}))
+    asked = await scene.service.request(SYSTEM, "events", reason="x")
+    assert asked.purge is not None
+    category = scene.feature.categories.get("events")
+    held = await scene.db.run(store.held, scene.feature.holds, category)
+    await scene.db.run(store.put, asked.purge.id, status="running")
+    with psycopg.connect(retention_url) as other:
+        other.execute("UPDATE valhalla.registry_heads SET revision = revision + 1 WHERE name = %s", (legal.REGISTRY,))
+        where = category, store.table_of(category), asked.purge.cutoff
+        taking = asyncio.create_task(scene.db.run(store.take, asked.purge.id, *where, held, store.Step()))
+        await asyncio.sleep(0.3)
+        assert not taking.done()
+    assert await taking is None
+    assert await scene.left() == ["one"]
+
+
 async def test_a_purge_waits_for_who_is_placing_a_hold(scene: Scene, retention_url: str) -> None:
     await scene.sent(("one", 30, {}), ("two", 30, {}))
     asked = await scene.service.request(SYSTEM, "events", reason="x")

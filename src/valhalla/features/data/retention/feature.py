@@ -53,7 +53,14 @@ class Retention(Feature):
         self._own = Database(
             platform.db.dsn, pool_size=2, application_name="valhalla-retention", statement_timeout=_PATIENCE
         )
-        self._batches = Database(platform.db.dsn, pool_size=1, application_name="valhalla-purge", session=store.PURGING)
+        self._batches = Database(
+            platform.db.dsn,
+            pool_size=1,
+            application_name="valhalla-purge",
+            # the first batch goes past all that is held
+            statement_timeout=_PATIENCE,
+            session=store.PURGING,
+        )
         self.purger = Purger(
             self._own, self._batches, platform.ledger, self.categories, self.holds, exports, clock=platform.clock
         )

@@ -137,8 +137,17 @@ class Purger:
             else:
                 return
 
-    def _batch(self, conn: Connection, id_: str, *what: Any) -> store.Batch | None:
-        batch = store.take(conn, id_, *what)
+    def _batch(
+        self,
+        conn: Connection,
+        id_: str,
+        category: Category,
+        table: str,
+        cutoff: datetime,
+        held: store.Held,
+        step: store.Step,
+    ) -> store.Batch | None:
+        batch = store.take(conn, id_, category, table, cutoff, held, step)
         if batch is not None and batch.total is not None:
             self._bounded(batch.total, batch.most)
         return batch

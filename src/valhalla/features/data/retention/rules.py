@@ -97,9 +97,7 @@ def old_sql(category: Category, cutoff: datetime) -> str:
     return f"{fixed}{relation.column(category.clock).sql} < {instant_sql(cutoff)}"
 
 
-def batch_sql(
-    category: Category, table: str, cutoff: datetime, held: str, limit: int, *, contended: bool = True
-) -> str:
+def batch_sql(category: Category, table: str, cutoff: datetime, held: str, limit: int, *, contended: bool) -> str:
     """Return the statement that takes a batch: all of it, so that a purge asks little of the server and of itself.
 
     It deletes rows and notes in the purge that they are gone, unless that purge (``$2``) is not running, or the holds
@@ -108,8 +106,8 @@ def batch_sql(
     would walk the index over all that is gone, or held, already. ``contended`` leaves rows that somebody else has
     locked for later, which costs a lock of each row, and a fifth of the log; else it waits for them.
 
-    It returns whether it was allowed, how many rows went, the oldest and newest instant, and of the purge all rows so
-    far and at most.
+    It returns whether it was allowed, how many rows went, the newest instant, and of the purge all rows so far and at
+    most.
     """
     relation = category.relation
     clock, key = relation.column(category.clock).sql, _key_sql(category)
@@ -134,7 +132,7 @@ def batch_sql(
         f" noted AS (UPDATE {_RUNS} AS r SET rows = r.rows + n, batches = r.batches + 1,"
         f" oldest = least(r.oldest, first), newest = greatest(r.newest, last), digest = {_CHAINED}"
         " FROM batch WHERE r.id = $2 AND n > 0 RETURNING r.rows, r.most)"
-        " SELECT (SELECT so FROM allowed), n, first, last, noted.rows, noted.most"
+        " SELECT (SELECT so FROM allowed), n, last, noted.rows, noted.most"
         " FROM batch LEFT JOIN noted ON true"
     )
 

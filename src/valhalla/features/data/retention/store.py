@@ -96,8 +96,8 @@ def take(
 ) -> Batch | None:
     """Delete a batch and note it in its purge; None if the purge is not running, or something else is held by now.
 
-    The connection is one of ``purging``: what is lost with the server's power is deleted again, nobody waits for the
-    disk, and of two that wait for each other it is the purge that gives way.
+    The session has the settings ``PURGING``: what is lost with the server's power is deleted again, nobody waits for
+    the disk, and of two that wait for each other it is the purge that gives way.
 
     Raises:
         DBAPIError: somebody has locked one of the rows (``55P03``), unless it is ``contended``.
@@ -106,7 +106,7 @@ def take(
         conn.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
     text = rules.batch_sql(category, table, cutoff, held.sql, step.size, contended=step.contended)
     began = time.monotonic()
-    allowed, rows, _, newest, total, most = conn.exec_driver_sql(text, (step.since, id_, held.revision)).one()
+    allowed, rows, newest, total, most = conn.exec_driver_sql(text, (step.since, id_, held.revision)).one()
     return Batch(rows, _utc(newest), total, most, time.monotonic() - began) if allowed else None
 
 
