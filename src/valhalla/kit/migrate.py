@@ -15,7 +15,7 @@ from valhalla.kit.advisory import MIGRATIONS
 from valhalla.kit.db import SCHEMA
 from valhalla.kit.sqlstates import is_away
 
-HEAD: Final = "0036"
+HEAD: Final = "0037"
 """The newest step in ``kit/migrations/versions``; revisions have four digits, so text order is their order."""
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"

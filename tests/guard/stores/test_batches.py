@@ -141,3 +141,49 @@ async def test_tasks_that_come_at_once_share_two_batches_and_few_tasks_one(verbs
     for count in (64, 10):
         await asyncio.gather(*(verbs.store.abegin(verbs.request(key=f"{count}-{n}")) for n in range(count)))
     assert sizes == [32, 32, 10]
+
+
+async def test_who_is_cancelled_in_the_queue_claims_nothing_but_its_end_is_written(verbs: Verbs) -> None:
+    store = verbs.store
+    ended, kept = [verbs.row("executing", key=f"k{n}").id for n in range(2)]
+    queue = store._tasks.here()
+    # nobody drains: what comes now is queued
+    queue._free, free = 0, queue._free
+    claim = asyncio.create_task(store.abegin(verbs.request(key="claimed")))
+    end = asyncio.create_task(store.acas(_ending(ended, brief=True)))
+    await asyncio.sleep(0)
+    claim.cancel()
+    end.cancel()
+    await asyncio.wait([claim, end])
+    queue._free = free
+    # the next who comes takes the queue along
+    await store.acas(_ending(kept, brief=True))
+    assert claim.cancelled()
+    assert end.cancelled()
+    assert {row.id: row.state for row in verbs.scan("all").records} == {ended: "succeeded", kept: "succeeded"}
+
+
+def test_an_end_is_found_by_its_key_before_the_table_was_ever_analysed(verbs: Verbs) -> None:
+    """Found by its state, each would be looked for among all that is executing, and all that ever was."""
+    with psycopg.connect(verbs.place.url, autocommit=True) as conn:
+        conn.execute("ALTER TABLE conformance.actions SET (autovacuum_enabled = off)")
+        try:
+            requests = [verbs.request(key=f"k{n}") for n in range(640)]
+            for at in range(0, len(requests), 64):
+                perform(verbs, requests[at : at + 64])
+            before = _read_by_state(conn)
+            for at in range(0, len(requests), 64):
+                perform(verbs, [_ending(one.id, brief=True) for one in requests[at : at + 64]])
+            assert _read_by_state(conn) - before < len(requests)
+        finally:
+            conn.execute("ALTER TABLE conformance.actions RESET (autovacuum_enabled)")
+
+
+def _read_by_state(conn: psycopg.Connection) -> int:
+    """Return how many entries of the index of states were read, once the sessions have said so."""
+    read = "SELECT coalesce(sum(idx_tup_read), 0) FROM pg_stat_user_indexes WHERE indexrelname = 'actions_unfinished'"
+    conn.execute("SELECT pg_sleep(1.1)")
+    conn.execute("SELECT pg_stat_clear_snapshot()")
+    found = conn.execute(f"{read} AND schemaname = 'conformance'".encode()).fetchone()
+    assert found is not None
+    return int(found[0])

@@ -36,8 +36,7 @@ BEGIN
                 string_to_array(ttls, sep)::float8[], string_to_array(tombstones, sep)::float8[],
                 string_to_array(colds, sep))
                 WITH ORDINALITY o(id, name, key, shown_key, print, principal, actor, lease, ttl, tombstone, cold, place)
-            WHERE NOT EXISTS (SELECT FROM {schema}.actions x WHERE x.name = o.name AND x.key = o.key AND x.answers)
-                AND pg_try_advisory_xact_lock(hashtextextended('{name}' || chr(31) || o.name || chr(31) || o.key, 0))
+            WHERE pg_try_advisory_xact_lock(hashtextextended('{name}' || chr(31) || o.name || chr(31) || o.key, 0))
         ), made AS (
             INSERT INTO {schema}.actions (id, name, key, shown_key, keep, state, fingerprint, principal,
                 generation, version, created_at, updated_at, ttl, tombstone, lease_until, cold)
@@ -47,7 +46,8 @@ BEGIN
             ON CONFLICT (name, key) WHERE answers AND key IS NOT NULL DO NOTHING
             RETURNING id
         ), told AS MATERIALIZED (
-            SELECT o.* FROM asked o WHERE o.id IN (SELECT m.id FROM made m)
+            -- IS TRUE: looked up in a hash, where a join would be of each with each
+            SELECT o.* FROM asked o WHERE (o.id IN (SELECT m.id FROM made m)) IS TRUE
         ), written AS (
             INSERT INTO {schema}.lines (at, event, name, id, state, principal, key, fingerprint, generation)
             SELECT at, 'begin', o.name, o.id, 'executing', o.actor, o.shown_key, decode(o.print, 'hex'), 1 FROM told o
@@ -67,7 +67,8 @@ BEGIN
                 string_to_array(results, sep), string_to_array(patches, sep))
                 WITH ORDINALITY o(id, state, actor, generation, unknown, result, patch, place)
             WHERE a.id = o.id AND a.generation = o.generation
-                AND (a.state = 'executing' OR o.unknown AND a.state = 'indeterminate')
+                -- no index of states: before the first ANALYZE each would be looked for among all that is executing
+                AND (a.state || '' = 'executing' OR o.unknown AND a.state || '' = 'indeterminate')
             RETURNING o.place, o.actor, a.id, a.name, a.state, a.shown_key, a.fingerprint, a.generation, a.shown_reason
         ), written AS (
             INSERT INTO {schema}.lines (at, event, name, id, state, principal, key, fingerprint, generation, reason)

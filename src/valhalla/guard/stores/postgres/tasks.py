@@ -75,8 +75,8 @@ class Loop:
         self._keeper: AsyncGenerator[None] | None = None
         self._closed = False
 
-    async def submit(self, request: Request) -> Result:
-        """Have the request written together with others."""
+    def submit(self, request: Request) -> asyncio.Future[Result]:
+        """Have the request written together with others; the future is the answer's, of whoever made it."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._queue.append((request, future))
@@ -86,8 +86,7 @@ class Loop:
             task = loop.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        # who was cancelled wants no claim any more, but what has happened is written down
-        return await (asyncio.shield(future) if isinstance(request, CasRequest) else future)
+        return future
 
     async def _drain(self) -> None:
         sharing, self._starting = self._starting, self._starting - 1
@@ -95,8 +94,8 @@ class Loop:
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(_share(len(self._queue), sharing))]
                 sharing = 1
-                # who was cancelled while it was queued wants nothing any more
-                batch = [one for one in batch if not one[1].done()]
+                # who was cancelled wants no claim any more, but what has happened is written down
+                batch = [one for one in batch if not one[1].done() or isinstance(one[0], CasRequest)]
                 if batch:
                     await self._answer(batch)
         finally:
