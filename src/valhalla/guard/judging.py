@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from valhalla.guard import rules
@@ -101,4 +102,9 @@ class Judging:
 
     def policy_text(self, quorum: Quorum) -> str:
         """Return what an approval is given under; when it changes, the approval is stale."""
-        return f"{self.policy_version}|{spell(quorum)}"
+        return _policy_text(self.policy_version, quorum)
+
+
+@lru_cache(256)
+def _policy_text(version: str, quorum: Quorum) -> str:
+    return f"{version}|{spell(quorum)}"

@@ -64,7 +64,7 @@ def plan(call: Call, judgement: Judgement, *, durable: bool) -> BeginRequest:
     key, keep = call.key, True
     if key is None and judgement.verdict is Verdict.HOLD:
         key, keep = OPEN_KEY + call.fingerprint.hex(), False
-    scope = call.scope
+    scope, repeatable = call.scope, declared.effect.repeatable
     return BeginRequest(
         id=call.id,
         name=declared.name,
@@ -78,8 +78,8 @@ def plan(call: Call, judgement: Judgement, *, durable: bool) -> BeginRequest:
         hold=judgement.hold,
         takes=takes(call),
         keep=keep,
-        track=not declared.effect.repeatable,
-        on_lapse="rerun" if declared.effect.repeatable else "report",
+        track=not repeatable,
+        on_lapse="rerun" if repeatable else "report",
         lease=lease(declared, durable=durable),
         ttl=declared.ttl,
         tombstone=declared.tombstone,

@@ -87,8 +87,8 @@ def _claim(request: BeginRequest) -> Row | None:
     ):
         return None
     return (
-        request.id, request.name, key, redact.text(key), request.fingerprint.hex(), principal, redact.text(principal),
-        repr(seconds(request.lease)), repr(seconds(request.ttl)), repr(seconds(request.tombstone)),
+        request.id, request.name, key, redact.text(key), request.fingerprint.hex(), principal, _shown(principal),
+        *_spans(request.lease, request.ttl, request.tombstone),
         _cold(request.effect.value, request.policy, request.parent, request.correlation),
     )  # fmt: skip
 
@@ -117,7 +117,7 @@ def _end(request: CasRequest) -> Row | None:
     if not _fits(request.id, request.actor, result):
         return None
     return (
-        request.id, request.to, redact.text(request.actor), repr(request.generation),
+        request.id, request.to, _shown(request.actor), repr(request.generation),
         "t" if "indeterminate" in request.sources else "f", result,
         "" if failure is None else pack({"failure": failure}).decode(),
     )  # fmt: skip
@@ -127,6 +127,19 @@ def _fits(*texts: str) -> bool:
     """Say whether Postgres takes the texts as they are, and none of them looks like two."""
     text = "".join(texts)
     return SEPARATOR not in text and "\x00" not in text and (text.isascii() or redact.storable(text) == text)
+
+
+# the same few come with every call
+
+
+@lru_cache(1024)
+def _shown(principal: str) -> str:
+    return redact.text(principal)
+
+
+@lru_cache(256)
+def _spans(*durations: float) -> tuple[str, ...]:
+    return tuple(repr(seconds(duration)) for duration in durations)
 
 
 @lru_cache(256)
