@@ -43,9 +43,8 @@ class Calling:
         """Return the general path of an async action."""
 
         async def slow(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            return (
-                await self._caller.adrive(perform(self._caller, self._caller.prepare(declared, args, kwargs)))
-            ).unwrap()
+            guard = self._caller
+            return (await guard.adrive(perform(guard, guard.prepare(declared, args, kwargs)))).unwrap()
 
         return slow
 

@@ -2,6 +2,7 @@
 
 Instants are seconds since the epoch **on the store's clock**, durations are seconds. A request never carries an
 instant: the store decides what time it is, so callers whose clocks differ agree on leases and expiry.
+None of them leads back to itself, so the collector of garbage need not look at them (``gc=False``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from valhalla.guard.governor import Limit
 
 
-class Step(Struct, frozen=True):
+class Step(Struct, frozen=True, gc=False):
     """One step of a quorum: ``count`` distinct approvers who hold ``role`` (``None``: anybody but the requester)."""
 
     count: int
@@ -27,7 +28,7 @@ class Step(Struct, frozen=True):
         return f"{self.count} of {self.role or 'anyone'}"
 
 
-class Approval(Struct, frozen=True):
+class Approval(Struct, frozen=True, gc=False):
     """One person's decision on a held action, bound to the fingerprint that the person saw."""
 
     step: int
@@ -38,7 +39,7 @@ class Approval(Struct, frozen=True):
     reason: str | None = None
 
 
-class Take(Struct, frozen=True):
+class Take(Struct, frozen=True, gc=False):
     """What one call asks of the governor.
 
     The rest is for stores that count by themselves: ``limits`` are the resource's own, ``every`` those of all resources
@@ -54,7 +55,7 @@ class Take(Struct, frozen=True):
     free: bool = False
 
 
-class Hold(Struct, frozen=True):
+class Hold(Struct, frozen=True, gc=False):
     """How an action is held: ``expires_in`` seconds, ``cap`` open holds per principal, who must approve."""
 
     quorum: tuple[Step, ...]
@@ -64,7 +65,7 @@ class Hold(Struct, frozen=True):
     summary: str | None = None
 
 
-class BeginRequest(Struct, frozen=True):
+class BeginRequest(Struct, frozen=True, gc=False):
     """One proposed action. It is a value of its own, so a store may commit many of them together.
 
     ``id`` is used if a row is made. ``key`` is unique under ``name``; ``None`` asks for no dedup. ``keep`` says that a
@@ -96,14 +97,14 @@ class BeginRequest(Struct, frozen=True):
     report: bool = False
 
 
-class Failure(Struct, frozen=True):
+class Failure(Struct, frozen=True, gc=False):
     """A failure as it is kept: the exception's type by name and its redacted text."""
 
     kind: str
     text: str
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """One action as a store knows it; a copy, never the store's own row.
 
     ``version`` grows with every change, ``generation`` with every new execution. ``value`` is what the store's codec
@@ -145,7 +146,7 @@ Policies = tuple[tuple[str, int, float], ...]
 """``(name, remaining, seconds until full again)`` of every limit that a call met."""
 
 
-class BeginResult(Struct, frozen=True):
+class BeginResult(Struct, frozen=True, gc=False):
     """What ``begin`` did. ``record`` is the row that was made or met; ``limit`` names the limit that refused."""
 
     kind: Began
@@ -171,7 +172,7 @@ Field = Literal[
 ]
 
 
-class CasRequest(Struct, frozen=True):
+class CasRequest(Struct, frozen=True, gc=False):
     """One compare-and-swap of a row: it happens if everything named here still holds, else nothing does.
 
     ``sources`` are the states to come from; ``generation`` and ``version`` fence when given. ``when`` is a condition on
@@ -201,7 +202,7 @@ class CasRequest(Struct, frozen=True):
 Swapped = Literal["done", "missed", "absent", "limited"]
 
 
-class CasResult(Struct, frozen=True):
+class CasResult(Struct, frozen=True, gc=False):
     """What ``cas`` did. ``record`` is the row as it is now, also after a miss; ``None`` if there is no such row."""
 
     kind: Swapped
@@ -219,7 +220,7 @@ class CasResult(Struct, frozen=True):
 ScanKind = Literal["id", "key", "open", "approved", "overdue", "lapsed", "indeterminate", "all", "ledger"]
 
 
-class Scan(Struct, frozen=True):
+class Scan(Struct, frozen=True, gc=False):
     """A question for rows, oldest first, at most ``limit``; ``after`` is the ``cursor`` of the page before.
 
     ``id`` wants ``id``; ``key`` wants ``name`` and ``key``; the others may be narrowed by ``name`` and ``principal``.
@@ -235,7 +236,7 @@ class Scan(Struct, frozen=True):
     limit: int = 100
 
 
-class Line(Struct, frozen=True):
+class Line(Struct, frozen=True, gc=False):
     """One ledger line: what happened to which action. ``begun_at`` is set where begin and finish share the line."""
 
     seq: int
@@ -252,7 +253,7 @@ class Line(Struct, frozen=True):
     reason: str | None = None
 
 
-class Page(Struct, frozen=True):
+class Page(Struct, frozen=True, gc=False):
     """The answer to a scan. ``now`` is the store's time; ``cursor`` is ``None`` when nothing follows."""
 
     now: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from valhalla.guard import holds, working
@@ -35,9 +35,9 @@ class People:
         """Run a procedure in this thread."""
         return run(steps, self.store, self.stop)
 
-    async def adrive(self, steps: Steps[Any]) -> Any:
+    def adrive(self, steps: Steps[Any]) -> Coroutine[Any, Any, Any]:
         """Run a procedure on the event loop."""
-        return await arun(steps, self.store, self.stop)
+        return arun(steps, self.store, self.stop)
 
     def _who(self, by: str | Principal) -> tuple[str, frozenset[str]]:
         if isinstance(by, Principal):

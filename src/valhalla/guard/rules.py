@@ -49,7 +49,7 @@ OPEN_KEY: Final = "~"
 UNKEPT: Final = "the action was done; its result could not be kept"
 
 
-class Judgement(Struct, frozen=True):
+class Judgement(Struct, frozen=True, gc=False):
     """What policy says about one call."""
 
     verdict: Verdict

@@ -110,7 +110,9 @@ async def arun(steps: Steps[T], store: Store, stop: threading.Event) -> T:
         command = next(steps)
         while True:
             try:
-                answer = await _aanswer(command, store)
+                answer = _started(command, store)
+                if inspect.isawaitable(answer):
+                    answer = await answer
             except GeneratorExit as error:
                 # the task is being thrown away and may not wait any more: write the end down at once
                 command = steps.throw(error)
@@ -124,13 +126,16 @@ async def arun(steps: Steps[T], store: Store, stop: threading.Event) -> T:
         return end.value
 
 
-async def _aanswer(command: Command, store: Store) -> Any:  # noqa: PLR0911 - one line per command
+def _started(command: Command, store: Store) -> Any:  # noqa: PLR0911 - one line per command
+    """Return the answer or what has to be awaited for it."""
     if isinstance(command, Invoke):
-        return await _invoke(command)
+        result = command.function(*command.args, **(command.kwargs or {}))
+        timed = command.timeout is not None and inspect.isawaitable(result)
+        return _within(result, command.timeout) if timed else result
     if isinstance(command, Pause):
         import asyncio
 
-        return await asyncio.sleep(command.seconds)
+        return asyncio.sleep(command.seconds)
     if isinstance(command, On):
         request, store = command.request, command.store
     else:
@@ -140,20 +145,15 @@ async def _aanswer(command: Command, store: Store) -> Any:  # noqa: PLR0911 - on
             return store.begin(request)
         return store.cas(request) if isinstance(request, CasRequest) else store.scan(request)
     if isinstance(request, BeginRequest):
-        return await store.abegin(request)
+        return store.abegin(request)
     if isinstance(request, CasRequest):
         if getattr(store, "keeps_ends", False):
-            return await store.acas(request)
+            return store.acas(request)
         import asyncio
 
         # a second cancellation must not tear the end of an effect from its record
-        return await asyncio.shield(asyncio.ensure_future(store.acas(request)))
-    return await store.ascan(request)
-
-
-async def _invoke(command: Invoke) -> Any:
-    result = command.function(*command.args, **(command.kwargs or {}))
-    return await _within(result, command.timeout) if inspect.isawaitable(result) else result
+        return asyncio.shield(asyncio.ensure_future(store.acas(request)))
+    return store.ascan(request)
 
 
 async def _within(result: Awaitable[Any], seconds: float | None) -> Any:
