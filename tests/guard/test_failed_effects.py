@@ -17,7 +17,7 @@ from valhalla.guard import (
     current,
 )
 from valhalla.guard.contracts import Failure
-from valhalla.kernel.problems import IllegalTransition
+from valhalla.kernel.problems import IllegalTransition, Invalid
 
 
 def test_an_unknown_end_is_never_run_again(face: Face) -> None:
@@ -114,6 +114,8 @@ def test_a_person_settles_what_nobody_knows(face: Face) -> None:
         assert face.call(do, outcome) == ("found" if outcome == "succeeded" else "again")
         with pytest.raises(IllegalTransition):
             face.do("settle", record.id, "failed", evidence="too late")
+        with pytest.raises(Invalid):
+            face.do("settle", record.id, "failed", evidence=" ")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ def test_a_refused_call_leaves_no_claim(face: Face, time: Time) -> None:
     assert face.call(limited, "3") == "3"
 
 
+@pytest.mark.parametrize("text", ["2 per minute", "2/minute", " 2 per minute"])
+def test_a_limit_is_written_with_a_slash_or_in_words(face: Face, text: str) -> None:
+    limited = act(face, limit=text)
+    assert [face.outcome(limited, key).status for key in "123"] == ["succeeded", "succeeded", "limited"]
+
+
 def test_a_repetition_is_neither_throttled_nor_charged(face: Face) -> None:
     limited = act(face, limit="2/hour")
     assert [face.call(limited, "1") for _ in range(5)] == ["1"] * 5

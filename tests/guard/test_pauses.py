@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import random
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ def test_pauses_are_drawn_from_the_whole_range_below_the_cap() -> None:
     random.seed(7)
     retry = Retry(9, base=1, cap=10)
     for attempt, bound in ((1, 1), (2, 2), (4, 8), (5, 10), (9, 10), (60, 10)):
-        pauses = [retry.pause(attempt, ValueError()) for _ in range(400)]
+        pauses = [retry.pause(attempt, ValueError()) or 0.0 for _ in range(400)]
         assert max(pauses) <= bound
         assert min(pauses) < bound * 0.1 < bound * 0.9 < max(pauses)
 
@@ -41,6 +43,28 @@ def test_what_the_other_side_asks_for_is_honoured() -> None:
         error = Refused()
         error.response = type("R", (), {"headers": {"Retry-After": nonsense}})()
         assert retry_after(error) is None
+
+
+def test_a_date_is_waited_for_and_a_day_is_not(face: Face) -> None:
+    def refused(header: str) -> BaseException:
+        error = NotDone()
+        error.response = type("R", (), {"headers": {"Retry-After": header}})()  # type: ignore[attr-defined]
+        return error
+
+    soon = email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    assert 15 < (retry_after(refused(soon)) or 0) <= 20
+    assert retry_after(refused("Sun, 06 Nov 1994 08:49:37 GMT")) == 0
+    assert retry_after(refused("Sun, 06 Nov 1994")) is None
+    assert (retry_after(refused("86400")), Retry(1).pause(1, refused("86400"))) == (86_400, None)
+    assert Retry(1, longest=100_000).pause(1, refused("86400")) == 86_400
+
+    def act() -> None:
+        face.ran.append(1)
+        raise refused("86400")
+
+    with pytest.raises(NotDone):
+        face.call(face.action("act", act, retries=3))
+    assert face.ran == [1]
 
 
 def test_a_budget_lets_a_tenth_be_tried_again() -> None:

@@ -151,7 +151,10 @@ def test_a_policy_set_later_holds_for_actions_declared_before(face: Face) -> Non
     assert face.ran == ["1"]
 
 
-@pytest.mark.parametrize("answer", [ValueError("broken"), "maybe", 1])
+@pytest.mark.parametrize(
+    "answer",
+    [ValueError("broken"), "maybe", 1, "deny", ("deny", "no"), ("maybe", "no"), (Verdict.DENY,), ("run", "a", "b"), ()],
+)
 def test_a_policy_that_fails_lets_nothing_through(face: Face, answer: Any) -> None:
     def policy(proposal: Any) -> Any:
         if isinstance(answer, Exception):
@@ -163,6 +166,15 @@ def test_a_policy_that_fails_lets_nothing_through(face: Face, answer: Any) -> No
     with pytest.raises(problems.Denied):
         face.call(act, "1")
     assert face.ran == []
+
+
+def test_a_policy_may_answer_in_words(face: Face) -> None:
+    words: dict[str, Any] = {"1": "run", "2": ("hold", "look first"), "3": ("run", None), "4": "hold"}
+    face.guard.policy = lambda proposal: words[str(proposal.key)]
+    act = face.action("act", lambda k: face.ran.append(k), key="k")
+    outcomes = [face.outcome(act, key) for key in words]
+    assert [one.status for one in outcomes] == ["succeeded", "held", "succeeded", "held"]
+    assert face.ran == ["1", "3"]
 
 
 def test_an_action_that_calls_itself_does_not_wait_for_itself(guard: Guard) -> None:

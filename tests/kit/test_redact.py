@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from valhalla.kit.json import dumps, loads
-from valhalla.kit.redact import MASK, MAX_TEXT, redact, text
+from valhalla.kit.redact import MASK, MAX_TEXT, hide, is_secret_name, redact, secret_names, text
 
 
 @pytest.mark.parametrize(
@@ -195,3 +195,16 @@ def test_the_short_way_hides_what_the_long_way_hides(value: str) -> None:
     """Padding with a character that no short text has forces the long way."""
     assert text(value) + " é" == text(value + " é") or MASK in text(value + " é")
     assert text(value + " é").removesuffix(" é") == text(value)
+
+
+def test_names_of_the_settings_are_hidden_everywhere() -> None:
+    value = {"IBAN": "DE02", "customer": {"patient_id": "7", "name": "Ada"}, "token": "t"}
+    hide(["iban", "Patient", " "])
+    try:
+        assert redact(value) == {"IBAN": "***", "customer": {"patient_id": "***", "name": "Ada"}, "token": "***"}
+        assert is_secret_name("patient_id")
+        assert {"iban", "patient", "token"} <= set(secret_names())
+    finally:
+        hide([])
+    assert redact(value)["IBAN"] == "DE02"
+    assert not is_secret_name("patient_id")

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     approve, aapprove, deny, adeny = _guard.approve, _guard.aapprove, _guard.deny, _guard.adeny
     cancel, acancel, settle, asettle = _guard.cancel, _guard.acancel, _guard.settle, _guard.asettle
     dispatch, adispatch, sweep, asweep = _guard.dispatch, _guard.adispatch, _guard.sweep, _guard.asweep
-    waiting, clear_expired = _guard.waiting, _guard.clear_expired
+    waiting, clear_expired, aclear_expired = _guard.waiting, _guard.clear_expired, _guard.aclear_expired
 
 _FROM: Final = {
     "Breaker": "breaker",
@@ -91,6 +91,7 @@ _DEFAULTS: Final = (
     "aapply",
     "aapprove",
     "acancel",
+    "aclear_expired",
     "acting",
     "action",
     "adeny",
@@ -161,6 +162,7 @@ __all__ = [
     "aapply",
     "aapprove",
     "acancel",
+    "aclear_expired",
     "acting",
     "action",
     "adeny",

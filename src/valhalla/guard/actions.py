@@ -14,6 +14,7 @@ from valhalla.guard.errors import BadDeclaration, GuardProblem, NameTaken
 from valhalla.guard.fused import fuse, fuse_async
 from valhalla.guard.outcome import Outcome
 from valhalla.guard.planning import Planning
+from valhalla.guard.retry import Budget, Retry
 
 if TYPE_CHECKING:
     from valhalla.guard.governor import Decision, Governor
@@ -45,9 +46,14 @@ class Action(Protocol, Generic[P, R_co]):
         ...
 
     def options(
-        self, *, key: str | None = None, wait: float | None = None, deadline: float | None = None
+        self,
+        *,
+        key: str | None = None,
+        wait: float | None = None,
+        deadline: float | None = None,
+        retries: int | Retry | None = None,
     ) -> Action[P, R_co]:
-        """Return the same action with a key, with seconds to wait for approval, or with a deadline in seconds."""
+        """Return the same action with a key, seconds to wait for approval, a deadline in seconds, or other retries."""
         ...
 
 
@@ -61,6 +67,7 @@ class Actions(Planning):
         self._registry: dict[str, Declaration] = {}
         self._options: dict[str, Mapping[str, Any]] = {}
         self._runs: dict[tuple[str, Callable[..., Any]], Declaration] = {}
+        self._counters: dict[tuple[str, str, float], Any] = {}
         self._registering = threading.Lock()
 
     def action(self, name: str, **options: Any) -> Callable[[Callable[P, R]], Action[P, R]]:
@@ -104,12 +111,39 @@ class Actions(Planning):
             declared = declare(name, function, **options)
         except TypeError as error:
             raise BadDeclaration(str(error).replace("declare() ", "")) from None
-        return self._limit(declared, options.get("limit"))
+        return self._limit(self._shared(declared, options.get("breaker")), options.get("limit"))
+
+    def _shared(self, declared: Declaration, breaker: object) -> Declaration:
+        """Let everything that is declared under one name count together: each ``run`` with options declares anew."""
+        counted: list[tuple[str, float, Any]] = []
+        if isinstance(breaker, int):
+            counted.append(("breaker", breaker, declared.breaker))
+        if declared.retry is not None:
+            counted.append(("budget", declared.retry.budget, declared.budget))
+        changes: dict[str, Any] = {}
+        for what, number, new in counted:
+            place = (declared.name, what, number)
+            known = self._counters.get(place)
+            if known is None and len(self._counters) < _MAX_RUNS:
+                known = self._counters.setdefault(place, new)
+            changes[what] = new if known is None else known
+        return _replace(declared, **changes) if changes else declared
+
+    def retried(self, declared: Declaration, retries: int | Retry) -> Declaration:
+        """Return the action with other retries; they spend the budget that is its own.
+
+        Raises:
+            BadDeclaration: there cannot be so many.
+        """
+        retry = Retry(retries) if isinstance(retries, int) else retries
+        if not retry.retries:
+            return _replace(declared, retry=None, budget=None)
+        return self._shared(_replace(declared, retry=retry, budget=Budget(retry.budget)), None)
 
     def _limit(self, declared: Declaration, limit: object) -> Declaration:
         if limit is None:
             return declared
-        if isinstance(limit, str) and "/" not in limit:
+        if isinstance(limit, str) and "/" not in limit and not limit.strip()[:1].isdigit():
             # a resource of the governor by name; one that it does not know is denied there
             return _replace(declared, resource=limit)
         self.governor.set_limit(declared.name, limit)  # pyright: ignore[reportArgumentType]
@@ -208,20 +242,27 @@ def _dress(call: Any, guard: Guard, declared: Declaration) -> Any:
     def outcome(*args: Any, **kwargs: Any) -> Outcome[Any] | Coroutine[Any, Any, Outcome[Any]]:
         return (guard.aoutcome if declared.is_async else guard.outcome)(declared, args, kwargs)
 
-    def options(*, key: str | None = None, wait: float | None = None, deadline: float | None = None) -> Any:
+    def options(
+        *,
+        key: str | None = None,
+        wait: float | None = None,
+        deadline: float | None = None,
+        retries: int | Retry | None = None,
+    ) -> Any:
         answer_to = asked(key, wait, deadline)
+        meant = declared if retries is None else guard.retried(declared, retries)
 
         async def acall(*args: Any, **kwargs: Any) -> Any:
-            return (await guard.aoutcome(declared, args, kwargs, answer_to)).unwrap()
+            return (await guard.aoutcome(meant, args, kwargs, answer_to)).unwrap()
 
         def scall(*args: Any, **kwargs: Any) -> Any:
-            return guard.outcome(declared, args, kwargs, answer_to).unwrap()
+            return guard.outcome(meant, args, kwargs, answer_to).unwrap()
 
         def told(*args: Any, **kwargs: Any) -> Any:
-            return (guard.aoutcome if declared.is_async else guard.outcome)(declared, args, kwargs, answer_to)
+            return (guard.aoutcome if declared.is_async else guard.outcome)(meant, args, kwargs, answer_to)
 
         again: Any = functools.update_wrapper(acall if declared.is_async else scall, declared.function)
-        again.outcome, again.options, again.declaration = told, options, declared
+        again.outcome, again.options, again.declaration = told, options, meant
         return again
 
     call.outcome, call.options, call.declaration = outcome, options, declared

@@ -9,13 +9,14 @@ from valhalla.guard import rules
 from valhalla.guard.calls import Call
 from valhalla.guard.context import CURRENT, Context
 from valhalla.guard.contracts import SETTLED, CasRequest, CasResult, Field, State
-from valhalla.guard.errors import BreakerOpen, DeadlineExceeded, Indeterminate, Unrecorded
+from valhalla.guard.errors import BreakerOpen, DeadlineExceeded, GuardProblem, Indeterminate, Unrecorded
 from valhalla.guard.outcome import Outcome
 from valhalla.guard.steps import Invoke, On, Pause, Steps
 from valhalla.kernel.problems import Unavailable
 from valhalla.kit.spans import span
 
 if TYPE_CHECKING:
+    from valhalla.guard.breaker import Breaker
     from valhalla.guard.guard import Guard
     from valhalla.guard.stores import Store
 
@@ -44,7 +45,7 @@ def execute(
     ctx = context or call.context(id_, generation, guard.deadline(declared), recorder)
     heart = guard.heart(declared, id_, generation)
     attempt = 0 if error is None else 1
-    unsure = False
+    unsure = refused = False
     try:
         if declared.budget is not None and error is None:
             declared.budget.firsts += 1
@@ -52,6 +53,7 @@ def execute(
         while True:
             if error is None:
                 error = _refused(call, ctx)
+                refused = error is not None
                 if error is None:
                     attempt += 1
                     token = CURRENT.set(ctx)
@@ -66,7 +68,8 @@ def execute(
                         _tell(declared.breaker, call, error)
             if error is None:
                 return (yield from _finish(guard, call, id_, generation, "succeeded", value, None, store))
-            state = rules.state_after(declared, error)
+            # a deadline or a breaker of another action that this one called proves nothing
+            state: State = "not_done" if refused else rules.state_after(declared, error, id_)
             # once nobody knows about one attempt, only a definite end of a later one settles the action
             unsure = unsure or state == "indeterminate"
             end: State = "indeterminate" if unsure and state == "not_done" else state
@@ -88,19 +91,23 @@ def execute(
 
 
 def _refused(call: Call, ctx: Context) -> BaseException | None:
+    if ctx.remaining() == 0:
+        return DeadlineExceeded(f"the deadline of {call.declaration.name} passed before an attempt")
+    # the last question: whom an open breaker lets try has to tell it how that ended
     breaker = call.declaration.breaker
     wait = None if breaker is None else breaker.refuses()
     if wait is not None:
         return BreakerOpen(f"{call.declaration.name} has failed too often; the breaker is open", retry_after=wait)
-    if ctx.remaining() == 0:
-        return DeadlineExceeded(f"the deadline of {call.declaration.name} passed before an attempt")
     return None
 
 
-def _tell(breaker: Any, call: Call, error: BaseException | None) -> None:
+def _tell(breaker: Breaker, call: Call, error: BaseException | None) -> None:
     # a declared business failure is an answer: the provider works
     if error is None or isinstance(error, call.declaration.failures):
         breaker.succeeded()
+    elif not isinstance(error, Exception) or isinstance(error, GuardProblem):
+        # a caller who went away, or a guard that said no, is no failure of the provider's
+        breaker.abandoned()
     else:
         breaker.failed()
 
@@ -113,10 +120,12 @@ def _next(call: Call, ctx: Context, attempt: int, error: BaseException) -> float
         return None
     if isinstance(error, (BreakerOpen, DeadlineExceeded, *declared.failures)) or not declared.retries_on(error):
         return None
+    if rules.is_anothers(error, ctx.id or "") and not declared.effect.repeatable:
+        return None
     pause = retry.pause(attempt, error)
     left = ctx.remaining()
     # charged when the retry is decided: a budget that is looked at after the pause lets storms through
-    if (left is not None and pause >= left) or not budget.spend():
+    if pause is None or (left is not None and pause >= left) or not budget.spend():
         return None
     return pause
 
@@ -152,6 +161,8 @@ def _finish(
         # a sweeper may have said so already; then there is nothing to add
         request = CasRequest(id_, _EXECUTING, state, "finish", request.actor, generation, patch=patch, brief=True)
     done: Outcome[Any] = Outcome("succeeded", value, id_) if error is None else rules.ended(error, state, id_)
+    if error is not None:
+        rules.mark(error, id_)
     if not call.row:
         guard.note(call, id_, state)
         return done

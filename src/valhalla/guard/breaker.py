@@ -30,7 +30,7 @@ class Breaker:
         self._lock = threading.Lock()
 
     def refuses(self) -> float | None:
-        """Return the seconds to wait, or ``None`` if the call may be made; then tell ``succeeded`` or ``failed``."""
+        """Return the seconds to wait, or ``None`` if the call may be made; then tell how it ended."""
         if not self._open:
             return None
         with self._lock:
@@ -52,6 +52,12 @@ class Breaker:
                 self.failures = 0
                 self._opened_at = None
                 self._open = False
+                self._trying = False
+
+    def abandoned(self) -> None:
+        """Take note that the call ended without an answer of the provider's: the next one may try in its place."""
+        if self._trying:
+            with self._lock:
                 self._trying = False
 
     def failed(self) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from msgspec.structs import replace
+
 from valhalla.guard.actions import Actions
 from valhalla.guard.calling import Calling
 from valhalla.guard.calls import Asked, Call
 from valhalla.guard.context import CURRENT, Context, Scope
 from valhalla.guard.contracts import Mode, Record
 from valhalla.guard.declaration import Declaration
+from valhalla.guard.egress.current import active
 from valhalla.guard.engine import perform
 from valhalla.guard.errors import BadArguments, BadDeclaration, GuardProblem, StoreRefuses
 from valhalla.guard.governor import Governor
@@ -24,6 +27,7 @@ from valhalla.guard.judging import PAYLOADS, Judging, Policy, Proposal
 from valhalla.guard.names import check_key
 from valhalla.guard.outcome import Outcome, refusal
 from valhalla.guard.people import People, Roles
+from valhalla.guard.plans import covered
 from valhalla.guard.quorum import Quorum, parse
 from valhalla.guard.steps import is_on_loop
 from valhalla.guard.stores.memory import MemoryStore
@@ -32,6 +36,7 @@ from valhalla.kernel.principal import Principal
 from valhalla.kernel.problems import Invalid, NotFound
 
 if TYPE_CHECKING:
+    from valhalla.guard.egress import Seal
     from valhalla.guard.stores import Store
 
 _NOTHING: Final = Asked()
@@ -142,7 +147,7 @@ class Guard(Actions, Calling, Judging, People):
         try:
             call = self.prepare_blocking(declared, args, kwargs, asked)
             call.report = True
-            return self.drive(perform(self, call))
+            return _watched(self.drive(perform(self, call)))
         except (GuardProblem, Invalid, NotFound) as problem:
             return refusal("denied", problem)
 
@@ -153,7 +158,7 @@ class Guard(Actions, Calling, Judging, People):
         try:
             call = self.prepare(declared, args, kwargs, asked)
             call.report = True
-            return await self.adrive(perform(self, call))
+            return _watched(await self.adrive(perform(self, call)))
         except (GuardProblem, Invalid, NotFound) as problem:
             return refusal("denied", problem)
 
@@ -246,6 +251,14 @@ class Guard(Actions, Calling, Judging, People):
             CURRENT.get().scope.within(principal=who, mode=mode, deadline=until, correlation=correlation)
         )
 
+    @property
+    def sealed(self) -> Callable[..., Seal]:
+        """What seals a block, so that nothing in it reaches out: ``with guard.sealed(allow=[...]) as seal``."""
+        # who never seals does not load it
+        from valhalla.guard.egress import sealed
+
+        return sealed
+
     def setup(self) -> None:
         """Make what the store needs, such as its tables; a store that needs nothing does nothing.
 
@@ -261,6 +274,11 @@ class Guard(Actions, Calling, Judging, People):
         self.stop.set()
         self._heart.close()
         self.store.close()
+
+
+def _watched(outcome: Outcome[Any]) -> Outcome[Any]:
+    """Add what watches over a call in a sealed block; a dry run has said so already."""
+    return outcome if outcome.coverage or active() is None else replace(outcome, coverage=covered())
 
 
 __all__ = ["Guard", "Proposal"]

@@ -10,6 +10,7 @@ from valhalla.guard.errors import HoldGone, HoldNotFound
 from valhalla.guard.lifecycle import LIFECYCLE
 from valhalla.guard.quorum import vote
 from valhalla.guard.steps import Steps
+from valhalla.kernel.problems import Invalid
 
 if TYPE_CHECKING:
     from valhalla.guard.guard import Guard
@@ -97,8 +98,11 @@ def settle(guard: Guard, id_: str, to: Settled, by: str, evidence: str, value: A
     """Write down what a person found out about an action whose end nobody knew.
 
     Raises:
+        Invalid: there is no evidence.
         IllegalTransition: its end is known, or it still runs.
     """
+    if not evidence.strip():
+        raise Invalid("an action is settled by what somebody saw", help="Say in evidence= what that was, and where.")
     record = yield from find(id_)
     if record.state == "executing":
         # it may have crashed: the store's clock says whether its lease is over

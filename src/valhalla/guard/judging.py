@@ -33,7 +33,8 @@ class Proposal:
     key: str | None
 
 
-Policy = Callable[[Proposal], "Verdict | tuple[Verdict, str] | None"]
+Policy = Callable[[Proposal], "Verdict | str | tuple[Verdict | str, str | None] | None"]
+"""Says ``"run"``, ``"hold"`` or ``"deny"``, with a reason or without; anything else denies."""
 
 
 class Judging:
@@ -91,7 +92,9 @@ class Judging:
             answer = self.policy(proposal)
             if answer is None:
                 return Verdict.RUN, None
-            return answer if isinstance(answer, tuple) else (Verdict(answer), None)
+            verdict, reason = answer if isinstance(answer, tuple) else (answer, None)
+            # also of a tuple: "deny" is no member, and nothing but a member may be compared with one
+            return Verdict(verdict), None if reason is None else str(reason)
         except Exception as error:  # noqa: BLE001 - a policy that fails lets nothing through
             return Verdict.DENY, f"the policy failed: {type(error).__name__}"
 

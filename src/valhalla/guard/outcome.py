@@ -35,7 +35,8 @@ class Outcome(Struct, Generic[T], frozen=True):
     """One call's end. ``value`` is meaningful where ``ok``; ``unwrap`` gives it or raises what the plain call raises.
 
     ``planned`` is a dry run's answer for an effect that was not called; with ``simulate=`` it has a value.
-    ``id`` names the action (or the hold); ``retry_after`` is in seconds; ``coverage`` says what a dry run watched.
+    ``id`` names the action (or the hold); ``retry_after`` is in seconds; ``coverage`` says what a dry run,
+    or a live call in a sealed block, was watched by.
     """
 
     status: Status

@@ -128,3 +128,7 @@ class People:
     def clear_expired(self, limit: int = 1000) -> int:
         """Drop results and rows that nobody may ask for any more; return how many were touched."""
         return self.store.purge(limit)
+
+    async def aclear_expired(self, limit: int = 1000) -> int:
+        """Async twin of ``clear_expired``."""
+        return await self.store.apurge(limit)

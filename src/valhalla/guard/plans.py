@@ -94,7 +94,7 @@ class Dry:
     def __init__(self, nodes: list[Node] | None = None, coverage: Mapping[str, str] | None = None) -> None:
         """``coverage`` says what is watched; it is found out if it is not given."""
         self.nodes: list[Node] = [] if nodes is None else nodes
-        self.coverage: Mapping[str, str] = coverage or _covered()
+        self.coverage: Mapping[str, str] = coverage or covered()
 
     def enter(self, node: Node) -> Dry:
         """Note ``node`` and return where its children go."""
@@ -131,7 +131,8 @@ class Grants:
 Recorder = Dry | Grants
 
 
-def _covered() -> Mapping[str, str]:
+def covered() -> Mapping[str, str]:
+    """Return what is watched here: by the guard itself, and by a seal if one is closed."""
     seal = active()
     layers = () if seal is None else seal.coverage.active
     return {

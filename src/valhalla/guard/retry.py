@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from valhalla.guard.errors import BadDeclaration, NotDone
+from valhalla.kit.retry_after import seconds_of
 
 # raised before anything has left this process
 UNSENT: Final[tuple[type[BaseException], ...]] = (NotDone, ConnectionRefusedError)
@@ -21,7 +23,8 @@ On = tuple[type[BaseException], ...] | type[BaseException] | Callable[[BaseExcep
 class Retry:
     """``retries`` attempts after the first; pauses are drawn from ``[0, min(cap, base * 2**n)]`` seconds.
 
-    ``wait`` is a tenacity strategy instead. ``budget`` is the share of first attempts that may be retried, so that a
+    ``wait`` is a tenacity strategy instead. A ``Retry-After`` of more than ``longest`` seconds is not waited for: the
+    error ends the call. ``budget`` is the share of first attempts that may be retried, so that a
     failing provider is not met with a multiple of the load that broke it.
     """
 
@@ -30,15 +33,22 @@ class Retry:
     cap: float = 30.0
     wait: Any = None
     budget: float = 0.1
+    longest: float = 300.0
 
     def __post_init__(self) -> None:
         if self.retries < 0 or self.base <= 0 or self.cap <= 0 or self.budget < 0:
             raise BadDeclaration("retries must not be negative, base and cap must be above zero")
 
-    def pause(self, attempt: int, error: BaseException) -> float:
-        """Return the seconds to wait after the failed ``attempt`` (1 is the first). ``Retry-After`` wins if longer."""
+    def pause(self, attempt: int, error: BaseException) -> float | None:
+        """Return the seconds to wait after the failed ``attempt`` (1 is the first), ``None`` not to make another.
+
+        ``Retry-After`` wins if longer.
+        """
         from tenacity import Future, RetryCallState, wait_random_exponential
 
+        after = retry_after(error) or 0.0
+        if after > self.longest:
+            return None
         strategy = self.wait or wait_random_exponential(multiplier=self.base, max=self.cap)
         state = RetryCallState(None, None, (), {})  # pyright: ignore[reportArgumentType] - strategies do not look at it
         state.attempt_number = attempt
@@ -46,7 +56,7 @@ class Retry:
         future = Future(attempt)
         future.set_exception(error)
         state.outcome = future
-        return max(float(strategy(state)), retry_after(error) or 0.0)
+        return max(float(strategy(state)), after)
 
 
 def retry_after(error: BaseException) -> float | None:
@@ -57,9 +67,11 @@ def retry_after(error: BaseException) -> float | None:
         found = headers.get("Retry-After") if isinstance(headers, Mapping) else None  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
     try:
         seconds = float(found)  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError):
+    except TypeError:
         return None
-    return seconds if 0 <= seconds < 86_400 else None
+    except ValueError:
+        return seconds_of(found, datetime.now(UTC)) if isinstance(found, str) else None
+    return seconds if seconds >= 0 else None
 
 
 def matches(error: BaseException, on: On) -> bool:

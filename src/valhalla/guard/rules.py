@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -21,8 +22,6 @@ from valhalla.guard.contracts import (
 from valhalla.guard.declaration import Declaration
 from valhalla.guard.errors import (
     ActionFailed,
-    BreakerOpen,
-    DeadlineExceeded,
     Denied,
     GuardProblem,
     Held,
@@ -162,20 +161,32 @@ def answer(record: Record, codec: Codec) -> Outcome[Any]:  # noqa: PLR0911 - one
             return refusal("denied", HoldGone(f"the hold of {record.name} is {record.state}", id=id_), id=id_)
 
 
-def state_after(declared: Declaration, error: BaseException) -> State:
+def state_after(declared: Declaration, error: BaseException, id_: str) -> State:
     """Say what an exception of the effect means: "released when nothing landed, held when unknown"."""
     if isinstance(error, declared.failures):
         return "failed"
-    if isinstance(error, (*UNSENT, BreakerOpen, DeadlineExceeded)):
+    # a caller's transaction undoes the effect together with its claim
+    if declared.transactional is not None or declared.effect.repeatable:
         return "not_done"
-    if declared.transactional is not None:
-        # the store undoes the effect together with its claim
-        return "not_done"
-    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
-        return "not_done" if declared.effect.repeatable else "indeterminate"
-    if declared.effect.repeatable or (not declared.provider_key and matches(error, declared.retry_on)):
+    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or is_anothers(error, id_):
+        return "indeterminate"
+    if isinstance(error, UNSENT) or (not declared.provider_key and matches(error, declared.retry_on)):
         return "not_done"
     return "indeterminate"
+
+
+def mark(error: BaseException, id_: str) -> None:
+    """Note on an exception which action ended with it."""
+    with suppress(AttributeError, TypeError):
+        error.guarded_action = id_  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def is_anothers(error: BaseException, id_: str) -> bool:
+    """Say whether "nothing was sent" is how *another* action ended, one that this one called.
+
+    That one did nothing; what this one had done before it, the exception does not know.
+    """
+    return isinstance(error, UNSENT) and getattr(error, "guarded_action", id_) != id_
 
 
 def ended(error: BaseException, state: State, id_: str) -> Outcome[Any]:

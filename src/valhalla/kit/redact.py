@@ -38,6 +38,7 @@ _NAMES: Final = (
     "seed",
     "creds",
 )
+_hidden: tuple[str, ...] = _NAMES
 _SECRETS: Final = re.compile(
     r"""
       -----BEGIN\ [A-Z ]*-----.*?(?:-----END\ [A-Z ]*-----|\Z)     # PEM and NATS credential blocks
@@ -110,17 +111,23 @@ def redact(value: object, *, names: Iterable[str] = ()) -> Any:
 
     ``names`` are further parts of member names whose values are secret.
     """
-    return _Walk((*_NAMES, *(name.lower() for name in names))).value(value, 0)
+    return _Walk((*_hidden, *(name.lower() for name in names))).value(value, 0)
+
+
+def hide(names: Iterable[str]) -> None:
+    """Take these parts of names for those of secrets everywhere in this process, beside the known ones."""
+    global _hidden  # noqa: PLW0603 - said once, by a process' settings, and asked for in every line of its logs
+    _hidden = (*_NAMES, *(name.lower() for name in names if name.strip()))
 
 
 def secret_names() -> tuple[str, ...]:
     """Return the parts of names, in small letters, whose members hold secrets: for who masks elsewhere than here."""
-    return _NAMES
+    return _hidden
 
 
 def is_secret_name(name: str, names: Iterable[str] = ()) -> bool:
     """Say whether a member called ``name`` holds a secret."""
-    return _is_secret(name, (*_NAMES, *names))
+    return _is_secret(name, (*_hidden, *names))
 
 
 @lru_cache(maxsize=4096)

@@ -130,6 +130,11 @@ class Settings(People):
         timedelta(hours=12), description="how long somebody who signed in to the console stays so, used or not"
     )
     graphql: bool = Field(False, description="answer GraphQL queries at /graphql; see docs/graphql.md")
+    redact_fields: list[str] = Field(
+        [],
+        description="further parts of names (iban, patient) whose values are secret: in logs, the ledger, held calls,"
+        " exports",
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error")
     access_log: bool = Field(True, description="write a line for each request")
     log_store: bool = Field(True, description="keep log lines in the database, to be searched at /system/logs")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from valhalla.kernel.problems import Misconfigured, Unavailable
-from valhalla.kit import liblog, migrate, natsauth, natstls
+from valhalla.kit import liblog, migrate, natsauth, natstls, redact
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.db import Database
 from valhalla.kit.log import configure
@@ -53,6 +53,7 @@ class Beside:
         settings = load(options.config, **overrides)
         configure(level=cast("Any", settings.log_level))
         liblog.capture(cast("Any", settings.log_level))
+        redact.hide(settings.redact_fields)
         # asked first: it says in words when no control plane runs
         url = running_url(options)
         cell = _cell_of(settings)

@@ -82,7 +82,7 @@ def _run(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None
 async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack | None, started: float) -> int:
     import uvicorn
 
-    from valhalla.kit import liblog
+    from valhalla.kit import liblog, redact
     from valhalla.kit.log import configure
     from valhalla.runtime import Runtime
     from valhalla.server.app import build
@@ -91,6 +91,7 @@ async def _main(settings: Any, cell: CellKey, endpoints: Endpoints, stack: Stack
 
     configure(level=settings.log_level)
     liblog.capture(settings.log_level)
+    redact.hide(settings.redact_fields)
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager

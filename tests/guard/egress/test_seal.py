@@ -12,6 +12,7 @@ import requests
 import requests.adapters
 from tests.guard.egress.world import PYTHON, Web, World, connect
 
+from valhalla.guard import Guard
 from valhalla.guard.egress import EgressBlocked, Layer, SealMisuse, SealTimeout, sealed
 from valhalla.guard.egress.contracts import MAX_ATTEMPTS
 from valhalla.kernel.problems import Invalid, Problem
@@ -90,6 +91,17 @@ def test_a_seal_that_is_left_elsewhere_seals_nobody_for_ever(web: Web) -> None:
         context.run(connect, web.port)
     seal.__exit__(None, None, None)
     context.run(connect, web.port)
+
+
+def test_a_live_call_in_a_sealed_block_says_what_watches_it() -> None:
+    guard = Guard()
+    act = guard.action("act", key="key", effect="idempotent")(lambda key: key)
+    assert act.outcome("1").coverage == {}
+    with guard.sealed() as seal:
+        outcomes = [act.outcome("2"), act.outcome("2"), guard.outcome(act.declaration, ("3",), {})]
+        assert seal.coverage.active
+    assert all("sealed by" in one.coverage["egress"] for one in outcomes)
+    guard.close()
 
 
 def test_coverage_says_what_is_missing_and_why() -> None:

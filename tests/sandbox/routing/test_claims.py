@@ -184,6 +184,21 @@ async def test_refused_when_an_ingress_does_not_follow(bus: Bus, key: str) -> No
     assert not await bus.stored(f"ev.s.{sandbox}.>")
 
 
+async def test_a_key_that_was_lost_while_it_was_held_is_held_no_longer(bus: Bus, key: str) -> None:
+    """Ownership went between the two steps of a claim that may be refused: events of the meantime are production's."""
+    claims, asked = bus.claims(barrier=6.0), [True]
+
+    async def owns() -> bool:
+        return bool(asked) and asked.pop()
+
+    async with bus.ingress() as ingress:
+        until = datetime.now(UTC) + timedelta(seconds=60)
+        terms = Terms(laggards="refuse")
+        assert await claims.establish("tenant", key, new_id(), until=until, terms=terms, owns=owns) is None
+        assert (await asyncio.wait_for(ingress.publish(event(key)), 5)).sandbox is None
+    await claims.close()
+
+
 async def test_cut_off_when_an_ingress_does_not_follow(bus: Bus, key: str) -> None:
     """It loses its connection at the server, joins anew, and then knows the claim."""
     claims, sandbox = bus.claims(barrier=0.2), new_id()

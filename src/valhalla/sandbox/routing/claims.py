@@ -26,6 +26,8 @@ from valhalla.sandbox.routing.table import decode, encode
 Owns = Callable[[], Awaitable[bool]]
 """Ask Postgres whether the sandbox holds the key now."""
 
+GiveBack = Callable[[], Awaitable[None]]
+
 _NO_MESSAGE: Final = 10037
 _NOT_THE_LAST: Final = 10071
 _ATTEMPTS: Final = 20
@@ -99,10 +101,12 @@ class Claims:
         async def decide(present: Record | None) -> Record | None:
             return wanted if await owns() else None
 
-        if terms.laggards == "refuse":
-            await self._hold_or_refuse(kind, key, wanted, owns)
+        give_back = await self._hold_or_refuse(kind, key, wanted, owns) if terms.laggards == "refuse" else None
         epoch = await self._write(kind, key, decide, blindly=True)
         if epoch is None:
+            if give_back is not None:
+                # somebody took it in between: ingresses must not keep its events for nobody
+                await give_back()
             return None
         count, fenced = await self._follow(epoch, "fence")
         return Claimed(kind, key, sandbox, epoch, _since(started), count, fenced)
@@ -156,32 +160,40 @@ class Claims:
 
         return await self._write(kind, key, decide) is not None
 
-    async def _hold_or_refuse(self, kind: str, key: str, wanted: Record, owns: Owns) -> None:
-        """Keep the key's events at the ingresses, so that nothing has moved if one of them does not answer."""
+    async def _hold_or_refuse(self, kind: str, key: str, wanted: Record, owns: Owns) -> GiveBack | None:
+        """Keep the key's events at the ingresses, so that nothing has moved if one of them does not answer.
+
+        Returns what ends the hold and leaves everything as it was; None: the sandbox does not own the key.
+        """
         former: Record | None = None
+        held: Record | None = None
 
         async def hold(present: Record | None) -> Record | None:
-            nonlocal former
+            nonlocal former, held
             former = present
             if not await owns():
                 return None
             before = present or Record(kind)
-            return Record(kind, before.sandbox, before.mode, before.sample, held=True, until=wanted.until)
+            held = Record(kind, before.sandbox, before.mode, before.sample, held=True, until=wanted.until)
+            return held
+
+        async def undo(present: Record | None) -> Record | None:
+            # another's hold is another's to end
+            return (former or Record(kind)) if present is not None and present == held else None
+
+        async def give_back() -> None:
+            await self._write(kind, key, undo)
 
         epoch = await self._write(kind, key, hold)
         if epoch is None:
-            return
+            return None
         _, roll = await self.connected()
         late = await roll.follow(epoch, within=self._barrier)
         if not late:
-            return
+            return give_back
         self.refused += 1
         self.late.extend((ingress, "refuse") for ingress in late)
-
-        async def undo(present: Record | None) -> Record | None:
-            return (former or Record(kind)) if present is not None and present.held else None
-
-        await self._write(kind, key, undo)
+        await give_back()
         raise ClaimRefused(f"did not follow: {', '.join(sorted(late))}", ingresses=sorted(late))
 
     async def _follow(self, epoch: int, laggards: Laggards) -> tuple[int, tuple[str, ...]]:

@@ -23,11 +23,14 @@ VIEW: Final = re.compile(
 
 # what registries call what nobody shall see
 _ALSO: Final = ("digest", "cipher", "sealed")
-_PATTERN: Final = "|".join(re.escape(name).replace("\\-", "-") for name in (*secret_names(), *_ALSO))
 _ROWS: Final = 100_000
 # a row group is in memory as a whole while the next one comes
 _GROUP: Final = 5 * 2**20
 _FILE_ROWS: Final = 1_000_000
+
+
+def _pattern() -> str:
+    return "|".join(re.escape(name).replace("\\-", "-") for name in (*secret_names(), *_ALSO))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def _shown(column: Column, profile: Profile, chosen: Format, salt: str | None) -
         salted = f"{literal(salt or '')} || {text}::text"
         return f"left(encode(sha256(convert_to({salted}, 'UTF8')), 'hex'), 16)", "text"
     if hide == "deep" and column.kind == "json":
-        return f"valhalla.masked({text}, {literal(_PATTERN)})", "json"
+        return f"valhalla.masked({text}, {literal(_pattern())})", "json"
     if hide == "deep" and column.kind == "text":
         return f"valhalla.masked_text({text})", "text"
     if column.kind == "bytes":

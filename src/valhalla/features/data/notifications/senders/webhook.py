@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import email.utils
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +16,7 @@ from valhalla.kit import redact
 from valhalla.kit.cellkey import CellKey
 from valhalla.kit.outgoing_guard import TargetRefused, trust
 from valhalla.kit.outgoing_guard.poster import BadAnswer, Poster, Target
+from valhalla.kit.retry_after import seconds_of
 from valhalla.version import VERSION
 
 _UNFIT: Final = re.compile(r"[^\x20-\x7e]")
@@ -96,7 +96,7 @@ class WebhookSender:
             answer.status,
             None if outcome == "delivered" else _why(answer.status),
             excerpt(answer.excerpt),
-            None if outcome == "delivered" else retry_after(answer.headers, now),
+            None if outcome == "delivered" else seconds_of(answer.headers.get("retry-after", ""), now),
         )
 
     async def _body(self, delivery: Delivery) -> bytes:
@@ -114,22 +114,6 @@ def excerpt(body: bytes) -> str | None:
     if not body:
         return None
     return redact.text(body.decode("utf-8", "replace"), limit=MOST_EXCERPT)
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return the seconds that ``Retry-After`` asks for, as a number or as a date."""
-    told = headers.get("retry-after", "").strip()
-    if not told:
-        return None
-    if told.isascii() and told.isdecimal():
-        return float(told[:9])
-    try:
-        at = email.utils.parsedate_to_datetime(told)
-    except ValueError:
-        return None
-    if at.tzinfo is None:
-        return None
-    return max(0.0, (at - now).total_seconds())
 
 
 def _why(status: int) -> str:
