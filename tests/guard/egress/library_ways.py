@@ -42,6 +42,16 @@ async def aiohttp_post(url: str) -> None:
         pass
 
 
+def smtp_new(world: World) -> Way:
+    before = world.mail.messages
+
+    def send() -> None:
+        with smtplib.SMTP("127.0.0.1", world.mail.port, timeout=10) as client:
+            client.sendmail("a@b", ["c@d"], "Subject: x\n\nhi")
+
+    return Way(send, lambda: world.mail.messages > before)
+
+
 def smtp_kept(world: World) -> Way:
     client = smtplib.SMTP("127.0.0.1", world.mail.port, timeout=10)
     world.closing(client)

@@ -35,6 +35,7 @@ PROBES = [
     Probe("httpx, kept alive", "bpbb", library.httpx_kept),
     Probe("httpx, async", "bbbb", lambda w: posts(w, lambda: asyncio.run(library.httpx_async(w.web.url)))),
     Probe("aiohttp", "bbbb", lambda w: posts(w, lambda: asyncio.run(library.aiohttp_post(w.web.url)))),
+    Probe("smtplib, new", "bbbb", library.smtp_new),
     Probe("smtplib, kept open", "bbbb", library.smtp_kept),
     Probe("redis, new", "bbbb", library.redis_new),
     Probe("redis, pooled", "bpbb", library.redis_kept),
