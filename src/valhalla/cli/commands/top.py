@@ -61,20 +61,21 @@ def _run(invocation: Invocation, client: Client, interval: float) -> None:
 
     from valhalla.cli.top import state
     from valhalla.cli.top.drawing import draw
+    from valhalla.cli.top.patience import Patience
     from valhalla.cli.top.terminal import keys
     from valhalla.cli.top.watching import decide, listen, see
     from valhalla.sdk.errors import Unreachable
 
     told = threading.Event()
     listen(client, told.set)
-    screen, looked = state.Screen(stale=True), 0.0
+    screen, looked, patience = state.Screen(stale=True), 0.0, Patience()
     console = Console(no_color=not wants_colour(sys.stdout, invocation))
     with keys() as key, Live(draw(screen), console=console, screen=True, auto_refresh=False) as live:
         while not screen.quits:
             if screen.stale or told.is_set() or time.monotonic() - looked > interval:
                 told.clear()
                 try:
-                    screen = state.look(screen, see(client))
+                    screen = state.look(screen, see(client, patience))
                 except Unreachable as error:
                     screen = replace(screen, seen=replace(screen.seen, problem=str(error)), stale=False)
                 looked = time.monotonic()

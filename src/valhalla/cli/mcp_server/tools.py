@@ -6,9 +6,8 @@ An agent can do what that key may; what is irreversible is held for people, who 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from mcp.server.mcpserver.exceptions import ToolError
@@ -16,11 +15,12 @@ from mcp.server.mcpserver.exceptions import ToolError
 from valhalla.sdk import calls
 from valhalla.sdk.aclient import AsyncClient
 from valhalla.sdk.errors import ApiProblem, Unreachable
+from valhalla.sdk.further_calls import tables
 from valhalla.sdk.models import Draft
 from valhalla.sdk.wire import Request, params, segment
 
 Document = dict[str, Any]
-_MOST_ROWS: Final = 200
+_DESTROYED: Final = ("id", "name", "owner", "status", "template", "slices", "routes", "expires_at")
 _LOOK_EVERY: Final = 1.0
 
 
@@ -68,27 +68,40 @@ class Tools:
         return await self._ask(calls.connection(sandbox))
 
     async def run_sql(self, sandbox: str, sql: str) -> Document:
-        """Run one SQL statement in a sandbox's Postgres schema, committed. Returns at most 200 rows."""
+        """Run one SQL statement in a sandbox's Postgres schema, committed.
+
+        It may take 30 seconds. At most 200 rows come back, and 4000 characters of a cell; `cut` says what was cut. A
+        SELECT computes no rows after them, anything else is done to the end.
+        """
         import psycopg
+
+        from valhalla.cli.mcp_server.statements import SECONDS, run
 
         access = await self._ask(calls.connection(sandbox))
         if not access.get("postgres"):
             raise ToolError("this sandbox has no Postgres slice")
         try:
-            async with await psycopg.AsyncConnection.connect(access["postgres"]["url"], connect_timeout=10) as conn:
-                cursor = await conn.execute(sql.encode())
-                if cursor.description is None:
-                    return {"status": cursor.statusmessage, "rows": []}
-                rows = await cursor.fetchmany(_MOST_ROWS)
-                names = [column.name for column in cursor.description]
-                shown = [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
-                return {"status": cursor.statusmessage, "rows": shown, "more": cursor.rowcount > len(rows)}
+            return await run(access["postgres"]["url"], sql)
+        except psycopg.errors.QueryCanceled as error:
+            raise ToolError(f"Postgres: {str(error).strip()}. A statement may take {SECONDS} seconds here.") from error
         except psycopg.Error as error:
-            raise ToolError(f"Postgres: {str(error).strip()}") from error
+            raise ToolError(f"Postgres: {_said(error)}") from error
 
-    async def destroy_sandbox(self, sandbox: str) -> Document:
-        """Destroy a sandbox and everything in it."""
-        return await self._ask(calls.destroy(sandbox, wait=10))
+    async def destroy_sandbox(self, sandbox: str, dry_run: bool = False) -> Document:
+        """Destroy a sandbox and everything in it.
+
+        With dry_run nothing is destroyed and the answer says what would be.
+        """
+        if not dry_run:
+            return await self._ask(calls.destroy(sandbox, wait=10))
+        found = await self._ask(calls.get(sandbox))
+        if found["status"] in ("destroying", "destroyed"):
+            return {"dry_run": True, "would": {}, "note": f"{found['name']} is {found['status']} already."}
+        would = {member: found.get(member) for member in _DESTROYED}
+        # of one that does not run nobody can look into the schema
+        if found["status"] == "running" and "postgres" in found.get("slices", ()):
+            would["tables"] = await self._ask(tables(sandbox))
+        return {"dry_run": True, "would": would}
 
     async def list_actions(self) -> list[Document]:
         """List the admin actions that can be proposed, with the JSON schemas of their arguments."""
@@ -138,10 +151,7 @@ class Tools:
             raise ToolError(str(error)) from error
 
 
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold of a value of Postgres."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, Mapping)):
-        return json.loads(json.dumps(value, default=str))
-    return str(value)
+def _said(error: Exception) -> str:
+    text = str(error).strip()
+    # Postgres speaks of a prepared statement, of which the agent knows nothing
+    return "one statement at a time" if "multiple commands" in text else text

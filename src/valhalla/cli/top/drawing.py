@@ -69,13 +69,20 @@ def draw(screen: Screen, *, rows: int = 8) -> RenderableType:
         ],
         rows,
     )
-    return Group(_head(screen), *(part for part in (holds, alerts, jobs, sandboxes) if part is not None), _foot(screen))
+    parts = (part for part in (holds, alerts, jobs, sandboxes) if part is not None)
+    # a small terminal shows the beginning only: what a key is about to decide must be there
+    return Group(_head(screen), _asks(screen), *parts)
 
 
 def _head(screen: Screen) -> RenderableType:
     overview = screen.seen.overview
     text = Text("Valhalla  ", style="bold")
-    if overview is not None:
+    if screen.seen.problem:
+        text.append("NO ANSWER", "bold red")
+        text.append(f"  {printable(screen.seen.problem)}", "red")
+        if overview is not None:
+            text.append("  Below is what it said last.")
+    elif overview is not None:
         health, mode = overview["health"], overview["mode"]["mode"]
         critical = int(dict[str, Any](overview.get("alerts") or {}).get("critical", 0))
         go = bool(health["ready"]) and mode == "normal" and not critical
@@ -85,12 +92,10 @@ def _head(screen: Screen) -> RenderableType:
             text.append(f"  {printable(reason)}")
         if critical:
             text.append(f"  critical alerts: {critical}", "red")
-    if screen.seen.problem:
-        text.append(f"  {printable(screen.seen.problem)}", "red")
     return text
 
 
-def _foot(screen: Screen) -> RenderableType:
+def _asks(screen: Screen) -> RenderableType:
     if screen.asked is not None:
         verb, hold = screen.asked
         asked = f"{verb} {hold['action']} of {hold['requested_by']}? y: yes, any other key: no"

@@ -4,27 +4,51 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from valhalla.cli.top.patience import Patience
 from valhalla.cli.top.state import Decision, Seen
 from valhalla.sdk.client import Client
 from valhalla.sdk.errors import ApiProblem, Unreachable
 from valhalla.sdk.wire import Request
 
-_ROWS = "20"
+_ROWS: Final = "20"
+# somebody sits in front of it and presses keys
+_SECONDS: Final = 5.0
 
 
-def see(client: Client) -> Seen:
-    """Return how things are now.
+class _Look(Request[Any]):
+    """Sent once: the screen says that it failed, and keys are not kept waiting for a repetition."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        return False
+
+
+def see(client: Client, patience: Patience | None = None) -> Seen:
+    """Return how things are now. With ``patience`` nobody asks while the control plane wants to be left alone.
 
     Raises:
-        Unreachable: there is no control plane to ask.
+        Unreachable: there is no control plane to ask; with ``patience`` also: it refuses for now.
+        ApiProblem: it refuses; with ``patience``: and it never answered otherwise.
     """
+    if patience is None:
+        return _look(client)
+    patience.check(time.monotonic())
+    try:
+        seen = _look(client)
+    except (ApiProblem, Unreachable) as error:
+        raise patience.failed(error, time.monotonic()) from error
+    patience.answered()
+    return seen
 
+
+def _look(client: Client) -> Seen:
     def ask(path: str, **query: str) -> Any:
         try:
-            return client.document(Request("GET", path, dict, params=query))
+            return client.document(_Look("GET", path, dict, params=query, timeout=_SECONDS))
         except ApiProblem as problem:
             if problem.status == 403:
                 return None
@@ -34,17 +58,14 @@ def see(client: Client) -> Seen:
         return None if found is None else found["items"]
 
     sandboxes = ask("/api/sandboxes", limit=_ROWS)
-    try:
-        return Seen(
-            overview=ask("/system/admin"),
-            holds=items(ask("/system/holds", limit=_ROWS)),
-            sandboxes=items(sandboxes),
-            jobs=items(ask("/system/jobs", limit=_ROWS)),
-            alerts=items(ask("/system/alerts", unresolved="true", limit=_ROWS)),
-            total=None if sandboxes is None else sandboxes.get("total"),
-        )
-    except ApiProblem as problem:
-        return Seen(problem=str(problem))
+    return Seen(
+        overview=ask("/system/admin"),
+        holds=items(ask("/system/holds", limit=_ROWS)),
+        sandboxes=items(sandboxes),
+        jobs=items(ask("/system/jobs", limit=_ROWS)),
+        alerts=items(ask("/system/alerts", unresolved="true", limit=_ROWS)),
+        total=None if sandboxes is None else sandboxes.get("total"),
+    )
 
 
 def decide(client: Client, decision: Decision) -> str:
@@ -64,8 +85,8 @@ def listen(client: Client, told: Callable[[], None]) -> None:
     """Call ``told`` at every event, in a thread that ends with the process; without the right to hear, never."""
 
     def follow() -> None:
-        # whoever may not hear is refreshed by the clock alone
-        with contextlib.suppress(ApiProblem, Unreachable):
+        # whoever may not hear is refreshed by the clock alone; a client that was closed says RuntimeError
+        with contextlib.suppress(ApiProblem, Unreachable, RuntimeError, OSError):
             for _ in client.events.follow(missed=told):
                 told()
 
