@@ -43,6 +43,19 @@ def test_nothing_was_sent_by_the_inner_one_is_no_word_on_the_outer_one(face: Fac
             face.call(own)
 
 
+def test_an_exception_that_a_program_keeps_is_its_own_each_time() -> None:
+    guard, busy = Guard(fused=False), NotDone("busy")
+
+    @guard.action("act", key="key")
+    def act(key: str) -> None:
+        raise busy
+
+    for key in ("1", "2", "2"):
+        with pytest.raises(NotDone):
+            act(key)
+    guard.close()
+
+
 def test_who_may_be_repeated_is_repeated_after_an_inner_one(face: Face) -> None:
     seen: list[int] = []
     send = face.guard.action("send", effect="irreversible")(_refuses(NotDone))

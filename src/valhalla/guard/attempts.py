@@ -46,6 +46,7 @@ def execute(
     heart = guard.heart(declared, id_, generation)
     attempt = 0 if error is None else 1
     unsure = refused = False
+    since = 0.0
     try:
         if declared.budget is not None and error is None:
             declared.budget.firsts += 1
@@ -55,7 +56,7 @@ def execute(
                 error = _refused(call, ctx)
                 refused = error is not None
                 if error is None:
-                    attempt += 1
+                    attempt, since = attempt + 1, time.monotonic()
                     token = CURRENT.set(ctx)
                     try:
                         with span(f"guard {declared.name}", attempt=attempt, id=id_):
@@ -69,11 +70,11 @@ def execute(
             if error is None:
                 return (yield from _finish(guard, call, id_, generation, "succeeded", value, None, store))
             # a deadline or a breaker of another action that this one called proves nothing
-            state: State = "not_done" if refused else rules.state_after(declared, error, id_)
+            state: State = "not_done" if refused else rules.state_after(declared, error, id_, since)
             # once nobody knows about one attempt, only a definite end of a later one settles the action
             unsure = unsure or state == "indeterminate"
             end: State = "indeterminate" if unsure and state == "not_done" else state
-            pause = _next(call, ctx, attempt, error)
+            pause = _next(call, ctx, attempt, error, since)
             if pause is None:
                 return (yield from _finish(guard, call, id_, generation, end, None, error, store))
             try:
@@ -112,7 +113,7 @@ def _tell(breaker: Breaker, call: Call, error: BaseException | None) -> None:
         breaker.failed()
 
 
-def _next(call: Call, ctx: Context, attempt: int, error: BaseException) -> float | None:
+def _next(call: Call, ctx: Context, attempt: int, error: BaseException, since: float) -> float | None:
     """Return the pause before another attempt, ``None`` if there is none."""
     declared = call.declaration
     retry, budget = declared.retry, declared.budget
@@ -120,7 +121,7 @@ def _next(call: Call, ctx: Context, attempt: int, error: BaseException) -> float
         return None
     if isinstance(error, (BreakerOpen, DeadlineExceeded, *declared.failures)) or not declared.retries_on(error):
         return None
-    if rules.is_anothers(error, ctx.id or "") and not declared.effect.repeatable:
+    if rules.is_anothers(error, ctx.id or "", since) and not declared.effect.repeatable:
         return None
     pause = retry.pause(attempt, error)
     left = ctx.remaining()

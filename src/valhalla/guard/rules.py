@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -161,14 +162,17 @@ def answer(record: Record, codec: Codec) -> Outcome[Any]:  # noqa: PLR0911 - one
             return refusal("denied", HoldGone(f"the hold of {record.name} is {record.state}", id=id_), id=id_)
 
 
-def state_after(declared: Declaration, error: BaseException, id_: str) -> State:
-    """Say what an exception of the effect means: "released when nothing landed, held when unknown"."""
+def state_after(declared: Declaration, error: BaseException, id_: str, since: float) -> State:
+    """Say what an exception of the effect means: "released when nothing landed, held when unknown".
+
+    ``since`` is when the attempt began (``time.monotonic``), 0 if nobody knows.
+    """
     if isinstance(error, declared.failures):
         return "failed"
     # a caller's transaction undoes the effect together with its claim
     if declared.transactional is not None or declared.effect.repeatable:
         return "not_done"
-    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or is_anothers(error, id_):
+    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or is_anothers(error, id_, since):
         return "indeterminate"
     if isinstance(error, UNSENT) or (not declared.provider_key and matches(error, declared.retry_on)):
         return "not_done"
@@ -176,17 +180,19 @@ def state_after(declared: Declaration, error: BaseException, id_: str) -> State:
 
 
 def mark(error: BaseException, id_: str) -> None:
-    """Note on an exception which action ended with it."""
+    """Note on an exception which action ended with it, and when."""
     with suppress(AttributeError, TypeError):
-        error.guarded_action = id_  # pyright: ignore[reportAttributeAccessIssue]
+        error.guarded_action = (id_, time.monotonic())  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def is_anothers(error: BaseException, id_: str) -> bool:
-    """Say whether "nothing was sent" is how *another* action ended, one that this one called.
+def is_anothers(error: BaseException, id_: str, since: float) -> bool:
+    """Say whether "nothing was sent" is how *another* action ended, one that this one has called ``since``.
 
-    That one did nothing; what this one had done before it, the exception does not know.
+    That one did nothing; what this one had done before it, the exception does not know. An older mark is that of an
+    exception which a program keeps and raises again.
     """
-    return isinstance(error, UNSENT) and getattr(error, "guarded_action", id_) != id_
+    by, at = getattr(error, "guarded_action", (id_, 0.0))
+    return isinstance(error, UNSENT) and by != id_ and at >= since
 
 
 def ended(error: BaseException, state: State, id_: str) -> Outcome[Any]:
