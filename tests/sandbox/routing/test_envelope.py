@@ -107,3 +107,13 @@ def test_document_shows_json_as_json() -> None:
         found = envelope.read("ev.p.a.k.t", {"Content-Type": media}, data, sequence=7).document()
         assert shown.items() <= found.items()
         assert found["sequence"] == 7
+
+
+@pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_what_is_nested_too_deeply_for_an_answer_is_shown_as_bytes(opened: bytes, closed: bytes) -> None:
+    """An answer holds some 250 levels: one event must not keep all others of its lane from being read."""
+    for depth, member in ((50, "data"), (300, "data_base64"), (100_000, "data_base64")):
+        data = opened * depth + b"1" + closed * depth
+        document = envelope.read("ev.p.a.k.t", {"Content-Type": "application/json"}, data, sequence=7).document()
+        assert member in document
+        assert len({"data", "data_base64"} & set(document)) == 1

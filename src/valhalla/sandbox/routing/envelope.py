@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -36,6 +36,7 @@ _EXTENSION: Final = re.compile(r"[a-z0-9]{1,20}")
 _MEDIA: Final = re.compile(
     r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}(?:; ?[A-Za-z0-9-]{1,32}=[A-Za-z0-9._-]{1,64}){0,4}"
 )
+_DEPTH: Final = 100
 _OWN: Final = frozenset({"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"})
 
 
@@ -191,12 +192,31 @@ def _data(event: Event) -> dict[str, Any]:
     media = event.content_type.partition(";")[0]
     try:
         if media == "application/json" or media.endswith("+json"):
-            return {"data": json.loads(event.data)}
+            data = json.loads(event.data)
+            # what is nested deeper no answer can hold
+            return {"data": data} if _is_shallow(data) else _bytes(event)
         if media.startswith("text/"):
             return {"data": event.data.decode()}
     except (ValueError, RecursionError):
         pass
+    return _bytes(event)
+
+
+def _bytes(event: Event) -> dict[str, Any]:
     return {"data_base64": base64.b64encode(event.data).decode()}
+
+
+def _is_shallow(value: Any) -> bool:
+    level: list[Any] = [value]
+    for _ in range(_DEPTH):
+        level = [child for each in level if isinstance(each, (dict, list)) for child in _members(each)]
+        if not level:
+            return True
+    return False
+
+
+def _members(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
 
 
 def _quoted(text: str) -> str:
