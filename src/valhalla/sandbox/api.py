@@ -94,6 +94,9 @@ def _lifecycle(routes: APIRouter, service: SandboxService) -> None:
         owner: Annotated[str | None, Query(max_length=63)] = None,
         status: Annotated[list[Status] | None, Query()] = None,
         tag: Annotated[str | None, Query(max_length=63)] = None,
+        name: Annotated[
+            str | None, Query(max_length=63, pattern=r"^[^\x00]*$", description="what its name begins with")
+        ] = None,
         include_destroyed: bool = False,
         limit: Limit = 50,
         cursor: Cursor = None,
@@ -104,6 +107,7 @@ def _lifecycle(routes: APIRouter, service: SandboxService) -> None:
             owner=owner,
             statuses=status,
             tag=tag,
+            name=name,
             include_destroyed=include_destroyed,
             limit=limit,
             cursor=cursor,

@@ -72,11 +72,14 @@ class Register:
         owner: str | None = None,
         statuses: Sequence[str] | None = None,
         tag: str | None = None,
+        name: str | None = None,
         include_destroyed: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Return a page of sandboxes; a principal that is no admin sees its owner's only.
+        """Return a page of sandboxes, of those whose names begin with ``name`` if that is said.
+
+        A principal that is no admin sees its owner's only.
 
         Raises:
             Invalid: the cursor is not one of ours.
@@ -90,7 +93,7 @@ class Register:
         position = paging.decode(cursor)
         after = None if position is None else (paging.instant(position, "at"), paging.text(position, "id"))
         items, total = await self._db.read(
-            store.page, owner=owner, statuses=statuses, tag=tag, limit=limit + 1, after=after
+            store.page, owner=owner, statuses=statuses, tag=tag, name=name, limit=limit + 1, after=after
         )
         last = items[limit - 1] if len(items) > limit else None
         following = None if last is None else paging.encode({"at": last.created_at.isoformat(), "id": last.id})

@@ -147,6 +147,7 @@ class AsyncClient:
         owner: str | None = None,
         status: str | None = None,
         tag: str | None = None,
+        name: str | None = None,
         include_destroyed: bool = False,
     ) -> AsyncIterator[Sandbox]:
         """Every sandbox the key may see, page after page."""
@@ -156,6 +157,7 @@ class AsyncClient:
                 owner=owner,
                 status=status,
                 tag=tag,
+                name=name,
                 include_destroyed=include_destroyed,
                 limit=100,
                 cursor=cursor,
@@ -245,6 +247,7 @@ class AsyncClient:
         owner: str | None = None,
         status: str | None = None,
         tag: str | None = None,
+        name: str | None = None,
         include_destroyed: bool = False,
         limit: int | None = None,
         cursor: str | None = None,
@@ -254,6 +257,7 @@ class AsyncClient:
             owner=owner,
             status=status,
             tag=tag,
+            name=name,
             include_destroyed=include_destroyed,
             limit=limit,
             cursor=cursor,

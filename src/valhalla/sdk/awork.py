@@ -9,7 +9,15 @@ from valhalla.sdk import work_calls
 from valhalla.sdk.further_calls import JobCalls
 from valhalla.sdk.groups import AsyncGroup
 from valhalla.sdk.paging import apages
-from valhalla.sdk.work_models import HeartbeatRecord, JobKind, JobRecord, Retried, ScheduleRecord, Submission
+from valhalla.sdk.work_models import (
+    HeartbeatRecord,
+    JobKind,
+    JobRecord,
+    QueueRecords,
+    Retried,
+    ScheduleRecord,
+    Submission,
+)
 
 if TYPE_CHECKING:
     from valhalla.sdk.aclient import AsyncClient
@@ -57,6 +65,10 @@ class AsyncJobs(AsyncGroup, JobCalls):
     async def kinds(self) -> tuple[JobKind, ...]:
         """Return what can be submitted."""
         return (await self._client.send(work_calls.job_kinds())).items
+
+    async def queues(self) -> QueueRecords:
+        """Return how many jobs wait, run, are held or dead in each queue."""
+        return await self._client.send(work_calls.job_queues())
 
     async def cancel(self, job_id: str) -> JobRecord:
         """Cancel a job: one that waits never runs, one that runs is asked to end."""

@@ -44,12 +44,21 @@ def list_sandboxes(
     owner: str | None = None,
     status: str | None = None,
     tag: str | None = None,
+    name: str | None = None,
     include_destroyed: bool = False,
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Request[Page[Sandbox]]:
-    """One page of the sandboxes the key may see, newest first."""
-    query = params(owner=owner, status=status, tag=tag, include_destroyed=include_destroyed, limit=limit, cursor=cursor)
+    """One page of the sandboxes the key may see, newest first; ``name`` is what theirs begin with."""
+    query = params(
+        owner=owner,
+        status=status,
+        tag=tag,
+        name=name,
+        include_destroyed=include_destroyed,
+        limit=limit,
+        cursor=cursor,
+    )
     return Request("GET", _SANDBOXES, Page[Sandbox], params=query)
 
 

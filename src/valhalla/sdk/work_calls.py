@@ -11,6 +11,7 @@ from valhalla.sdk.work_models import (
     HeartbeatRecord,
     JobKinds,
     JobRecord,
+    QueueRecords,
     Retried,
     ScheduleRecord,
     Submission,
@@ -64,6 +65,11 @@ def get_job(job_id: str) -> Request[JobRecord]:
 def job_kinds() -> Request[JobKinds]:
     """The jobs that workers have announced."""
     return Request("GET", f"{_JOBS}/kinds", JobKinds)
+
+
+def job_queues() -> Request[QueueRecords]:
+    """How every queue is."""
+    return Request("GET", f"{_JOBS}/queues", QueueRecords)
 
 
 def cancel_job(job_id: str) -> Request[JobRecord]:

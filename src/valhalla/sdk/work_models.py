@@ -76,6 +76,25 @@ class JobKinds(Model, frozen=True, kw_only=True):
     items: tuple[JobKind, ...]
 
 
+class QueueRecord(Model, frozen=True, kw_only=True):
+    """One queue. ``oldest_at`` is when the first of those that wait became due, or will be."""
+
+    name: str
+    waiting: int = 0
+    oldest_at: datetime | None = None
+    running: int = 0
+    held: int = 0
+    dead: int = 0
+    alive: bool = False
+
+
+class QueueRecords(Model, frozen=True, kw_only=True):
+    """Every queue, by name; ``capped`` are the counts that may be higher."""
+
+    items: tuple[QueueRecord, ...]
+    capped: tuple[str, ...] = ()
+
+
 class ScheduleRecord(Model, frozen=True, kw_only=True):
     """A schedule, its next ``runs``, and what it did last. ``timing`` has a ``type``: cron, every or once."""
 

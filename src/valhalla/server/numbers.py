@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from valhalla.runtime import Runtime
+from valhalla.server.traffic import TIMES, TOTAL, WITHIN
 
 _LIVING: Final = ("pending", "creating", "running", "expired", "destroying")
 
@@ -48,12 +49,20 @@ def numbers(runtime: Runtime, counts: Counts | None) -> dict[str, float]:
 
 
 def _requests(runtime: Runtime) -> dict[str, float]:
-    """Return the requests by class of status since the process began."""
+    """Return the requests since the process began: all, by class of status, and by how long they took.
+
+    Counts and no quantiles: those of several processes, or of some minutes, cannot be worked out from quantiles.
+    """
     totals = dict.fromkeys(("2xx", "4xx", "5xx"), 0.0)
+    found: dict[str, float] = {TOTAL: 0.0}
     for family in runtime.http_metrics.collect():
         if family.name == "valhalla_http_requests":
             for sample in family.samples:
+                found[TOTAL] += sample.value
                 status = sample.labels.get("status", "")
                 if status in totals:
                     totals[status] += sample.value
-    return {f"http.{status}_total": value for status, value in totals.items()}
+        elif family.name == "valhalla_http_request_seconds":
+            within = {sample.labels["le"]: sample.value for sample in family.samples if "le" in sample.labels}
+            found |= {WITHIN.format(bound): within[str(bound)] for bound in TIMES}
+    return found | {f"http.{status}_total": value for status, value in totals.items()}

@@ -16,6 +16,7 @@ from valhalla.work.wire import (
     JobsIn,
     KindList,
     KindOut,
+    QueueList,
     ReplayIn,
     ReplayOut,
     StatusFilter,
@@ -83,6 +84,11 @@ def _many(routes: APIRouter, desk: JobDesk) -> None:
     async def kinds(principal: Reader) -> KindList:
         """List the jobs that workers have announced, and can be submitted."""
         return KindList(items=[KindOut.of(kind) for kind in await desk.kinds()])
+
+    @routes.get("/queues")
+    async def queues(principal: Reader) -> QueueList:
+        """List the queues: how many jobs wait, run, are held or dead, and how long the oldest has waited."""
+        return QueueList.of(await desk.queues())
 
     @routes.post("/retry")
     async def retry_many(body: ReplayIn, principal: Writer, dry_run: bool = False) -> ReplayOut:

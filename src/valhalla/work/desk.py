@@ -10,9 +10,10 @@ from valhalla.kernel.principal import Principal
 from valhalla.kit import notices, paging
 from valhalla.kit.db import Database
 from valhalla.kit.ledger import Ledger
-from valhalla.work import kinds, store
+from valhalla.work import kinds, queues, store
 from valhalla.work.contracts import Job, Request, Submitted
 from valhalla.work.kinds import Announced
+from valhalla.work.queues import Queues
 from valhalla.work.registry import Jobs
 from valhalla.work.submitting import Lost, cancel, read, replay, replay_many, submit_many
 
@@ -134,6 +135,10 @@ class JobDesk:
     async def kinds(self) -> list[Announced]:
         """Return what workers have announced, by name."""
         return await self._db.read(kinds.every)
+
+    async def queues(self) -> Queues:
+        """Return how every queue is, by name."""
+        return await self._db.read(queues.every)
 
     def _note(self, conn: Connection, principal: Principal, action: str, subject: str, **details: object) -> None:
         self._ledger.append(conn, actor=principal.id, action=action, kind="job", subject=subject, details=details)

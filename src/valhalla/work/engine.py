@@ -12,7 +12,7 @@ job, so that a worker takes what it knows and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
@@ -75,6 +75,15 @@ _LEFT: Final = sa.text(
     " AND execute_after < now() - make_interval(secs => :patience)"
     " ORDER BY dedupe_key LIMIT :most FOR UPDATE SKIP LOCKED"
 ).bindparams(sa.bindparam("lanes", type_=ARRAY(sa.Text)))
+# of each lane no more than a few pages of its index, however many jobs wait in it
+_WAITING: Final = sa.text(
+    _LANES.text.removesuffix("SELECT entrypoint FROM l WHERE entrypoint IS NOT NULL") + " SELECT l.entrypoint,"  # noqa: S608
+    f" (SELECT count(*) FROM (SELECT FROM {SCHEMA}.pgqueuer AS q WHERE q.status = 'queued'"
+    " AND q.entrypoint = l.entrypoint LIMIT :most) AS w) AS waiting,"
+    f" (SELECT q.execute_after FROM {SCHEMA}.pgqueuer AS q WHERE q.status = 'queued'"
+    " AND q.entrypoint = l.entrypoint ORDER BY q.execute_after LIMIT 1) AS oldest"
+    " FROM l WHERE l.entrypoint IS NOT NULL LIMIT :lanes"
+)
 _CLOCK: Final = sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")
 
 
@@ -156,6 +165,15 @@ def next_due(conn: Connection, lanes: Sequence[str]) -> float | None:
 def lanes(conn: Connection) -> list[str]:
     """Return the lanes in which a job waits."""
     return list(conn.scalars(_LANES))
+
+
+def waiting(conn: Connection, *, most: int, lanes: int) -> list[tuple[str, int, datetime]]:
+    """Return of each queue's lanes (``lanes`` at most): how many wait there, up to ``most``, and since when the first.
+
+    One that is delayed waits from when it may begin.
+    """
+    rows = conn.execute(_WAITING, {"most": most, "lanes": lanes})
+    return [(row.entrypoint.partition(":")[0], row.waiting, row.oldest.astimezone(UTC)) for row in rows]
 
 
 def left(conn: Connection, lanes: Sequence[str], *, patience: float, most: int) -> list[str]:

@@ -28,13 +28,16 @@ class Pulse:
         running: Callable[[], list[Attempt]],
         should_end: Callable[[list[str]], None],
         *,
+        written: Callable[[], int],
         every: float,
     ) -> None:
-        """``should_end`` is called in the pulse's thread; ``every`` in seconds."""
+        """``should_end`` is called in the pulse's thread; ``written`` counts outcomes; ``every`` in seconds."""
         self._db = db
         self._worker = worker
         self._running = running
         self._should_end = should_end
+        self._written = written
+        self._told: tuple[int, frozenset[str]] = (0, frozenset())
         self._every = every
         self._stop = threading.Event()
         # a thread inherits nothing: what the worker may write, its pulse may
@@ -51,11 +54,17 @@ class Pulse:
 
     def _beat(self) -> None:
         while not self._stop.wait(self._every):
-            if attempts := self._running():
+            attempts = self._running()
+            ids = [attempt.job.id for attempt in attempts]
+            now = self._written(), frozenset(ids)
+            if attempts or now != self._told:
                 try:
-                    ids = [attempt.job.id for attempt in attempts]
-                    if ended := self._db.run_blocking(keep, self._worker, ids, list(_news(attempts))):
+                    news = _news(attempts)
+                    # who looks hears at most once a beat that there is more to see, however many begin and end in it
+                    changed = bool(news) or now != self._told
+                    if ended := self._db.run_blocking(keep, self._worker, ids, news, tell=changed):
                         self._should_end(ended)
+                    self._told = now
                 except Unavailable as problem:
                     _log.warning("the worker's sign of life waits for the database", error=problem.detail)
                 except Exception:  # noqa: BLE001 - a worker without its pulse would lose every job

@@ -26,6 +26,8 @@ class Settling:
         self._worker = worker
         self._waiting: list[tuple[Ended, Callable[[], None]]] = []
         self._wake = asyncio.Event()
+        self.written = 0
+        """How many outcomes are in the database, or were refused there."""
 
     def add(self, ended: Ended, then: Callable[[], None]) -> None:
         """Write ``ended`` soon and call ``then`` when it is written, or was refused."""
@@ -45,6 +47,7 @@ class Settling:
                     continue
                 batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
                 await self._write([ended for ended, _ in batch])
+                self.written += len(batch)
                 for _, then in batch:
                     then()
         finally:

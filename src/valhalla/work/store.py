@@ -20,6 +20,9 @@ from valhalla.work.tables import jobs
 
 _FIELDS: Final = Job.__struct_fields__
 _COLUMNS: Final = ", ".join(f"j.{name}" for name in _FIELDS)
+# a page of 200 tracebacks would be megabytes: they stay where they are
+_ERROR: Final = sa.case((sa.func.jsonb_typeof(jobs.c.error) == "object", jobs.c.error.op("-")(sa.text("'traceback'"))))
+_LISTED: Final = [_ERROR.label("error") if name == "error" else jobs.c[name] for name in _FIELDS]
 _ids: Final = sa.bindparam("ids", type_=ARRAY(sa.Text))
 _rows: Final = sa.bindparam("rows", type_=JSONB)
 # in a form that no index knows: before its first ANALYZE the table seems to hold few of these, and who has the keys
@@ -211,8 +214,11 @@ def find(
     before: str | None = None,
     limit: int,
 ) -> list[Job]:
-    """Return records, newest first, of some states (none: of every), older than the id ``before``."""
-    query = sa.select(*(jobs.c[field] for field in _FIELDS)).order_by(jobs.c.id.desc()).limit(limit)
+    """Return records, newest first, of some states (none: of every), older than the id ``before``.
+
+    Their errors come without tracebacks.
+    """
+    query = sa.select(*_LISTED).order_by(jobs.c.id.desc()).limit(limit)
     if statuses := list(statuses):
         query = query.where(jobs.c.status.in_(statuses))
     if name is not None:

@@ -8,12 +8,14 @@ from uuid import UUID
 
 from sqlalchemy.engine import Connection, RowMapping
 
+from valhalla.kit import notices
 from valhalla.kit.outbox import emit_many
 from valhalla.work import engine, kinds, rates, store
 from valhalla.work.contracts import Ended, Job
 from valhalla.work.registry import Jobs
 from valhalla.work.rules import before_start
 from valhalla.work.telling import tell_back
+from valhalla.work.values import without_traceback
 
 _AT_ONCE: Final = 500
 
@@ -93,7 +95,12 @@ def _tell(conn: Connection, rows: Sequence[RowMapping]) -> None:
             {
                 "subject": f"job.{row['id']}",
                 "type": f"job.{row['status']}",
-                "data": {"id": row["id"], "name": row["name"], "queue": row["queue"], "error": row["error"]},
+                "data": {
+                    "id": row["id"],
+                    "name": row["name"],
+                    "queue": row["queue"],
+                    "error": without_traceback(row["error"]),
+                },
                 "correlation_id": row["correlation_id"],
             }
             for row in rows
@@ -102,10 +109,18 @@ def _tell(conn: Connection, rows: Sequence[RowMapping]) -> None:
     )
 
 
-def keep(conn: Connection, worker: UUID, ids: Sequence[str], news: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say that the worker lives, store progress, and return which of its jobs should end."""
-    engine.beat(conn, worker, ids)
+def keep(
+    conn: Connection, worker: UUID, ids: Sequence[str], news: Sequence[Mapping[str, Any]], *, tell: bool = False
+) -> list[str]:
+    """Say that the worker lives, store progress, and return which of its jobs should end.
+
+    With ``tell`` whoever looks at jobs hears that there is more to see.
+    """
+    if ids:
+        engine.beat(conn, worker, ids)
     store.set_progress(conn, news)
+    if tell:
+        notices.tell(conn, notices.JOBS)
     return store.asked_to_end(conn, ids)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from traceback import format_exception
 from typing import Any, Final
 
 import msgspec
@@ -11,6 +12,12 @@ from valhalla.kit.json import dumps
 from valhalla.kit.redact import text
 
 _MOST: Final = 2**20
+_TRACE: Final = 8000
+_FRAMES: Final = 100
+# a message of megabytes must leave room for the frames above it
+_LINE: Final = 2000
+# what is looked through for secrets: far more than is kept, so that none is cut in two at the beginning
+_WIDE: Final = 8 * _TRACE
 
 
 class UnstorableError(ValueError):
@@ -37,8 +44,24 @@ def plain(value: object) -> Any:
 
 
 def failure(error: BaseException) -> dict[str, str]:
-    """Describe what a job raised; secrets are redacted."""
-    return {"code": "job-failed", "type": type(error).__name__, "detail": text(str(error), limit=4096)}
+    """Describe what a job raised, with the end of its traceback; secrets are redacted."""
+    detail = text(str(error), limit=4096)
+    return {"code": "job-failed", "type": type(error).__name__, "detail": detail, "traceback": _traceback(error)}
+
+
+def without_traceback(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a list or an event tells of an error: small, whatever its traceback is."""
+    return None if error is None else {name: value for name, value in error.items() if name != "traceback"}
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        pieces = format_exception(error, limit=-_FRAMES)
+    except Exception as problem:  # noqa: BLE001 - a module whose source cannot be read must not end the worker
+        return f"the traceback cannot be written: {type(problem).__name__}"
+    whole = "".join(piece if len(piece) <= _LINE else f"{text(piece, limit=_LINE)}\n" for piece in pieces)
+    shown = text(whole[-_WIDE:], limit=_WIDE)
+    return shown if len(shown) <= _TRACE else f"…[cut]\n{shown[-_TRACE:]}"
 
 
 def _has_nul(value: Any) -> bool:

@@ -13,6 +13,7 @@ from valhalla.kit.http import WireModel
 from valhalla.work.contracts import Effect, Job, Request, Status
 from valhalla.work.desk import AT_ONCE
 from valhalla.work.kinds import ALIVE, Announced
+from valhalla.work.queues import Queues
 from valhalla.work.submitting import Lost
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
@@ -77,7 +78,10 @@ class JobOut(WireModel):
     crashes: int = Field(description="workers that died with it")
     progress: Mapping[str, Any] | None
     result: Any
-    error: Mapping[str, Any] | None
+    error: Mapping[str, Any] | None = Field(
+        description="code and detail; of what the function raised its type, too, and in one job's own answer the end of"
+        " its traceback"
+    )
     effect: Effect | None = Field(description="what it may have done if it did not succeed: none, or nobody knows")
     created_at: datetime
     run_at: datetime
@@ -143,6 +147,37 @@ class KindList(WireModel):
     """Every job that can be submitted."""
 
     items: list[KindOut]
+
+
+class QueueOut(WireModel):
+    """One queue."""
+
+    name: str = Field(examples=["exports"])
+    waiting: int = Field(description="jobs in line, those that are delayed or tried again later among them")
+    oldest_at: datetime | None = Field(description="when the first of them became due, or will be; null: none waits")
+    running: int
+    held: int
+    dead: int
+    alive: bool = Field(description="whether a live worker looks at it")
+
+
+class QueueList(WireModel):
+    """Every queue with a job, or that a worker knows, by name."""
+
+    items: list[QueueOut]
+    capped: list[str] = Field(
+        examples=[["dead"]],
+        description="the counts that may be higher: of each kind of jobs that wait, and of the newest in each other"
+        " status, a thousand are counted",
+    )
+
+    @classmethod
+    def of(cls, queues: Queues) -> Self:
+        """Show what was counted."""
+        return cls(
+            items=[QueueOut.model_validate(msgspec.structs.asdict(one)) for one in queues.items],
+            capped=list(queues.capped),
+        )
 
 
 StatusFilter = Literal["queued", "running", "held", "succeeded", "cancelled", "dead"]

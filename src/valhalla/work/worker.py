@@ -100,6 +100,7 @@ class Worker:
             self.id,
             lambda: list(self._seats.attempts.values()),
             lambda ids: loop.call_soon_threadsafe(self._end, ids) and None,
+            written=lambda: self._settling.written,
             every=self._beat,
         )
         pulse.start()

@@ -18,6 +18,7 @@ async def test_the_first_pages_open_and_live_changes_arrive(desk: Desk, admin: h
     await desk.open("alerts")
     await desk.page.wait_for_selector("#live:text-is('live')")
     await desk.page.mouse.move(0, 0)
-    await admin.post("/system/alerts", json={"name": "smoke-live", "severity": "info", "title": f"smoke-live {HOSTILE}"})
+    alert = {"name": "smoke-live", "severity": "info", "title": f"smoke-live {HOSTILE}"}
+    await admin.post("/system/alerts", json=alert)
     await desk.page.wait_for_selector("td:has-text('smoke-live')", timeout=20_000)
     assert await desk.page.evaluate("window.hurt") is None

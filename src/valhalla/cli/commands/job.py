@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from valhalla.cli.invocation import Invocation, pass_invocation, shared_options
-from valhalla.cli.output import emit, fields, remark, say, table
+from valhalla.cli.output import emit, fields, listing, remark, say, table
 from valhalla.cli.text import instant_of, printable, relative
 
 STATUSES = click.Choice(["queued", "running", "held", "succeeded", "cancelled", "dead"])
@@ -77,6 +77,34 @@ def show(invocation: Invocation, job_id: str) -> None:
 
         job = client.document(work_calls.get_job(job_id))
     _print(invocation, job)
+
+
+@command.command("queues")
+@shared_options
+@pass_invocation
+def queues(invocation: Invocation) -> None:
+    """List the queues: what waits and since when, what runs, is held or dead.
+
+    \b
+    Example:
+      valhalla job queues
+    """
+    with invocation.client() as client:
+        from valhalla.sdk import work_calls
+
+        found = client.document(work_calls.job_queues())
+    listing(
+        invocation,
+        found,
+        ["queue", "waiting", "oldest", "running", "held", "dead", "worker"],
+        lambda one: (
+            one["name"],
+            _count(one, "waiting", found["capped"]),
+            relative(instant_of(one["oldest_at"])),
+            *(_count(one, name, found["capped"]) for name in ("running", "held", "dead")),
+            "yes" if one["alive"] else "no",
+        ),
+    )
 
 
 @command.command("submit")
@@ -199,6 +227,13 @@ def _print(invocation: Invocation, job: dict[str, Any]) -> None:
         times = [(name, relative(instant_of(job[f"{name}_at"]))) for name in ("created", "started", "finished")]
         members = [*((name, job[name]) for name in shown), *texts.items(), ("error", _why(job)), *times]
         fields(invocation, [(name, value) for name, value in members if value not in (0, "-")])
+        error: dict[str, Any] = job.get("error") or {}
+        for line in str(error.get("traceback") or "").splitlines():
+            say(f"  {printable(line)}")
+
+
+def _count(queue: dict[str, Any], name: str, capped: list[str]) -> str:
+    return f"{queue[name]}+" if name in capped else str(queue[name])
 
 
 def _why(job: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from valhalla.cli.text import printable
 @click.option("-o", "--owner", help="Only this owner's.")
 @click.option("-s", "--status", help="Only those in this status.")
 @click.option("--tag", help="Only those with this tag.")
+@click.option("--name", help="Only those whose name begins with this.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
 @shared_options
 @pass_invocation

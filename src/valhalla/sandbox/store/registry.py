@@ -124,6 +124,7 @@ def page(
     owner: str | None,
     statuses: Iterable[str] | None,
     tag: str | None,
+    name: str | None = None,
     limit: int,
     after: tuple[datetime, str] | None,
 ) -> tuple[list[Sandbox], int]:
@@ -136,6 +137,8 @@ def page(
         matches.append(sandboxes.c.status.in_(list(statuses)))
     if tag is not None:
         matches.append(sandboxes.c.tags.contains([tag]))
+    if name is not None:
+        matches.append(sandboxes.c.name.startswith(name, autoescape=True))
     total = conn.execute(sa.select(sa.func.count()).select_from(sandboxes).where(*matches)).scalar_one()
     statement = WITH_ROUTES.where(*matches).order_by(sandboxes.c.created_at.desc(), sandboxes.c.id.desc()).limit(limit)
     if after is not None:

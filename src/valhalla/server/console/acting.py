@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import unquote, urlencode
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from starlette.responses import RedirectResponse, Response
 
 from valhalla.kernel.problems import Invalid
+from valhalla.kit.correlation import correlation_id
 from valhalla.server.console import forms, showing
 from valhalla.server.console.abilities import Abilities
 from valhalla.server.console.api_index import fill
@@ -20,6 +21,9 @@ from valhalla.server.console.layout import Layout
 from valhalla.server.console.rendering import HEADERS
 from valhalla.server.console.sessions import Sessions
 from valhalla.server.console.visit import Visit
+
+# what an address says of the last action
+_SAID: Final = frozenset({"done", "undo", "undone"})
 
 
 class Acting:
@@ -91,10 +95,7 @@ class Acting:
             # who removed it from its own page would be led back to nothing; the page is known by its unquoted path
             own = unquote(where.partition("?")[0]) == unquote(visit.path(page.slug, key))
             where = visit.path(page.slug) if own else where
-        if "done=" in where:
-            return RedirectResponse(where, 303, headers=HEADERS)
-        said = urlencode({"done": action.name, **undo})
-        return RedirectResponse(f"{where}{'&' if '?' in where else '?'}{said}", 303, headers=HEADERS)
+        return RedirectResponse(_told(where, {"done": action.name, **undo}), 303, headers=HEADERS)
 
     async def _is_gone(self, visit: Visit, page: Page, key: str) -> bool:
         try:
@@ -113,7 +114,8 @@ class Acting:
         except Refused:
             return {}
         newest = changes["items"][0] if changes["items"] else None
-        if newest is None or newest["actor"] != visit.caller.session.principal.id or action.name == "rollback":
+        # what changed nothing has nothing to take back: the newest revision may be an older one, or somebody else's
+        if newest is None or newest["correlation_id"] != correlation_id() or action.name == "rollback":
             return {}
         return {"undo": str(newest["revision"] - 1), "undone": key}
 
@@ -166,6 +168,13 @@ class Acting:
         known = {name: record[name] for name in members if name in record}
         examples = {name: value for name, value in members.items() if value is not None}
         return showing.pretty(known or examples)
+
+
+def _told(where: str, said: Mapping[str, str]) -> str:
+    """Return an address that says what was done last; what it said of an action before is over."""
+    path, _, query = where.partition("?")
+    kept = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name not in _SAID]
+    return f"{path}?{urlencode([*kept, *said.items()])}"
 
 
 def _command(

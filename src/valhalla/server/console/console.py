@@ -51,8 +51,13 @@ class Console:
         trusted: Sequence[Network],
         live: Live,
         elsewhere: SigningInElsewhere | None = None,
+        public: str | None = None,
     ) -> None:
-        """``trusted`` are the proxies whose word about addresses is believed; ``elsewhere`` signs in with an issuer."""
+        """``trusted`` are the proxies whose word about addresses is believed; ``elsewhere`` signs in with an issuer.
+
+        ``public`` is how browsers reach the console, if the settings say so.
+        """
+        self._public = public
         self._elsewhere = elsewhere
         self._sessions = sessions
         self._declared = pages
@@ -129,7 +134,7 @@ class Console:
     def _view(self, view: View) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
-                address = visits.address_of(request, self._trusted)
+                address = visits.address_of(request, self._trusted, self._public)
                 token = visits.cookie(request, self._sessions.cookie)
                 session = await self._sessions.find(token, address)
                 assert self._inner is not None

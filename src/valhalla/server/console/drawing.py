@@ -24,7 +24,7 @@ class Bar(NamedTuple):
 
 
 def waterfall(roots: Sequence[Mapping[str, Any]]) -> list[Bar]:
-    """Return the spans of a trace, each behind its parent, at most 500."""
+    """Return the spans of a trace, each behind its parent, the first 500 of them."""
     flat: list[tuple[Mapping[str, Any], int]] = []
     waiting = [(root, 0) for root in reversed(roots)]
     while waiting and len(flat) < _MOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import parse_qsl
@@ -12,6 +13,13 @@ from valhalla.server.console.contracts import Action, Field
 from valhalla.server.console.showing import pick, pretty, unpretty
 
 _MOST: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent(Field):
+    """An input that is sent under another name than it has here, where ``key`` names the record."""
+
+    member: str
 
 
 class Filled(NamedTuple):
@@ -66,7 +74,7 @@ def fill(action: Action, fields: Sequence[Field], form: Mapping[str, str], recor
                 raise Invalid(f"'{field.title}' is no JSON object")
             body |= cast("dict[str, Any]", value)
         elif value is not None:
-            _put(body, field.name.split("."), value)
+            _put(body, (field.member if isinstance(field, Sent) else field.name).split("."), value)
     return Filled(query, body if _has_body(action) or body else None)
 
 

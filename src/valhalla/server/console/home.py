@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 
 from starlette.responses import Response
 
-from valhalla.kit.json import loads
+from valhalla.kernel.problems import Invalid
+from valhalla.kit.json import dumps, loads
 from valhalla.server.console.calling import Caller, Refused
+from valhalla.server.console.deciding import tell_apart
 from valhalla.server.console.errors import NoSuchPage
 from valhalla.server.console.layout import Layout
 from valhalla.server.console.live import Live
+from valhalla.server.console.rendering import HEADERS
 from valhalla.server.console.visit import Visit
+from valhalla.server.traffic import TIMES, points
+
+_SHOWN: Final = 6
+# what the charts show, and how far their points lie apart, in seconds: two samples of a process
+_SPAN: Final = 3600.0
+_STEP: Final = 20.0
 
 
 class Part(NamedTuple):
@@ -30,7 +42,7 @@ class Part(NamedTuple):
 
 
 PARTS: Final = (
-    Part("holds", "Waiting for approval", "holds:read", "/system/holds", {"limit": 6}, ("action",), "holds"),
+    Part("holds", "Waiting for you", "holds:read", "/system/holds", {"limit": 200}, ("action",), "holds"),
     Part(
         "alerts", "Open alerts", "alerts:read", "/system/alerts",
         {"unresolved": "true", "limit": 6}, ("alert",), "alerts",
@@ -108,6 +120,11 @@ class Home:
             NoSuchPage: there is none of this name.
         """
         name, caller = visit.request.path_params["name"], visit.caller
+        if name == "traffic":
+            return await self._traffic(visit)
+        if name == "queues":
+            above = await caller.get("/system/jobs/queues")
+            return self._layout.answer(visit, "above_queues.html", above=above)
         if name == "state":
             state = await self._state(caller)
             return self._layout.answer(visit, "home_state.html", **state, state_topics=_STATE)
@@ -119,9 +136,44 @@ class Home:
 
     async def _ask(self, caller: Caller, part: Part) -> tuple[Any, Mapping[str, Any] | None]:
         try:
-            return await caller.get(part.path, part.query), None
+            document = await caller.get(part.path, part.query)
+            return (await self._waiting(caller, document) if part.name == "holds" else document), None
         except Refused as refused:
             return None, refused.problem
+
+    async def _waiting(self, caller: Caller, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the person may decide; the rest is counted, of the oldest two hundred."""
+        principal, holds = caller.session.principal, document["items"]
+        keys: set[str] = set()
+        # a second key makes nobody a second person: whose keys are whose only some may know
+        if holds and caller.allows("keys:read"):
+            with suppress(Refused):
+                found = await caller.get("/system/api-clients", {"owner": principal.owner, "limit": 200})
+                keys = {one["id"] for one in found["items"] if one["owner"] == principal.owner}
+        waiting = tell_apart(principal, keys, holds)
+        return {
+            "items": waiting.mine[:_SHOWN],
+            "total": len(waiting.mine),
+            "own": waiting.own,
+            "others": waiting.others,
+            "more": document["next"] is not None,
+        }
+
+    async def _traffic(self, visit: Visit) -> Response:
+        """Return requests per second and their times; behind ``after``, what is new since then."""
+        try:
+            after = int(visit.query.get("after") or 0)
+        except ValueError as error:
+            raise Invalid("'after' is no number of whole seconds") from error
+        now = time.time()
+        # a step more, as what was counted before it is needed; in whole steps, so that they stay where they are
+        start = max(now - _SPAN, min(after, now)) // _STEP * _STEP - 2 * _STEP
+        query = {"from": datetime.fromtimestamp(start, UTC).isoformat(), "step": _STEP}
+        document = await visit.caller.get("/system/health/history", query)
+        found = points(document["items"], TIMES, step=_STEP)
+        items = [point._asdict() for point in found if point.at > max(after, now - _SPAN)]
+        body = dumps({"step": _STEP, "span": _SPAN, "items": items})
+        return Response(body, media_type="application/json", headers=HEADERS)
 
     async def _state(self, caller: Caller) -> dict[str, Any]:
         answer = await caller.send("GET", "/ready", query={"verbose": "true"})

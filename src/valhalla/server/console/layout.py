@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from valhalla.server.console import copying
 from valhalla.server.console.abilities import Abilities
 from valhalla.server.console.calling import Caller
 from valhalla.server.console.contracts import Page
@@ -40,6 +41,7 @@ class Layout:
             here=visit.request.url.path + (f"?{visit.request.url.query}" if visit.request.url.query else ""),
             done=visit.query.get("done"),
             undo=visit.query.get("undo") if visit.query.get("undone") else None,
+            shown_by=copying.one,
             navigation=() if visit.partial else self.navigation(visit.caller),
             **values,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from starlette.responses import Response, StreamingResponse
 
-from valhalla.server.console import showing
+from valhalla.server.console import copying, showing
 from valhalla.server.console.abilities import Abilities
 from valhalla.server.console.calling import Refused
 from valhalla.server.console.contracts import Above, Page
@@ -18,7 +20,8 @@ from valhalla.server.console.visit import Visit
 
 _ROWS: Final = 50
 _SHEET_PAGE: Final = 200
-_MOST: Final = 20_000
+_PATIENCE: Final = 60.0
+_UNFINISHED: Final = "THIS FILE IS NOT COMPLETE"
 
 
 class Lists:
@@ -43,7 +46,7 @@ class Lists:
         rows = [(_key(item, page), item, abilities.actions(caller, page, item)) for item in items]
         return self._layout.answer(
             visit,
-            "table_rows.html" if visit.partial else "table.html",
+            "table.html" if not visit.partial else "table_rows.html" if _is_renewal(visit) else "table_part.html",
             page=page,
             standing=standing,
             rows=rows,
@@ -52,14 +55,19 @@ class Lists:
             cursor=visit.query.get("cursor"),
             filters=abilities.index.filters(page.path),
             chosen=chosen,
+            carried=self._carried(page, chosen),
             tools=abilities.tools(caller, page),
             each=abilities.each(caller, page) if rows else (),
             history=abilities.changes(page),
             aboves=above,
+            command=copying.listing(page.cli, chosen),
             curl=showing.curl("GET", visit.origin + _address(page.path, chosen)),
         )
 
     def _report(self, visit: Visit, page: Page, document: Any, chosen: Mapping[str, str], standing: str) -> Response:
+        if visit.partial and not _is_renewal(visit):
+            # all of it depends on the filters
+            return Response(status_code=204, headers={**HEADERS, "HX-Redirect": visit.path(page.slug, **chosen)})
         return self._layout.answer(
             visit,
             "report_rows.html" if visit.partial else "report.html",
@@ -73,21 +81,25 @@ class Lists:
         )
 
     async def sheet(self, visit: Visit, page: Page) -> Response:
-        """Return everything that fits as CSV."""
+        """Return everything that the filters leave as CSV, a page at a time; a file that ends early says so."""
         chosen = self._chosen(visit, page)
         # refused before the first byte, or the file would hold the refusal
         first = await visit.caller.get(page.path, {**chosen, **self._limit(page, _SHEET_PAGE)})
 
         async def lines() -> AsyncGenerator[str]:
-            document, told, head = first, 0, True
+            document, head = first, True
             while True:
                 items, following = _items(document, page)
                 yield showing.sheet(page.columns, items, head=head)
-                told, head = told + len(items), False
-                if following is None or told >= _MOST:
+                head = False
+                if following is None:
                     return
                 query = {**chosen, **self._limit(page, _SHEET_PAGE), "cursor": following}
-                document = await visit.caller.get(page.path, query)
+                try:
+                    document = await _patiently(visit, page.path, query)
+                except Refused as refused:
+                    yield showing.line(_UNFINISHED, str(refused), "Ask for it again.")
+                    return
 
         headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{page.slug}.csv"'}
         return StreamingResponse(lines(), media_type="text/csv; charset=utf-8", headers=headers)
@@ -104,7 +116,8 @@ class Lists:
 
     def address(self, visit: Visit, page: Page) -> str:
         """Return where the list is, as it is filtered."""
-        return visit.path(page.slug, **self._chosen(visit, page))
+        carried = self._carried(page, self._chosen(visit, page))
+        return visit.path(page.slug) + (f"?{urlencode(carried)}" if carried else "")
 
     async def history(self, visit: Visit, page: Page, path: str) -> Response:
         """Show who changed what in a registry."""
@@ -130,8 +143,34 @@ class Lists:
             chosen |= page.defaults or {}
         return chosen
 
+    def _carried(self, page: Page, chosen: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the filters as links have to say them: where none is chosen, that the page's own do not hold."""
+        filters = self._abilities.index.filters(page.path)
+        return chosen if chosen or not (filters and page.defaults) else {filters[0].name: ""}
+
     def _limit(self, page: Page, rows: int = _ROWS) -> dict[str, int]:
         return {"limit": rows} if self._abilities.index.takes("GET", page.path, "limit") else {}
+
+
+def _is_renewal(visit: Visit) -> bool:
+    """Say whether the rows ask for themselves: other filters change also what acts on all that match."""
+    return visit.request.headers.get("hx-trigger") == "rows"
+
+
+async def _patiently(visit: Visit, path: str, query: Mapping[str, Any]) -> Any:
+    """Ask for a page of many, and wait where the person's limits want that.
+
+    Raises:
+        Refused: the API says no, or wants a longer wait.
+    """
+    while True:
+        try:
+            return await visit.caller.get(path, query)
+        except Refused as refused:
+            wait = refused.problem.get("retry_after")
+            if refused.status != 429 or not isinstance(wait, (int, float)) or wait > _PATIENCE:
+                raise
+            await asyncio.sleep(max(wait, 0.05))
 
 
 def _items(document: Any, page: Page) -> tuple[list[Any], str | None]:
@@ -146,6 +185,4 @@ def _key(item: Any, page: Page) -> str:
 
 
 def _address(path: str, query: Mapping[str, str]) -> str:
-    from urllib.parse import urlencode
-
     return f"{path}?{urlencode(query)}" if query else path

@@ -12,14 +12,16 @@ from typing import Any, Final, NamedTuple, TypeVar
 from starlette.responses import Response
 
 from valhalla.kernel.problems import Invalid
-from valhalla.server.console import showing
+from valhalla.server.console import parts, showing
 from valhalla.server.console.abilities import Abilities, fits
 from valhalla.server.console.calling import Refused
+from valhalla.server.console.commands import Commanded
 from valhalla.server.console.contracts import Action, Page
 from valhalla.server.console.errors import NoSuchPage
 from valhalla.server.console.layout import Layout
 from valhalla.server.console.lists import Lists
-from valhalla.server.console.mass import Mass, Result, Target
+from valhalla.server.console.mass import Mass, Result, Target, Where
+from valhalla.server.console.parts import Parts
 from valhalla.server.console.sessions import Sessions
 from valhalla.server.console.visit import Visit
 
@@ -77,6 +79,8 @@ class Many:
             NoSuchPage: the page has no such action for many, or not for this key.
             FormRefused: the form was not made for this session.
         """
+        if (found := parts.of(page, name)) is not None:
+            return await self._act_on_parts(visit, page, *found)
         action = self._abilities.find_each(page, name)
         if action is None or not self._abilities.may(visit.caller, page, action):
             raise NoSuchPage
@@ -84,10 +88,7 @@ class Many:
             items, more = await self._lists.everything(visit, page, MOST)
             found = [_target(item, page) for item in items if fits(action, item)]
             return self._page(visit, page, action, found, {}, skipped=len(items) - len(found), more=more)
-        form = await visit.form(self._sessions, visit.caller.session.digest)
-        targets = _read(form.get("_targets", ""), list[Target])
-        if len(targets) > MOST:
-            raise Invalid(f"more than {MOST} at once")
+        form, targets = await self._sent(visit)
         try:
             if form.get("_preview") and self._abilities.previews(page, action):
                 tried = await self._mass.do(visit, page, action, targets, form, dry=True)
@@ -98,15 +99,62 @@ class Many:
         except Refused as refused:
             return self._page(visit, page, action, targets, form, problem=refused.problem, status=refused.status)
 
+    async def _act_on_parts(self, visit: Visit, page: Page, section: Parts, action: Action) -> Response:
+        """Show what an action would be done to of one record's parts, or do its next step.
+
+        Raises:
+            NoSuchPage: no record is named, or the key may not do it.
+            Refused: the parts cannot be read.
+        """
+        key = visit.query.get("key", "")
+        if not key or not self._abilities.may(visit.caller, page, action):
+            raise NoSuchPage
+        around: dict[str, Any] = {"back": visit.path(page.slug, key), "things": section.title.lower()}
+        if visit.request.method == "GET":
+            only = visit.query.get("only")
+            found = await parts.read(visit.caller, page, key, section)
+            chosen = [one for one in found.parts if only in (None, one.token)]
+            targets = [Target(one.token, one.name, None, "") for one in chosen]
+            more = found.more and only is None
+            return self._page(
+                visit, page, action, targets, {}, more=more, command=_command(key, action, targets), **around
+            )
+        form, targets = await self._sent(visit)
+
+        def where(target: Target) -> str:
+            return parts.path(page, key, action, target.key)
+
+        for target in targets:
+            where(target)  # what cannot be read is found out before the first of them is done
+        try:
+            return await self._step(visit, page, action, targets, form, where, **around)
+        except Invalid as problem:
+            return self._page(visit, page, action, targets, form, problem=problem.document(), status=422, **around)
+
+    async def _sent(self, visit: Visit) -> tuple[Mapping[str, str], list[Target]]:
+        form = await visit.form(self._sessions, visit.caller.session.digest)
+        targets = _read(form.get("_targets", ""), list[Target])
+        if len(targets) > MOST:
+            raise Invalid(f"more than {MOST} at once")
+        return form, targets
+
     async def _step(
-        self, visit: Visit, page: Page, action: Action, targets: Sequence[Target], form: Mapping[str, str]
+        self,
+        visit: Visit,
+        page: Page,
+        action: Action,
+        targets: Sequence[Target],
+        form: Mapping[str, str],
+        where: Where | None = None,
+        **around: Any,
     ) -> Response:
         told = _read(form["_told"], Told) if form.get("_told") else Told(len(targets))
         if not form.get("_stop"):
             size = self._mass.step(page, action)
-            told = told.and_(await self._mass.do(visit, page, action, targets[:size], form, dry=False))
-            targets = targets[size:]
-        return self._page(visit, page, action, targets, form, told=told, going=bool(targets) and not form.get("_stop"))
+            done = await self._mass.do(visit, page, action, targets[:size], form, dry=False, where=where)
+            told, targets = told.and_(done), targets[size:]
+        going = bool(targets) and not form.get("_stop")
+        return self._page(visit, page, action, targets, form, told=told, going=going, **around)
 
     def _page(
         self,
@@ -121,7 +169,8 @@ class Many:
         told: Told | None = None,
         **values: Any,
     ) -> Response:
-        said: dict[str, Any] = {"problem": None, "going": False, "skipped": 0, "more": False, **values}
+        said: dict[str, Any] = {"problem": None, "going": False, "skipped": 0, "more": False, "command": ""}
+        said |= {"things": page.title.lower(), "back": self._lists.address(visit, page), **values}
         return self._layout.answer(
             visit,
             "many_steps.html" if visit.partial and told is not None else "many.html",
@@ -137,7 +186,6 @@ class Many:
             changes=[change for each in tried or () for change in _changes(each.document)][:_TOLD],
             told=told,
             packed_told=showing.packed(told),
-            back=self._lists.address(visit, page),
             **said,
         )
 
@@ -152,6 +200,13 @@ def _target(item: Any, page: Page) -> Target:
         version if isinstance(version, int) and page.one else None,
         str(fingerprint or ""),
     )
+
+
+def _command(key: str, action: Action, targets: Sequence[Target]) -> str:
+    """Return the command that does it to the one part that was chosen."""
+    if len(targets) != 1 or not isinstance(action, Commanded):
+        return ""
+    return action.command(key, [(each, each.default) for each in action.fields], {"part": targets[0].name})
 
 
 def _read(text: str, kind: type[T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from valhalla.server.console import forms
@@ -26,6 +26,9 @@ class Target(NamedTuple):
     fingerprint: str
 
 
+Where = Callable[[Target], str]
+
+
 class Result(NamedTuple):
     """What became of one target: what was answered, or why it was refused."""
 
@@ -45,9 +48,17 @@ class Mass:
         return _APART if self._abilities.together(page, action) is None else _TOGETHER
 
     async def do(
-        self, visit: Visit, page: Page, action: Action, targets: Sequence[Target], form: Mapping[str, str], *, dry: bool
+        self,
+        visit: Visit,
+        page: Page,
+        action: Action,
+        targets: Sequence[Target],
+        form: Mapping[str, str],
+        *,
+        dry: bool,
+        where: Where | None = None,
     ) -> list[Result]:
-        """Do it to all of them, or say what would come of it.
+        """Do it to all of them, or say what would come of it; ``where`` says of each its path, if it is no record.
 
         Raises:
             Invalid: what was typed cannot be read; nothing was done.
@@ -56,7 +67,7 @@ class Mass:
         filled = forms.fill(action, self._abilities.fields(page, action), form, {})
         query = {**filled.query, **({"dry_run": "true"} if dry else {})}
         if path is None or not targets:
-            return await self._apart(visit, page, action, targets, form, query)
+            return await self._apart(visit, page, action, targets, form, query, where)
         found: list[Result] = []
         for at in range(0, len(targets), _TOGETHER):
             some = targets[at : at + _TOGETHER]
@@ -77,6 +88,7 @@ class Mass:
         targets: Sequence[Target],
         form: Mapping[str, str],
         query: Mapping[str, Any],
+        where: Where | None = None,
     ) -> list[Result]:
         turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -84,7 +96,7 @@ class Mass:
             record = {"fingerprint": target.fingerprint}
             filled = forms.fill(action, self._abilities.fields(page, action), form, record)
             match = {} if target.version is None else {"if-match": f'"{target.version}"'}
-            path = self._abilities.path(page, action, target.key)
+            path = self._abilities.path(page, action, target.key) if where is None else where(target)
             try:
                 async with turns:
                     answer = await visit.caller.send(action.method, path, query=query, body=filled.body, headers=match)

@@ -26,7 +26,9 @@ def console(runtime: Runtime) -> Console:
     """Return the console, to be mounted; it answers once ``connect`` has told it whom to ask."""
     sessions = _sessions(runtime)
     live = Live(sessions, lambda: runtime.feed.status()["revisions"])
-    return Console(sessions, PAGES, networks(runtime.settings.trusted_proxies), live, elsewhere(runtime, sessions))
+    settings = runtime.settings
+    trusted = networks(settings.trusted_proxies)
+    return Console(sessions, PAGES, trusted, live, elsewhere(runtime, sessions), settings.console_url)
 
 
 def _sessions(runtime: Runtime) -> Sessions:

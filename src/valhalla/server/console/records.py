@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
-from valhalla.server.console import showing
+from valhalla.server.console import parts, showing
 from valhalla.server.console.abilities import Abilities
 from valhalla.server.console.api_index import fill
 from valhalla.server.console.calling import Refused
@@ -16,6 +17,7 @@ from valhalla.server.console.contracts import Page, Section
 from valhalla.server.console.errors import NoSuchPage
 from valhalla.server.console.layout import Layout
 from valhalla.server.console.live import Live
+from valhalla.server.console.parts import Parts
 from valhalla.server.console.visit import Visit
 
 
@@ -77,6 +79,8 @@ class Records:
         allowed = visit.caller.allows(self._abilities.index.scope(method, template))
         if not allowed or not about.startswith(section.begins):
             return None
+        if isinstance(section, Parts):
+            return await self._parts(visit, page, key, section, record) if section.fits(record) else None
         query = {name: showing.pick(record, member) for name, member in (section.query or {}).items()}
         path = fill(template, about.removeprefix(section.begins))
         try:
@@ -87,3 +91,14 @@ class Records:
             return section, answer.document(), None
         except Refused as refused:
             return section, None, refused.problem
+
+    async def _parts(
+        self, visit: Visit, page: Page, key: str, section: Parts, record: Mapping[str, Any]
+    ) -> tuple[Section, Any, Mapping[str, Any] | None]:
+        try:
+            found = await parts.read(visit.caller, page, key, section)
+        except Refused as refused:
+            return section, None, refused.problem
+        may = section.action is not None and self._abilities.may(visit.caller, page, section.action)
+        name = shlex.quote(str(showing.pick(record, page.name) or key))
+        return section, {**found._asdict(), "may": may, "command": section.more.replace("{name}", name)}, None

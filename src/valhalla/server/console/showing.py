@@ -86,12 +86,16 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Cell(NamedTuple):
-    """One value, ready to be shown: ``kind`` chooses the element, ``tone`` the colour, ``whole`` is the long form."""
+    """One value, ready to be shown: ``kind`` chooses the element, ``tone`` the colour, ``whole`` is the long form.
+
+    ``rank`` is what a number is ordered by, whatever unit it is shown in.
+    """
 
     kind: str
     text: str
     tone: str = ""
     whole: str = ""
+    rank: float | None = None
 
 
 def pick(item: Any, name: str) -> Any:
@@ -112,7 +116,7 @@ def cell(value: Any, shape: Shape = "auto", *, limit: int = _CELL) -> Cell:
     if isinstance(value, bool):
         return Cell("badge", "yes" if value else "no", "good" if value else "")
     if isinstance(value, (int, float)):
-        return Cell("number", _number(value, shape))
+        return Cell("number", _number(value, shape), rank=value)
     return _text(value, shape, limit)
 
 
@@ -240,6 +244,13 @@ def sheet(columns: Sequence[Column], items: Sequence[Any], *, head: bool) -> str
         writer.writerow([column.name for column in columns])
     for item in items:
         writer.writerow([_plain(pick(item, column.name)) for column in columns])
+    return out.getvalue()
+
+
+def line(*values: str) -> str:
+    """Return one line of a sheet."""
+    out = io.StringIO()
+    csv.writer(out).writerow([_plain(value) for value in values])
     return out.getvalue()
 
 

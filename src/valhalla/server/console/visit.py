@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from valhalla.gate.rules import Network, client_address
+from valhalla.gate.rules import Network, client_address, is_proxied
 from valhalla.server.console import forms
 from valhalla.server.console.calling import Caller
 from valhalla.server.console.contracts import Session
@@ -18,6 +18,8 @@ from valhalla.server.console.errors import FormRefused, NotSignedIn
 from valhalla.server.console.sessions import Sessions
 
 _FOREIGN: Final = frozenset({"cross-site", "same-site"})
+_SCHEMES: Final = frozenset({"http", "https"})
+_PUBLIC: Final = "console_public"
 
 
 class Visit:
@@ -30,7 +32,8 @@ class Visit:
         self.address = address
         self.base: str = request.scope.get("root_path", "")
         """Where the console is mounted."""
-        self.partial = request.headers.get("hx-request") == "true"
+        asks = request.headers
+        self.partial = asks.get("hx-request") == "true" and asks.get("hx-history-restore-request") != "true"
 
     @property
     def caller(self) -> Caller:
@@ -51,7 +54,9 @@ class Visit:
     @property
     def origin(self) -> str:
         """How the person's browser calls this server: what commands to copy begin with."""
-        url = self.request.url
+        url, known = self.request.url, getattr(self.request.state, _PUBLIC, None)
+        if known is not None:
+            return known.removesuffix(self.base)
         return f"{url.scheme}://{url.netloc}"
 
     def path(self, *parts: str, **query: Any) -> str:
@@ -96,7 +101,18 @@ def keep(response: Response, request: Request, name: str, value: str, age: int, 
     )
 
 
-def address_of(request: Request, trusted: Sequence[Network]) -> str | None:
-    """Return who asks, as the gate sees it."""
+def address_of(request: Request, trusted: Sequence[Network], public: str | None = None) -> str | None:
+    """Return who asks, as the gate sees it; from then on the request's scheme is the one that the browser used.
+
+    ``public`` is how browsers reach the console by the settings, which a proxy cannot contradict.
+    """
     peer = None if request.client is None else request.client.host
+    if public:
+        request.scope["scheme"] = public.partition(":")[0]
+        setattr(request.state, _PUBLIC, public.rstrip("/"))
+    elif is_proxied(peer, tuple(trusted)):
+        # the last hop's word: those before it may be the client's own
+        told = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
+        if told in _SCHEMES:
+            request.scope["scheme"] = told
     return client_address(peer, dict(request.scope["headers"]), tuple(trusted)) if trusted else peer

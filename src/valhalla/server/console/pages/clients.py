@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Field, Page
+from valhalla.server.console.commands import Commanded
+from valhalla.server.console.contracts import Column, Field, Page
 from valhalla.server.console.pages.shapes import GRACE, switches
 
 _LAST: Final = Field(name="confirm", input="check", query=True, label="also if it is the last admin key")
@@ -31,7 +32,7 @@ PAGES: Final = (
             Column("prefix", "begins with", "code"),
         ),
         tools=(
-            Action(
+            Commanded(
                 name="new",
                 label="New client",
                 path="/system/api-clients",
@@ -46,19 +47,27 @@ PAGES: Final = (
                     Field(name="networks", input="list", help="the only ones it may be used from: 10.0.0.0/8"),
                     Field(name="limits", input="list", help="100/minute"),
                 ),
+                cli="valhalla key new --owner={owner} --name={name} --role={role} --scope={scopes}"
+                " --network={networks} --limit={limits} --expires-in={expires_at:until}",
             ),
         ),
         actions=(
-            Action(
+            Commanded(
                 name="rotate",
                 label="Rotate",
                 path="/system/api-clients/{client_id}/rotate",
                 shows=True,
                 warning="The new key is shown once. The old one works on for the grace.",
                 fields=(GRACE,),
+                cli="valhalla key rotate {one} --grace={grace_seconds:seconds}",
             ),
-            *switches("/system/api-clients/{client_id}", _LAST),
-            Action(
+            *switches(
+                "/system/api-clients/{client_id}",
+                "valhalla key deactivate {one} --confirm={confirm}",
+                "valhalla key activate {one}",
+                _LAST,
+            ),
+            Commanded(
                 name="delete",
                 label="Revoke",
                 method="DELETE",
@@ -66,6 +75,7 @@ PAGES: Final = (
                 tone="danger",
                 warning="It never comes back.",
                 fields=(_LAST,),
+                cli="valhalla key revoke {one} --confirm={confirm}",
             ),
         ),
         topics=("registry.api_clients",),

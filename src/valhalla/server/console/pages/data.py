@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Above, Action, Column, Field, Page
-from valhalla.server.console.pages.shapes import UPDATED
+from valhalla.server.console.commands import Commanded
+from valhalla.server.console.contracts import Above, Column, Field, Page
+from valhalla.server.console.pages.shapes import UPDATED, kept
 
 PAGES: Final = (
     Page(
@@ -27,10 +28,21 @@ PAGES: Final = (
             UPDATED,
         ),
         actions=(
-            Action(
-                name="test", label="Send a test", path="/system/notify/channels/{name}/test", tone="good", shows=True
+            Commanded(
+                name="test",
+                label="Send a test",
+                path="/system/notify/channels/{name}/test",
+                tone="good",
+                shows=True,
+                cli="valhalla notify channel test {one}",
             ),
-            Action(name="resume", label="Resume", path="/system/notify/channels/{name}/resume"),
+            Commanded(
+                name="resume",
+                label="Resume",
+                path="/system/notify/channels/{name}/resume",
+                cli="valhalla notify channel resume {one}",
+            ),
+            *kept("valhalla notify channel"),
         ),
         above=(Above("above_report.html", "/system/notify"),),
         topics=("notification", "registry.notification_channels"),
@@ -54,6 +66,7 @@ PAGES: Final = (
             Column("enabled"),
             UPDATED,
         ),
+        actions=kept("valhalla notify rule"),
         topics=("registry.notification_rules",),
         cli="valhalla notify rule ls",
     ),
@@ -67,6 +80,7 @@ PAGES: Final = (
         noun="template",
         teach="There are none; every event has words of its own without one.",
         columns=(Column("name"), Column("subject"), Column("body"), Column("description"), UPDATED),
+        actions=kept("valhalla notify template"),
         topics=("registry.notification_templates",),
         cli="valhalla notify template ls",
     ),
@@ -91,7 +105,7 @@ PAGES: Final = (
             Column("error"),
         ),
         tools=(
-            Action(
+            Commanded(
                 name="replay-all",
                 label="Replay all that match",
                 path="/system/notify/deliveries/replay",
@@ -102,9 +116,19 @@ PAGES: Final = (
                     Field(name="since", input="time"),
                     Field(name="until", input="time"),
                 ),
+                cli="valhalla notify delivery replay --channel={channel} --rule={rule} --type={type}",
             ),
         ),
-        actions=(Action(name="replay", each=False, label="Replay", path="{one}/replay", when={"status": ("dead",)}),),
+        actions=(
+            Commanded(
+                name="replay",
+                each=False,
+                label="Replay",
+                path="{one}/replay",
+                when={"status": ("dead",)},
+                cli="valhalla notify delivery replay {one}",
+            ),
+        ),
         topics=("notification", "deliveries"),
         cli="valhalla notify delivery ls",
     ),
@@ -129,13 +153,13 @@ PAGES: Final = (
             Column("expires_at", "kept until"),
         ),
         tools=(
-            Action(
+            Commanded(
                 name="new",
                 label="New export",
                 path="/system/exports",
                 tone="good",
                 fields=(
-                    Field(name="source", required=True, help="GET /system/exports/sources lists them: audit, logs …"),
+                    Field(name="source", required=True, help="one of those under 'What can be exported'"),
                     Field(name="format", input="select", options=("csv", "jsonl", "parquet", "sql")),
                     Field(name="compression", input="select", options=("none", "gzip", "zstd")),
                     Field(name="profile", input="select", options=("standard", "strict", "none")),
@@ -144,10 +168,12 @@ PAGES: Final = (
                     Field(name="until", input="time", help="UTC"),
                     Field(name="reason"),
                 ),
+                cli="valhalla export new {source} --format={format} --compression={compression} --profile={profile}"
+                " --column={columns} --since={since:utc} --until={until:utc} --reason={reason}",
             ),
         ),
         actions=(
-            Action(
+            Commanded(
                 name="link",
                 label="Download",
                 path="{one}/links",
@@ -155,15 +181,18 @@ PAGES: Final = (
                 shows=True,
                 when={"status": ("completed",)},
                 fields=(Field(name="seconds", input="number", default="300"),),
+                cli="valhalla export download {one}",
             ),
-            Action(
+            Commanded(
                 name="cancel",
                 label="Cancel",
                 path="{one}/cancel",
                 tone="danger",
                 when={"status": ("pending", "running")},
+                cli="valhalla export cancel {one}",
             ),
         ),
+        above=(Above("above_sources.html", "/system/exports/sources"),),
         topics=("export",),
         choices={"status": ("pending", "running", "completed", "failed", "cancelled")},
         cli="valhalla export list",
@@ -186,20 +215,22 @@ PAGES: Final = (
             Column("last", "last purge", "code"),
         ),
         actions=(
-            Action(
+            Commanded(
                 name="preview",
                 label="What would go",
                 method="GET",
                 path="/system/retention/categories/{category}/preview",
                 shows=True,
+                cli="valhalla retention preview {one}",
             ),
-            Action(
+            Commanded(
                 name="purge",
                 label="Purge",
                 path="/system/retention/categories/{category}/purge",
                 tone="danger",
                 warning="Rows that are past their days are removed for good.",
                 fields=(Field(name="reason", required=True), Field(name="confirm", input="check", label="I mean it")),
+                cli="valhalla retention purge {one} --reason={reason} --confirm={confirm}",
             ),
         ),
         topics=("retention", "registry.retention_policies", "registry.legal_holds"),
@@ -222,6 +253,7 @@ PAGES: Final = (
             Column("enabled"),
             UPDATED,
         ),
+        actions=kept("valhalla retention"),
         topics=("registry.retention_policies",),
     ),
     Page(
@@ -234,6 +266,7 @@ PAGES: Final = (
         noun="hold",
         teach="There are none. What a hold names is not purged while it lasts.",
         columns=(Column("name"), Column("category"), Column("reason"), Column("since"), Column("until"), UPDATED),
+        actions=kept("valhalla legal-hold"),
         topics=("registry.legal_holds",),
         cli="valhalla legal-hold ls",
     ),

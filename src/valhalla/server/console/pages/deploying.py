@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Field, Page, Section
-from valhalla.server.console.pages.shapes import UPDATED
+from valhalla.server.console.commands import Commanded
+from valhalla.server.console.contracts import Column, Field, Page, Section
+from valhalla.server.console.pages.shapes import UPDATED, kept
 
 PAGES: Final = (
     Page(
@@ -29,7 +30,7 @@ PAGES: Final = (
             Column("finished_at", "ended"),
         ),
         actions=(
-            Action(
+            Commanded(
                 name="transition",
                 label="Say what became of it",
                 path="{one}/transition",
@@ -43,6 +44,7 @@ PAGES: Final = (
                     ),
                     Field(name="notes"),
                 ),
+                cli="valhalla deployment finish {one} {to} --notes={notes}",
             ),
         ),
         topics=("deployment",),
@@ -67,13 +69,15 @@ PAGES: Final = (
             UPDATED,
         ),
         actions=(
-            Action(
+            Commanded(
                 name="run",
                 label="Run",
                 path="/system/deployment/smoke/suites/{name}/run",
                 tone="good",
                 fields=(Field(name="base_url", help="empty: the suite's own"),),
+                cli="valhalla smoke run {one}",
             ),
+            *kept("valhalla smoke"),
         ),
         sections=(
             Section(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from valhalla.server.console.commands import Commanded
 from valhalla.server.console.contracts import Above, Action, Column, Field, Page
-from valhalla.server.console.pages.shapes import UPDATED
+from valhalla.server.console.pages.shapes import UPDATED, kept
 
 PAGES: Final = (
     Page(
@@ -27,7 +28,7 @@ PAGES: Final = (
             Column("enabled"),
         ),
         tools=(
-            Action(
+            Commanded(
                 name="mode",
                 label="Switch the mode",
                 path="/system/maintenance/state",
@@ -38,8 +39,10 @@ PAGES: Final = (
                     Field(name="reason", required=True, help="everybody who is refused reads it"),
                     Field(name="until", input="time", help="UTC; empty: until somebody says otherwise"),
                 ),
+                cli="valhalla maintenance set {mode} --reason={reason} --for={until:until}",
             ),
         ),
+        actions=kept("valhalla maintenance window"),
         topics=("maintenance", "registry.maintenance_windows", "registry.maintenance_state"),
         above=(
             Above("above_mode.html", "/system/maintenance"),
@@ -92,7 +95,7 @@ PAGES: Final = (
                     ),
                 ),
             ),
-            Action(
+            Commanded(
                 name="kill",
                 label="Kill",
                 path="{one}/kill",
@@ -100,8 +103,17 @@ PAGES: Final = (
                 when={"killed": (False,)},
                 warning="Everybody gets this variant at once, whatever the rules say.",
                 fields=(Field(name="variant", help="empty: the one that is named as safe"), Field(name="reason")),
+                cli="valhalla flag kill {one} --variant={variant} --reason={reason}",
             ),
-            Action(name="revive", label="Revive", method="DELETE", path="{one}/kill", when={"killed": (True,)}),
+            Commanded(
+                name="revive",
+                label="Revive",
+                method="DELETE",
+                path="{one}/kill",
+                when={"killed": (True,)},
+                cli="valhalla flag revive {one} --reason={reason}",
+            ),
+            *kept("valhalla flag", "rollback", "delete"),
         ),
         template="flag.html",
         topics=("flag", "registry.flags"),
@@ -124,6 +136,7 @@ PAGES: Final = (
             Column("owner"),
             UPDATED,
         ),
+        actions=kept("valhalla config"),
         topics=("config", "registry.config"),
         cli="valhalla config ls",
         cli_one="valhalla config get",
@@ -147,6 +160,7 @@ PAGES: Final = (
             Column("description"),
             UPDATED,
         ),
+        actions=kept("valhalla limit"),
         topics=("registry.rate_limits",),
         above=(Above("above_usage.html", "/system/rate-limits/usage"),),
         cli="valhalla limit ls",

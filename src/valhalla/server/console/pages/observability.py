@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from valhalla.server.console.commands import Commanded
 from valhalla.server.console.contracts import Action, Column, Field, Page
 
 _NOTE: Final = Field(name="note")
@@ -48,7 +49,7 @@ PAGES: Final = (
             ),
         ),
         actions=(
-            Action(
+            Commanded(
                 name="acknowledge",
                 each=False,
                 label="Acknowledge",
@@ -56,8 +57,9 @@ PAGES: Final = (
                 key="a",
                 when={"status": ("open",)},
                 fields=(_NOTE,),
+                cli="valhalla alert ack {one} --note={note}",
             ),
-            Action(
+            Commanded(
                 name="resolve",
                 each=False,
                 label="Resolve",
@@ -66,8 +68,9 @@ PAGES: Final = (
                 key="d",
                 when=_UNRESOLVED,
                 fields=(_NOTE,),
+                cli="valhalla alert resolve {one} --note={note}",
             ),
-            Action(
+            Commanded(
                 name="silence",
                 label="Silence",
                 path="{one}/silence",
@@ -76,6 +79,7 @@ PAGES: Final = (
                     Field(name="until", input="time", required=True, help="UTC"),
                     Field(name="reason", required=True),
                 ),
+                cli="valhalla alert silence {one} --for={until:until} --reason={reason}",
             ),
         ),
         topics=("alert",),
@@ -216,13 +220,14 @@ PAGES: Final = (
             Column("seq", "sealed as"),
         ),
         tools=(
-            Action(
+            Commanded(
                 name="verify",
                 label="Verify the whole ledger",
                 method="GET",
                 path="/system/audit/verify",
                 tone="good",
                 shows=True,
+                cli="valhalla ledger verify",
             ),
         ),
         topics=("audit",),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Page
+from valhalla.server.console.commands import Commanded
+from valhalla.server.console.contracts import Column, Page
 
 PAGES: Final = (
     Page(
@@ -26,7 +27,7 @@ PAGES: Final = (
             Column("last_used_at", "last used"),
         ),
         actions=(
-            Action(
+            Commanded(
                 name="stop",
                 label="Deactivate",
                 method="PATCH",
@@ -35,10 +36,12 @@ PAGES: Final = (
                 tone="danger",
                 when={"active": (True,)},
                 warning="Their sessions end at once, and they cannot sign in again.",
+                cli="valhalla person set {one} active=false",
             ),
-            Action(
+            Commanded(
                 name="restore", label="Activate", method="PATCH", path="{one}", body={"active": True},
                 when={"active": (False,)},
+                cli="valhalla person set {one} active=true",
             ),
         ),
         topics=("registry.people",),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Field, Page, Section
+from valhalla.server.console.commands import Commanded
+from valhalla.server.console.contracts import Column, Field, Page, Section
+from valhalla.server.console.forms import Sent
+from valhalla.server.console.parts import Parts
 
 _RUNNING: Final = {"status": ("running",)}
 
@@ -31,7 +34,7 @@ PAGES: Final = (
             Column("id", shape="code"),
         ),
         tools=(
-            Action(
+            Commanded(
                 name="new",
                 label="New sandbox",
                 path="/api/sandboxes",
@@ -45,10 +48,12 @@ PAGES: Final = (
                     Field(name="tags", input="list", help="with commas between them"),
                     Field(name="owner", help="admins only; empty: your own"),
                 ),
+                cli="valhalla sandbox new {name} --template={template} --ttl={ttl}"
+                " --description={description} --tag={tags} --owner={owner}",
             ),
         ),
         actions=(
-            Action(
+            Commanded(
                 name="connect",
                 label="Connect",
                 method="GET",
@@ -57,25 +62,29 @@ PAGES: Final = (
                 tone="good",
                 when=_RUNNING,
                 warning="Shows credentials of this sandbox on the screen.",
+                cli="valhalla sandbox env {one}",
             ),
-            Action(
+            Commanded(
                 name="extend",
                 label="Extend",
                 path="{one}/extend",
                 fields=(Field(name="ttl", label="time to live from now", default="1h", required=True),),
                 when=_RUNNING,
+                cli="valhalla sandbox extend {one} {ttl}",
             ),
-            Action(
+            Commanded(
                 name="link",
                 label="Route events",
                 path="{one}/routes",
                 when=_RUNNING,
                 fields=(
                     Field(name="kind", default="discord.guild", required=True),
-                    Field(name="key", label="id", required=True, help="whose events come into the sandbox"),
+                    # the address of the form has a 'key' of its own: the sandbox's
+                    Sent(name="id", member="key", required=True, help="whose events come into the sandbox"),
                 ),
+                cli="valhalla sandbox link {one} {kind}:{id}",
             ),
-            Action(
+            Commanded(
                 name="snapshot",
                 label="Snapshot",
                 path="{one}/snapshot",
@@ -84,16 +93,18 @@ PAGES: Final = (
                     Field(name="template", label="name of the template", required=True),
                     Field(name="replace", label="replace one of this name", input="check"),
                 ),
+                cli="valhalla sandbox snapshot {one} --as={template} --replace={replace}",
             ),
-            Action(
+            Commanded(
                 name="reset",
                 label="Reset",
                 path="{one}/reset",
                 tone="danger",
                 when=_RUNNING,
                 warning="Everything in it is removed; credentials and end stay.",
+                cli="valhalla sandbox reset {one}",
             ),
-            Action(
+            Commanded(
                 name="delete",
                 label="Destroy",
                 method="DELETE",
@@ -101,10 +112,64 @@ PAGES: Final = (
                 tone="danger",
                 when={"status": ("pending", "creating", "running", "expired")},
                 warning="Its schema, keys and streams are gone at once. Nothing brings them back.",
+                cli="valhalla sandbox rm {one}",
             ),
         ),
         sections=(
             Section("Health", "{one}/status", template="part_health.html"),
+            Parts(
+                "Routes",
+                "{one}/routes",
+                template="part_routes.html",
+                items="",
+                slice="nats",
+                when=_RUNNING,
+                action=Commanded(
+                    name="unlink",
+                    label="Unlink",
+                    method="DELETE",
+                    path="{one}/routes/{kind}/{key}",
+                    tone="danger",
+                    warning="Its events go to production again, from the next one on.",
+                    fields=(
+                        Field(
+                            name="unread",
+                            label="what the sandbox has not read",
+                            input="select",
+                            options=("drain", "return", "drop"),
+                            query=True,
+                            help="drain: the sandbox still gets it; return: production does; drop: nobody",
+                        ),
+                    ),
+                    cli="valhalla sandbox unlink {one} {part} --unread={unread}",
+                ),
+            ),
+            Parts(
+                "Newest live events",
+                "{one}/events",
+                template="part_lane.html",
+                most=50,
+                newest=True,
+                slice="nats",
+                when=_RUNNING,
+                more="valhalla sandbox events {name} --follow",
+            ),
+            Parts(
+                "Dead letters",
+                "{one}/events/dead",
+                template="part_dead.html",
+                most=50,
+                slice="nats",
+                when=_RUNNING,
+                action=Commanded(
+                    name="replay",
+                    label="Replay",
+                    path="{one}/events/dead/{number}/replay",
+                    warning="It comes onto the lane again as a new event, behind what is there.",
+                    cli="valhalla sandbox dead {one} --replay={part}",
+                ),
+                more="valhalla sandbox dead {name} --json",
+            ),
             Section("Tables", "{one}/tables", (Column("table"), Column("rows")), items=""),
             Section(
                 "Ledger",
@@ -133,13 +198,14 @@ PAGES: Final = (
             Column("snapshot.bytes", "bytes"),
         ),
         actions=(
-            Action(
+            Commanded(
                 name="delete",
                 label="Delete",
                 method="DELETE",
                 path="/api/templates/{name}",
                 tone="danger",
                 when={"kind": ("snapshot",)},
+                cli="valhalla template rm {one}",
             ),
         ),
         topics=("templates",),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from valhalla.server.console.commands import Commanded
 from valhalla.server.console.contracts import Above, Action, Column, Field, Page, Section
-from valhalla.server.console.pages.shapes import ADMIN, GRACE, UPDATED, decisions, switches
+from valhalla.server.console.pages.shapes import ADMIN, GRACE, UPDATED, decisions, kept, switches
 
 _TOUCHED: Final = Above("above_touched.html", "/system/security/honeypots/activity", ("hours",))
 
@@ -20,7 +21,7 @@ PAGES: Final = (
         topics=("policy", "block", "honeypot", "action", "registry.security_mode"),
         lag=2.1,
         tools=(
-            Action(
+            Commanded(
                 name="mode",
                 label="Switch the mode",
                 path="/system/security/mode",
@@ -31,6 +32,7 @@ PAGES: Final = (
                     Field(name="reason", required=True),
                     Field(name="lasting_seconds", label="for so many seconds", input="number", help="empty: for good"),
                 ),
+                cli="valhalla security mode {mode} --reason={reason} --for={lasting_seconds:seconds}",
             ),
         ),
     ),
@@ -51,6 +53,41 @@ PAGES: Final = (
             Column("shadow"),
             Column("enabled"),
             UPDATED,
+        ),
+        actions=kept("valhalla policy"),
+        tools=(
+            Commanded(
+                name="test",
+                label="What would happen",
+                path="/system/security/policies/test",
+                shows=True,
+                warning="A request is only thought through: nothing is done, counted or held.",
+                fields=(
+                    Field(
+                        name="method",
+                        input="select",
+                        options=("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"),
+                    ),
+                    Field(name="path", required=True, default="/", help="/api/sandboxes"),
+                    Field(name="route", help="the template of its route; empty: the path"),
+                    Field(name="query", help="what is behind the question mark"),
+                    Field(name="headers", input="json", help='{"user-agent": "curl/8"}'),
+                    Field(name="address", help="whose request it is: 203.0.113.7"),
+                    Field(name="principal.owner", label="owner of its key", help="all three empty: anonymous"),
+                    Field(name="principal.id", label="id of its API client"),
+                    Field(name="principal.scopes", label="scopes of its key", input="list"),
+                    Field(name="counters", input="json", help='what is counted of the address: {"failed_auth": 12}'),
+                    Field(name="mode", input="select", options=("", "normal", "elevated", "lockdown")),
+                    Field(
+                        name="policy",
+                        label="a draft to try (JSON)",
+                        input="json",
+                        help='in place of the one with its name: {"when": "principal.anonymous", "action": "block"}',
+                    ),
+                ),
+                cli="valhalla policy test {path} --method={method} --address={address} --owner={principal.owner}"
+                " --scope={principal.scopes} --mode={mode}",
+            ),
         ),
         above=(Above("above_policies.html", "/system/security/policies/usage"),),
         topics=("policy", "registry.security_policies"),
@@ -76,6 +113,10 @@ PAGES: Final = (
             Column("source"),
             Column("expires_at", "expires"),
         ),
+        actions=(
+            Action(name="edit", label="Edit", method="PUT", path="{one}", whole=True),
+            *kept("valhalla block", "delete"),
+        ),
         above=(Above("above_report.html", "/system/security/blocklist/stats"),),
         topics=("block", "registry.blocklist"),
         cli="valhalla block ls",
@@ -91,14 +132,15 @@ PAGES: Final = (
         teach="There are none. A honeypot tells of who touches it; nobody has a reason to.",
         columns=(Column("name"), Column("type"), Column("active"), Column("location"), UPDATED),
         actions=(
-            Action(
+            Commanded(
                 name="rotate",
                 label="Rotate its key",
                 path="/system/security/honeypots/{name}/rotate",
                 shows=True,
                 fields=(GRACE,),
+                cli="valhalla honeypot rotate {one} --grace={grace_seconds:seconds}",
             ),
-            *switches("/system/security/honeypots/{name}"),
+            *switches("/system/security/honeypots/{name}", "valhalla honeypot off {one}", "valhalla honeypot on {one}"),
         ),
         tools=(
             Action(
@@ -141,6 +183,7 @@ PAGES: Final = (
         one="/system/security/decoys/{key}",
         key="name",
         noun="decoy",
+        actions=kept("valhalla honeypot decoy"),
         above=(_TOUCHED,),
         teach="There are none. A decoy is a path or a key that only somebody who searches finds.",
         columns=(
@@ -154,12 +197,13 @@ PAGES: Final = (
         ),
         topics=("honeypot", "registry.decoys"),
         tools=(
-            Action(
+            Commanded(
                 name="key",
                 label="New decoy key",
                 path="/system/security/decoys/keys",
                 shows=True,
                 fields=(Field(name="name", required=True), Field(name="description")),
+                cli="valhalla honeypot decoy key {name} --description={description}",
             ),
         ),
     ),

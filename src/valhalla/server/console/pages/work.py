@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from valhalla.server.console.contracts import Action, Column, Field, Page
+from valhalla.server.console.contracts import Above, Action, Column, Field, Page
 
+_LOST: Final = ("dead", "cancelled", "held")
 _CRON: Final = ("timing.type", "cron")
 _EVERY: Final = ("timing.type", "every")
 _TIMETABLE: Final = (
@@ -49,8 +50,16 @@ PAGES: Final = (
                 name="retry-all",
                 label="Retry all that match",
                 path="/system/jobs/retry",
+                warning="A thousand at a time, the oldest first: do it again while more match.",
                 fields=(
-                    Field(name="status", input="select", options=("dead", "cancelled", "held"), default="dead"),
+                    # nothing is chosen where the list shows all, or others: what is done must be what was looked at
+                    Field(
+                        name="status",
+                        input="select",
+                        options=("", *_LOST),
+                        required=True,
+                        help="Only dead, cancelled and held jobs can be retried: choose which.",
+                    ),
                     Field(name="name"),
                     Field(name="queue"),
                 ),
@@ -63,7 +72,7 @@ PAGES: Final = (
                 label="Retry",
                 path="{one}/retry",
                 tone="good",
-                when={"status": ("dead", "cancelled", "held")},
+                when={"status": _LOST},
             ),
             Action(
                 name="cancel",
@@ -75,6 +84,8 @@ PAGES: Final = (
         ),
         topics=("job",),
         choices={"status": ("queued", "running", "held", "succeeded", "cancelled", "dead")},
+        above=(Above("above_queues.html", "/system/jobs/queues"),),
+        template="job.html",
         cli="valhalla job ls",
         cli_one="valhalla job show",
     ),

@@ -20,19 +20,27 @@
   }
 
   // ── sorting what is shown ───────────────────────────────────────────────
+  // what is shown of a number has a unit and separators: its rank and an instant's time have none
   const valueOf = (cell) => {
-    const time = cell?.querySelector("time");
-    return time ? time.dateTime : (cell?.textContent || "").trim();
+    const time = cell?.querySelector("time"), ranked = cell?.querySelector("[data-rank]");
+    if (time) return new Date(time.dateTime).getTime();
+    if (ranked) return Number(ranked.dataset.rank);
+    return cell?.querySelector(".none") ? "" : (cell?.textContent || "").trim();
   };
+  const collator = new Intl.Collator(undefined, { numeric: true });
+  function compare(a, b, down) {
+    if (a === "" || b === "") return (a === "") - (b === ""); // what has no value is last, whichever way
+    const kinds = (typeof a === "string") - (typeof b === "string");
+    return (kinds || (typeof a === "string" ? collator.compare(a, b) : a - b)) * (down ? -1 : 1);
+  }
   let order = null; // what was chosen last holds for rows that come later, too
   function arrange(table) {
     if (!order || !table) return;
     const head = table.tHead.rows[0].cells[order.column], body = table.tBodies[0];
     all("th", table).forEach((each) => each.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", order.down ? "descending" : "ascending");
-    const collator = new Intl.Collator(undefined, { numeric: true });
     const found = [...body.rows].map((row) => [valueOf(row.cells[order.column]), row]);
-    found.sort(([a], [b]) => collator.compare(a, b) * (order.down ? -1 : 1));
+    found.sort(([a], [b]) => compare(a, b, order.down));
     body.append(...found.map(([, row]) => row));
   }
   function sort(button) {
@@ -80,7 +88,10 @@
   document.addEventListener("click", (event) => {
     const hit = (selector) => event.target.closest?.(selector);
     let found;
-    if ((found = hit("[data-copy]"))) {
+    // what was typed and is not in the table yet is not in this link either
+    if (hit("[data-filtered]") && unapplied()) {
+      event.preventDefault(); toast("The table does not show these filters yet: press again when it does.");
+    } else if ((found = hit("[data-copy]"))) {
       navigator.clipboard?.writeText(found.dataset.copy).then(() => { found.textContent = "Copied"; });
     } else if ((found = hit("[data-sort]"))) sort(found);
     else if ((found = hit("[data-stop]"))) { event.preventDefault(); stopping = true; found.textContent = "Stopping…"; }
@@ -126,6 +137,22 @@
     else if (/^[a-z]$/.test(event.key) && row) row.querySelector(`[data-key="${event.key}"]`)?.click();
   });
 
+  // ── filters that were typed, and those of the table ─────────────────────
+  const filters = document.querySelector("form[data-filters]");
+  const typed = () => new URLSearchParams([...new FormData(filters)].filter(([, value]) => value)).toString();
+  let applied = filters && typed();
+  function unapplied() { return Boolean(filters) && typed() !== applied; }
+  let asked = null;
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.elt !== filters) return;
+    // leaving a field says nothing new: a swap between press and release would swallow the click
+    if (event.detail.triggeringEvent?.type === "change" && !unapplied()) event.preventDefault();
+    else asked = typed();
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt === filters && event.detail.successful) applied = asked;
+  });
+
   // ── saved filters ───────────────────────────────────────────────────────
   for (const form of all("form[data-filters]")) {
     const place = form.querySelector("[data-saved]"), name = `filters.${form.dataset.filters}`;
@@ -158,8 +185,12 @@
   // where everything stood when this page was read: what came since is told first
   const standing = JSON.parse(document.body.dataset.standing || "{}"), revisions = standing.revisions || {};
   const hints = ["logs", "traces", "audit", "templates", "job", "schedule", "heartbeat", "applications", "deliveries"]; // of these nothing is kept that could be told again
+  const FRESH = 5000; // a tab that was opened in the background listens late
+  let listened = false;
   let source = null, last = standing.after || null, timer = 0;
   function say(text, lost) { if (light) { light.textContent = text; light.classList.toggle("lost", Boolean(lost)); } }
+  const seen = (root) => all("main section", root).map((section) => section.textContent).join("\n");
+  const first = document.querySelector("[data-record]") && seen(document);
   const busy = (part) => part.matches(":hover") || part.contains(document.activeElement) || dialog.open;
   function mark(part) {
     if (part.querySelector(":scope > .stale-note")) return;
@@ -184,12 +215,36 @@
   const soon = () => { if (!timer) timer = setTimeout(flush, Math.max(GATHER, flushed + BETWEEN - performance.now())); };
   function flush() { timer = 0; flushed = performance.now(); for (const part of stale.keys()) renew(part, false); stale.clear(); }
   const topicsOf = (part) => part.dataset.topics.split(" ").filter(Boolean);
+  // of these every event names the one record it is about
+  const named = ["sandbox", "job", "error", "deployment", "export", "heartbeat"];
+  function about(part, event) {
+    const record = part.dataset.record, subject = event.subject || "", [first, ...rest] = subject.split(".");
+    if (!record || rest.join(".") === record || Object.values(event.data || {}).includes(record)) return "surely";
+    return named.includes(first) && rest.length ? "no" : "maybe";
+  }
+  // who was told of some record, and not of which, looks whether it is this one
+  let looking = 0;
+  function look(part) {
+    if (looking || part.querySelector(":scope > .stale-note")) return;
+    looking = setTimeout(async () => {
+      looking = 0;
+      try {
+        const answer = await fetch(part.dataset.stale, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+        const now = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
+        if (!now || seen(now) !== first) mark(part);
+      } catch { /* the connection is lost: that is told, and what came meanwhile afterwards */ }
+    }, LOOK);
+  }
+  const LOOK = 1000;
   function heard(event) {
     const subject = event.subject || "", { registry, revision } = event.type === "registry.changed" ? event.data : {};
     if (registry && revision <= revisions[registry]) return; // on connecting one is told where each stands
     if (registry) revisions[registry] = revision;
     for (const part of all("[data-topics]")) {
-      if (topicsOf(part).some((topic) => subject === topic || subject.startsWith(`${topic}.`))) stale.set(part, true);
+      if (!topicsOf(part).some((topic) => subject === topic || subject.startsWith(`${topic}.`))) continue;
+      const sure = about(part, event);
+      // what renews itself need not be looked at before
+      if (sure === "maybe" && part.dataset.stale) look(part); else if (sure !== "no") stale.set(part, true);
     }
     if (stale.size) soon();
   }
@@ -200,7 +255,9 @@
     source = new EventSource(`${base}/events?${new URLSearchParams({ topics: [...topics].join(","), ...(last && { after: last }) })}`);
     source.onopen = () => {
       say("live");
-      for (const topic of hints) if (topics.has(topic)) heard({ subject: topic });
+      // who listens from the start on has missed nothing
+      if (listened || performance.now() > FRESH) for (const topic of hints) if (topics.has(topic)) heard({ subject: topic });
+      listened = true;
     };
     source.onmessage = (event) => {
       if (event.lastEventId) last = event.lastEventId;
