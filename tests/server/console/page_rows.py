@@ -62,7 +62,7 @@ ROWS: Final[dict[str, Row]] = {
     ),
     "errors": Row(rare.error, rare.resolving_error),
     "logs": Row(rare.line, narrowing("text", "row line 0", "row line 1"), "?category=row", opens=False),
-    "traces": Row(rare.trace, looking("row span"), "?service=row-shop"),
+    "traces": Row(rare.trace, looking("row span")),
     "audit": Row(rare.entry, rare.verifying, "?kind=config", opens=False),
     "security": Row(rare.mode, rare.switching_mode, opens=False),
     "policies": registry(

@@ -75,6 +75,8 @@ async def test_a_report_follows_its_filter_as_a_whole(desk: Desk) -> None:
 
 async def test_rows_are_sorted_by_what_they_mean(desk: Desk) -> None:
     page = desk.page
+    # these rows are made up: what is live would put the real ones in their place
+    await page.route("**/console/events?*", lambda route: route.fulfill(status=204))
     await desk.open("jobs")
     cells = {
         "b 999": '<span class="number" data-rank="999">999</span>',
@@ -99,7 +101,7 @@ async def test_rows_are_sorted_by_what_they_mean(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("slug", ["jobs", "logs", "audit"])
-async def test_a_page_is_read_once_and_again_after_the_connection_was_lost(desk: Desk, slug: str) -> None:
+async def test_a_page_is_looked_at_when_it_listens_and_read_again_after_the_connection_was_lost(desk: Desk, slug: str) -> None:
     page = desk.page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if f"/console/{slug}" in request.url else None)
@@ -112,7 +114,8 @@ async def test_a_page_is_read_once_and_again_after_the_connection_was_lost(desk:
     await page.wait_for_selector("#live:text-is('connection lost')")
     await page.mouse.move(0, 0)
     await page.wait_for_timeout(900)
-    assert len(asked) == 1, asked
+    # read, and compared once with what there is when it listens
+    assert len(asked) == 2, asked
     assert await page.query_selector(NOTE) is None
     async with page.expect_request(lambda request: f"/console/{slug}?" in request.url):
         pass

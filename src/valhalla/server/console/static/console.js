@@ -248,6 +248,29 @@
     }
     if (stale.size) soon();
   }
+  // what it says, whenever it was rendered
+  function saying(part) {
+    const copy = part.cloneNode(true);
+    for (const time of all("time", copy)) time.textContent = time.dateTime;
+    for (const note of all(".stale-note", copy)) note.remove();
+    return copy.textContent.replace(/\s+/g, " ");
+  }
+  // a hint that came after the page was read and before it listened is told to nobody: what it was about is looked at once
+  function catchUp() {
+    const answers = new Map();
+    for (const part of all("[data-topics]")) {
+      if (!topicsOf(part).some((topic) => hints.includes(topic))) continue;
+      const address = part.getAttribute("hx-get");
+      if (part.dataset.stale) look(part);
+      if (part.dataset.stale || !address || !part.id) continue;
+      const headers = { "HX-Request": "true", "HX-Trigger": part.id };
+      if (!answers.has(address)) answers.set(address, fetch(address, { headers, credentials: "same-origin" }).then((answer) => (answer.ok ? answer.text() : "")));
+      answers.get(address).then((text) => {
+        const now = new DOMParser().parseFromString(text, "text/html").getElementById(part.id);
+        if (now && part.isConnected && saying(now) !== saying(part)) renew(part, false);
+      }).catch(() => { /* the connection is lost: that is told, and what came meanwhile afterwards */ });
+    }
+  }
   function everything() { for (const part of all("[data-topics]")) stale.set(part, true); soon(); }
   function connect() {
     if (source || document.hidden) return;
@@ -255,8 +278,8 @@
     source = new EventSource(`${base}/events?${new URLSearchParams({ topics: [...topics].join(","), ...(last && { after: last }) })}`);
     source.onopen = () => {
       say("live");
-      // who listens from the start on has missed nothing
-      if (listened || performance.now() > FRESH) for (const topic of hints) if (topics.has(topic)) heard({ subject: topic });
+      if (!listened && performance.now() <= FRESH) catchUp();
+      else for (const topic of hints) if (topics.has(topic)) heard({ subject: topic });
       listened = true;
     };
     source.onmessage = (event) => {
