@@ -101,7 +101,9 @@ async def test_rows_are_sorted_by_what_they_mean(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("slug", ["jobs", "logs", "audit"])
-async def test_a_page_is_looked_at_when_it_listens_and_read_again_after_the_connection_was_lost(desk: Desk, slug: str) -> None:
+async def test_a_page_is_looked_at_when_it_listens_and_read_again_after_the_connection_was_lost(
+    desk: Desk, slug: str
+) -> None:
     page = desk.page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if f"/console/{slug}" in request.url else None)
