@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from tests.server.conftest import Issue
 from tests.server.console.visitor import FORM, browser, form_of, sign_in
 from tests.server.plane import Plane
 
@@ -150,3 +151,21 @@ async def test_what_was_deleted_is_brought_back(chief: httpx.AsyncClient, admin:
         assert (await admin.get("/system/config/console.undone")).json()["value"] == 5
     finally:
         await admin.delete("/system/config/console.undone")
+
+
+async def test_what_is_no_entry_of_a_registry_has_its_history_from_the_ledger(
+    chief: httpx.AsyncClient, admin: httpx.AsyncClient, plane: Plane, issue: Issue
+) -> None:
+    body = {"name": "console-history", "severity": "info", "title": "console-history"}
+    alert = (await admin.post("/system/alerts", json=body)).json()["alert"]
+    await admin.post(f"/system/alerts/{alert['id']}/acknowledge", json={"note": "seen it"})
+    page = (await chief.get(f"/console/alerts/{alert['id']}")).text
+    history = page[page.index("<h2>History</h2>") :]
+    assert "acknowledged" in history
+    assert "seen it" in history
+    # the ledger is not everybody's
+    async with browser(plane) as reader:
+        await sign_in(reader, (await issue("console-history-reader", "alerts:read"))["key"])
+        page = (await reader.get(f"/console/alerts/{alert['id']}")).text
+        assert "console-history" in page
+        assert "<h2>History</h2>" not in page

@@ -122,6 +122,8 @@ class Section:
     items: str = "items"
     query: Mapping[str, str] | None = None
     """Parameters whose values are members of the record."""
+    always: Mapping[str, str] | None = None
+    """Parameters that are the same for every record."""
     of: str = ""
     """The member that the path is about, if it is not the key: without what it ``begins`` with, or not at all."""
     begins: str = ""

@@ -81,7 +81,8 @@ class Records:
             return None
         if isinstance(section, Parts):
             return await self._parts(visit, page, key, section, record) if section.fits(record) else None
-        query = {name: showing.pick(record, member) for name, member in (section.query or {}).items()}
+        query: dict[str, Any] = {**(section.always or {})}
+        query |= {name: showing.pick(record, member) for name, member in (section.query or {}).items()}
         path = fill(template, about.removeprefix(section.begins))
         try:
             if section.body is None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from valhalla.server.console.commands import Commanded
 from valhalla.server.console.contracts import Above, Column, Field, Page
-from valhalla.server.console.pages.shapes import UPDATED, kept
+from valhalla.server.console.pages.shapes import UPDATED, history, kept
 
 PAGES: Final = (
     Page(
@@ -129,6 +129,7 @@ PAGES: Final = (
                 cli="valhalla notify delivery replay {one}",
             ),
         ),
+        sections=(history("delivery"),),
         topics=("notification", "deliveries"),
         cli="valhalla notify delivery ls",
     ),
@@ -193,6 +194,7 @@ PAGES: Final = (
             ),
         ),
         above=(Above("above_sources.html", "/system/exports/sources"),),
+        sections=(history("export"),),
         topics=("export",),
         choices={"status": ("pending", "running", "completed", "failed", "cancelled")},
         cli="valhalla export list",
@@ -289,6 +291,7 @@ PAGES: Final = (
             Column("created_at", "began"),
             Column("finished_at", "ended"),
         ),
+        sections=(history("retention"),),
         topics=("retention",),
         choices={"status": ("pending", "running", "succeeded", "failed", "blocked")},
     ),

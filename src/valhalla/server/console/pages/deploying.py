@@ -6,7 +6,7 @@ from typing import Final
 
 from valhalla.server.console.commands import Commanded
 from valhalla.server.console.contracts import Column, Field, Page, Section
-from valhalla.server.console.pages.shapes import UPDATED, kept
+from valhalla.server.console.pages.shapes import UPDATED, history, kept
 
 PAGES: Final = (
     Page(
@@ -47,6 +47,7 @@ PAGES: Final = (
                 cli="valhalla deployment finish {one} {to} --notes={notes}",
             ),
         ),
+        sections=(history("deployment"),),
         topics=("deployment",),
         choices={"status": ("pending", "in_progress", "succeeded", "failed", "rolled_back")},
         cli="valhalla deployment ls",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from valhalla.server.console.contracts import Action, Column, Field, Page, Section
-from valhalla.server.console.pages.shapes import ADMIN, decisions
+from valhalla.server.console.pages.shapes import ADMIN, decisions, history
 
 PAGES: Final = (
     Page(
@@ -52,6 +52,7 @@ PAGES: Final = (
                 begins="admin.",
                 body={"arguments": "arguments.arguments", "reason": "arguments.reason"},
             ),
+            history("action"),
         ),
         template="hold.html",
         topics=("action",),

@@ -6,6 +6,7 @@ from typing import Final
 
 from valhalla.server.console.commands import Commanded
 from valhalla.server.console.contracts import Action, Column, Field, Page
+from valhalla.server.console.pages.shapes import history
 
 _NOTE: Final = Field(name="note")
 _UNRESOLVED: Final = {"status": ("open", "acknowledged")}
@@ -82,6 +83,7 @@ PAGES: Final = (
                 cli="valhalla alert silence {one} --for={until:until} --reason={reason}",
             ),
         ),
+        sections=(history("alert"),),
         topics=("alert",),
         cli="valhalla alert ls",
         cli_one="valhalla alert show",
@@ -159,6 +161,7 @@ PAGES: Final = (
                 fields=(_NOTE,),
             ),
         ),
+        sections=(history("error"),),
         topics=("error",),
         choices={"status": ("open", "resolved", "muted")},
     ),

@@ -6,7 +6,7 @@ from typing import Final
 
 from valhalla.server.console.commands import Commanded
 from valhalla.server.console.contracts import Above, Action, Column, Field, Page, Section
-from valhalla.server.console.pages.shapes import ADMIN, GRACE, UPDATED, decisions, kept, switches
+from valhalla.server.console.pages.shapes import ADMIN, GRACE, UPDATED, decisions, history, kept, switches
 
 _TOUCHED: Final = Above("above_touched.html", "/system/security/honeypots/activity", ("hours",))
 
@@ -247,6 +247,7 @@ PAGES: Final = (
             ),
             Section("Comments", "{one}/comments", (Column("at"), Column("by"), Column("text"))),
             Section("Evidence", "{one}/evidence", (Column("at"), Column("by"), Column("name"), Column("text"))),
+            history("security_action"),
         ),
         topics=("action",),
     ),

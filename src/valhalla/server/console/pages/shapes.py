@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from valhalla.server.console.commands import Commanded
-from valhalla.server.console.contracts import Action, Column, Field
+from valhalla.server.console.contracts import Action, Column, Field, Section
 
 UPDATED: Final = Column("updated_at", "changed")
 ADMIN: Final = "/system/admin/actions/{name}"
@@ -13,9 +13,22 @@ ADMIN: Final = "/system/admin/actions/{name}"
 GRACE: Final = Field(name="grace_seconds", label="grace in seconds", input="number", default="3600")
 _COMMENT: Final = Field(name="reason", label="comment", help="kept in the ledger")
 _REVISION: Final = Field(name="to_revision", label="revision", input="number", required=True)
+# the others are called by an id
+_NAMED: Final = frozenset({"schedule", "heartbeat"})
 _HELD: Final = {"state": ("held",)}
 # what was looked at is what is decided: changed arguments have another fingerprint
 _SEEN: Final = {"fingerprint": "fingerprint"}
+
+
+def history(kind: str) -> Section:
+    """Return what the ledger tells of a record that is no entry of a registry; ``kind`` is what it is called there."""
+    return Section(
+        "History",
+        "/system/audit",
+        (Column("at"), Column("actor"), Column("action"), Column("details", shape="code")),
+        query={"subject": "id" if kind not in _NAMED else "name"},
+        always={"kind": kind, "limit": "50"},
+    )
 
 
 def decisions() -> tuple[Action, ...]:

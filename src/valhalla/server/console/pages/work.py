@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from valhalla.server.console.contracts import Above, Action, Column, Field, Page
+from valhalla.server.console.pages.shapes import history
 
 _LOST: Final = ("dead", "cancelled", "held")
 _CRON: Final = ("timing.type", "cron")
@@ -82,6 +83,7 @@ PAGES: Final = (
                 when={"status": ("queued", "running")},
             ),
         ),
+        sections=(history("job"),),
         topics=("job",),
         choices={"status": ("queued", "running", "held", "succeeded", "cancelled", "dead")},
         above=(Above("above_queues.html", "/system/jobs/queues"),),
@@ -132,6 +134,7 @@ PAGES: Final = (
             Action(name="pause", label="Pause", path="{one}/pause", when={"paused": (False,)}),
             Action(name="resume", label="Resume", path="{one}/resume", when={"paused": (True,)}),
         ),
+        sections=(history("schedule"),),
         topics=("schedule",),
         cli="valhalla schedule ls",
     ),
@@ -152,6 +155,7 @@ PAGES: Final = (
             Column("took", shape="seconds"),
             Column("reason"),
         ),
+        sections=(history("heartbeat"),),
         topics=("heartbeat",),
         cli="valhalla heartbeat ls",
     ),
