@@ -26,7 +26,7 @@ from valhalla.kit.cellkey import CellKey
 CALLS = 300
 CALLERS = 64
 EACH = 100
-ROUNDS = 5
+ROUNDS = 15
 
 _numbers = itertools.count()
 
