@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 from tests.guard.faces import Face
 
-from valhalla.guard import Breaker, BreakerOpen, DeadlineExceeded, Guard, Held, Indeterminate, NotDone, Retry
+from valhalla.guard import (
+    BadDeclaration,
+    Breaker,
+    BreakerOpen,
+    DeadlineExceeded,
+    Guard,
+    Held,
+    Indeterminate,
+    NotDone,
+    Retry,
+)
 
 
 def _refuses(error: Callable[[], BaseException]) -> Callable[[], None]:
@@ -215,6 +225,8 @@ def test_one_call_has_other_retries_than_its_action(face: Face) -> None:
         face.call(act)
     assert face.call(act.options(retries=Retry(5, base=0.0001, cap=0.0002))) == "done"
     assert len(face.ran) == 4
+    with pytest.raises(BadDeclaration):
+        act.options(retries="3")
     failing[0] = 9
     with pytest.raises(NotDone):
         face.call(act.options(retries=Retry(5, base=0.0001, cap=0.0002)).options(retries=0))

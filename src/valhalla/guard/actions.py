@@ -14,7 +14,7 @@ from valhalla.guard.errors import BadDeclaration, GuardProblem, NameTaken
 from valhalla.guard.fused import fuse, fuse_async
 from valhalla.guard.outcome import Outcome
 from valhalla.guard.planning import Planning
-from valhalla.guard.retry import Budget, Retry
+from valhalla.guard.retry import Budget, Retry, as_retry
 
 if TYPE_CHECKING:
     from valhalla.guard.governor import Decision, Governor
@@ -130,13 +130,13 @@ class Actions(Planning):
         return _replace(declared, **changes) if changes else declared
 
     def retried(self, declared: Declaration, retries: int | Retry) -> Declaration:
-        """Return the action with other retries; they spend the budget that is its own.
+        """Return the action with other retries; what has the same share as a budget spends the same one.
 
         Raises:
-            BadDeclaration: there cannot be so many.
+            BadDeclaration: it is no number and no ``Retry``, or there cannot be so many.
         """
-        retry = Retry(retries) if isinstance(retries, int) else retries
-        if not retry.retries:
+        retry = as_retry(retries)
+        if retry is None or not retry.retries:
             return _replace(declared, retry=None, budget=None)
         return self._shared(_replace(declared, retry=retry, budget=Budget(retry.budget)), None)
 

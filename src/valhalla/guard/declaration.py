@@ -15,7 +15,7 @@ from valhalla.guard.errors import BadDeclaration, DoneFailed
 from valhalla.guard.fingerprint import canonical, hasher
 from valhalla.guard.names import check_key, check_name
 from valhalla.guard.quorum import Quorum, parse
-from valhalla.guard.retry import TRANSIENT, UNSENT, Budget, On, Retry, matches
+from valhalla.guard.retry import TRANSIENT, UNSENT, Budget, On, Retry, as_retry, matches
 
 # errors that say nothing about whether the effect happened
 _PROVES_NOTHING = (BaseException, Exception, TimeoutError, OSError, ConnectionError, RuntimeError)
@@ -166,11 +166,10 @@ def declare(
     for what, given in (("key", key), ("subject", subject)):
         if given is not None and not isinstance(given, str) and not callable(given):
             raise BadDeclaration(f"{what} is an argument's name or a function, not {type(given).__name__}")
-    for what, given, kind in (("retries", retries, Retry), ("breaker", breaker, Breaker)):
-        if given is not None and not isinstance(given, (int, kind)):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
-            raise BadDeclaration(f"{what} is a number or a {kind.__name__}, not {type(given).__name__}")
+    if breaker is not None and not isinstance(breaker, (int, Breaker)):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise BadDeclaration(f"breaker is a number or a Breaker, not {type(breaker).__name__}")
     binder = Binder(function)
-    retry = Retry(retries) if isinstance(retries, int) else retries
+    retry = as_retry(retries)
     return Declaration(
         name=name,
         function=function,

@@ -24,8 +24,8 @@ class Retry:
     """``retries`` attempts after the first; pauses are drawn from ``[0, min(cap, base * 2**n)]`` seconds.
 
     ``wait`` is a tenacity strategy instead. A ``Retry-After`` of more than ``longest`` seconds is not waited for: the
-    error ends the call. ``budget`` is the share of first attempts that may be retried, so that a
-    failing provider is not met with a multiple of the load that broke it.
+    error ends the call. ``budget`` is the share of first attempts that may be retried, so that a failing provider is
+    not met with a multiple of the load that broke it.
     """
 
     retries: int = 3
@@ -36,8 +36,8 @@ class Retry:
     longest: float = 300.0
 
     def __post_init__(self) -> None:
-        if self.retries < 0 or self.base <= 0 or self.cap <= 0 or self.budget < 0:
-            raise BadDeclaration("retries must not be negative, base and cap must be above zero")
+        if self.retries < 0 or self.base <= 0 or self.cap <= 0 or self.budget < 0 or self.longest < 0:
+            raise BadDeclaration("retries and longest must not be negative, base and cap must be above zero")
 
     def pause(self, attempt: int, error: BaseException) -> float | None:
         """Return the seconds to wait after the failed ``attempt`` (1 is the first), ``None`` not to make another.
@@ -57,6 +57,17 @@ class Retry:
         future.set_exception(error)
         state.outcome = future
         return max(float(strategy(state)), after)
+
+
+def as_retry(retries: int | Retry | None) -> Retry | None:
+    """Return what a number of retries, or a ``Retry``, says.
+
+    Raises:
+        BadDeclaration: it is neither, or there cannot be so many.
+    """
+    if retries is not None and not isinstance(retries, (int, Retry)):  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+        raise BadDeclaration(f"retries is a number or a Retry, not {type(retries).__name__}")
+    return Retry(retries) if isinstance(retries, int) else retries
 
 
 def retry_after(error: BaseException) -> float | None:

@@ -154,7 +154,8 @@ async def test_an_export_is_chosen_from_what_there_is_and_its_file_is_a_link(
 @pytest.mark.parametrize("action", COMMANDED, ids=lambda action: cast(Action, action).path + " " + action.name)
 def test_the_command_of_an_action_is_one_that_there_is(action: Commanded) -> None:
     """Every word that is no input is a command, every option one of that command."""
-    words = shlex.split(action.command("a-key", [(each, _sample(each)) for each in action.fields], {"part": "1"}))
+    fields = [(each, _sample(each) if f"{{{each.name}" in action.cli else each.default) for each in action.fields]
+    words = shlex.split(action.command("a-key", fields, {"part": "1"}))
     assert words.pop(0) == "valhalla"
     found: click.Command = cli
     context = click.Context(cli)
@@ -192,5 +193,9 @@ def test_what_is_typed_is_one_word_for_the_shell() -> None:
     assert shlex.split(said) == ["valhalla", "x", hostile, f"a:{hostile}", "--tag=a", "--tag=b c"]
     assert action.command("k", [(reason, ""), (mode, "")], {}) == "valhalla x k a:REASON"
     # no option hides in a key, and nothing of it reaches a terminal
+    # a command that leaves out what was typed would do it to more
+    typed = Field(name="since", input="time")
+    assert action.command("k", [(reason, "y"), (mode, ""), (typed, "2031-01-01T00:00")], {}) == ""
+    assert action.command("k", [(reason, "y"), (mode, ""), (typed, "")], {}) == "valhalla x k a:y"
     assert action.command("--url=evil", [(reason, "y"), (mode, "")], {}) == ""
     assert action.command("\x1b[2J", [(reason, "y"), (mode, "")], {}) == ""

@@ -40,3 +40,8 @@ async def sign_in(client: httpx.AsyncClient, key: str) -> None:
     form = await form_of(client, "/console/login")
     answer = await client.post("/console/login", data={"_form": form, "key": key})
     assert answer.status_code == 303, answer.text
+
+
+def commands(page: str) -> list[str]:
+    """Return what a page offers to copy."""
+    return [unescape(found) for found in re.findall(r'data-copy="([^"]*)"', page)]

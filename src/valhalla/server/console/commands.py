@@ -26,10 +26,14 @@ class Commanded(Action):
     cli: str
 
     def command(self, key: str, fields: Sequence[tuple[Field, str]], record: Mapping[str, Any]) -> str:
-        """Return the command as a shell takes it, or nothing where a value would act as an option or on a terminal.
+        """Return the command as a shell takes it, or nothing where it could not say all that was typed.
 
-        What is still missing is named in capital letters.
+        Nor where a value would act as an option or on a terminal. What is still missing is named in capital letters.
         """
+        said_by_it = {name for name, _ in _INPUT.findall(self.cli)}
+        if any(value and value != each.default and each.name not in said_by_it for each, value in fields):
+            # without it the command would do another thing, or the same to more
+            return ""
         typed: dict[str, tuple[Field | None, str]] = {
             "one": (None, key),
             **{each.name: (each, v) for each, v in fields},
